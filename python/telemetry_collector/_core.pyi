@@ -1,0 +1,257 @@
+"""The Rust core: one class a file in rust/bindings. Every method that can take long releases the GIL.
+
+Units are in the names. Positions are byte positions in the journal's endless log; they only grow. Numbers of outcomes,
+reasons and close codes are those of proto/telemetry.proto.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+from typing_extensions import Buffer, CapsuleType
+
+__version__: str
+
+class CoreError(Exception):
+    """Base of what the core raises."""
+
+class JournalError(CoreError):
+    """The journal cannot be opened, read or written; the message names the path and the operating system's error."""
+
+class EncodeError(CoreError):
+    """A batch that cannot be encoded; the message names the argument."""
+
+@final
+class IngestSettings:
+    """Everything `Ingest` needs to know; frozen."""
+
+    def __new__(
+        cls,
+        *,
+        journal_dir: str,
+        journal_segment_bytes: int = ...,
+        journal_bytes_max: int = ...,
+        recent_bytes_max: int = ...,
+        max_cardinality: int = ...,
+        series_idle_secs: int = ...,
+        max_batch_size: int = ...,
+        frame_bytes_max: int = ...,
+        inflated_bytes_max: int = ...,
+        backpressure_threshold: int = ...,
+        inflight_bytes_max: int = ...,
+        timestamp_past_secs: int = ...,
+        timestamp_future_secs: int = ...,
+        bind_node_id: bool = ...,
+    ) -> IngestSettings: ...
+
+@final
+class Ingest:
+    """The one door of the data plane: decode, admit, journal. Opening recovers the journal and replays what is needed."""
+
+    def __new__(cls, settings: IngestSettings) -> Ingest: ...
+    @property
+    def recovery(self) -> dict[str, Any]:
+        """What opening found: records, points, series, torn_bytes, quarantined (list of str), seconds."""
+    @property
+    def journal_id(self) -> str:
+        """32 hexadecimal digits: the random name of this journal's life."""
+    @property
+    def committed(self) -> int:
+        """Position up to which everything is on stable storage."""
+    def conversation(self, identity: str, node: str, *, relay: bool) -> Conversation:
+        """A new stream of a peer: its definitions, window and replies."""
+    def fileno(self) -> int:
+        """An eventfd that is readable when a commit made replies ready or blocks readable."""
+    def ready(self) -> list[int]:
+        """Clears the eventfd; the ids of conversations whose replies became ready since the last call."""
+    def cursor(self, consumer: str) -> Cursor:
+        """The durable cursor of a required consumer: what it has not passed is kept. A new one starts at the oldest record kept."""
+    def maintain(self, now_unix_secs: float) -> None:
+        """Expires idle series, writes a checkpoint where one is due, deletes segments that every consumer has passed."""
+    def stats(self) -> dict[str, Any]:
+        """A snapshot of counters and gauges; docs/operations.md lists them."""
+    def offenders(self) -> list[tuple[str, str, int]]:
+        """(identity, metric name, points refused) of the worst offenders against the cardinality limit, worst first."""
+    def drain(self, timeout_secs: float) -> bool:
+        """Waits until everything received is committed; false when time ran out first."""
+    def close(self) -> None:
+        """Commits, writes a checkpoint and releases the lock. Idempotent."""
+
+@final
+class Conversation:
+    """One stream of one peer, without I/O. Not safe to call from two threads at a time."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def fault(self) -> int:
+        """0, or the CloseCode that ends it: FRAME_TOO_LARGE (the stream), CREDIT_EXCEEDED (the connection)."""
+    @property
+    def pending(self) -> int:
+        """Batches received whose reply has not been taken."""
+    @property
+    def mid_frame(self) -> bool:
+        """A frame has begun and not ended."""
+    @property
+    def done(self) -> bool:
+        """The peer has finished (or is at fault) and every reply due was taken: finish our side."""
+    @property
+    def frames(self) -> int:
+        """Whole frames received."""
+    def receive(self, data: bytes, now_unix_ns: int) -> bytes:
+        """Takes the stream's next bytes; returns the framed replies that are due now."""
+    def replies(self) -> bytes:
+        """Framed replies that became due, in order; empty when there are none."""
+    def finish(self) -> None:
+        """The peer finished its sending side; a frame that was begun is thrown away."""
+
+@final
+class Cursor:
+    """A consumer's place in the journal. One reader at a time."""
+
+    @property
+    def consumer(self) -> str: ...
+    @property
+    def position(self) -> int:
+        """Where the next read starts."""
+    @property
+    def stored(self) -> int:
+        """The durable position: what a restart begins with."""
+    @property
+    def lag_bytes(self) -> int:
+        """Committed bytes behind `position` still to read."""
+    @property
+    def lag_secs(self) -> float:
+        """Age of the oldest committed batch not yet stored by this consumer; 0 when there is none."""
+    def read(self, points_max: int) -> Blocks | None:
+        """The next committed batches, at least one and until `points_max` is passed, all received in one UTC hour; None at the end."""
+    def seek(self, position: int) -> None:
+        """Continues reading at a position that a `Blocks` had as start or end."""
+    def store(self, position: int) -> None:
+        """Makes a position durable: everything before it is the consumer's own responsibility from now on."""
+
+@final
+class Blocks:
+    """A contiguous range of the journal, decoded: whole batches, received in one UTC hour."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def points(self) -> int: ...
+    @property
+    def hour(self) -> int:
+        """Hours since 1970 of the receipt."""
+    @property
+    def received_first_us(self) -> int: ...
+    @property
+    def received_last_us(self) -> int: ...
+    def record_batch(self, timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
+        """The points as one Arrow record batch, in the columns of docs/dataset.md."""
+    def line_protocol(self, bytes_max: int) -> LineProtocol:
+        """The points as InfluxDB line protocol with nanosecond timestamps, in chunks of at most about `bytes_max` bytes."""
+
+@final
+class RecordBatch:
+    """An Arrow record batch that leaves through the C data interface without copying: `pyarrow.record_batch(it)`."""
+
+    @property
+    def num_rows(self) -> int: ...
+    def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+
+@final
+class LineProtocol:
+    """Lines ready to send."""
+
+    @property
+    def chunks(self) -> list[bytes]: ...
+    @property
+    def lines(self) -> int: ...
+    @property
+    def rewritten(self) -> int:
+        """Points whose name or tags had to be rewritten because line protocol cannot carry them."""
+
+@final
+class Batch:
+    """Scalar points with everything needed to send them on any stream; frozen. Of the sender.
+
+    `series` lists (name, tags, type, unit, delta) with types numbered as in MetricType. The three buffers have one
+    element a point, C-contiguous: uint32 places in `series`, int64 nanoseconds since 1970, float64 values.
+    """
+
+    def __new__(
+        cls,
+        *,
+        common_tags: Sequence[tuple[str, str]],
+        series: Sequence[tuple[str, Sequence[tuple[str, str]], int, str, bool]],
+        series_index: Buffer,
+        timestamps_unix_ns: Buffer,
+        values: Buffer,
+    ) -> Batch: ...
+    @property
+    def points(self) -> int: ...
+    def split(self) -> tuple[Batch, Batch]:
+        """Two halves of a batch with at least two points; EncodeError otherwise."""
+
+@final
+class FrameEncoder:
+    """Encodes batches for one stream and remembers which series the stream has defined."""
+
+    def __new__(cls, *, form: Literal["columnar", "row"] = ..., compression: Literal["none", "gzip", "zstd"] = ...) -> FrameEncoder: ...
+    @property
+    def definitions(self) -> int:
+        """Series defined on this stream so far."""
+    def frame(
+        self,
+        batch: Batch | None,
+        *,
+        sequence: int,
+        epoch: int,
+        oldest_unacknowledged: int = ...,
+        heartbeat: Heartbeat | None = ...,
+    ) -> bytes:
+        """One frame with its length prefix. EncodeError, with nothing remembered, when the stream's definitions are used up."""
+
+@final
+class Heartbeat:
+    """A worker's state, as in the message of that name."""
+
+    def __new__(
+        cls,
+        *,
+        worker_id: str,
+        cpu_usage: float,
+        memory_usage: float,
+        gpu_usage: float,
+        timestamp_unix_ns: int,
+        running_tasks: Sequence[tuple[str, str, str, int]] = ...,
+    ) -> Heartbeat: ...
+
+@final
+class Ack:
+    """A BatchAck."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def outcome(self) -> int: ...
+    @property
+    def accepted_points(self) -> int: ...
+    @property
+    def rejected_points(self) -> int: ...
+    @property
+    def rejections(self) -> list[tuple[int, int, str]]:
+        """(reason, points, example) a reason."""
+    @property
+    def credit(self) -> int: ...
+    @property
+    def retry_after_ms(self) -> int: ...
+
+@final
+class AckReader:
+    """Splits a stream's received bytes into BatchAcks. CoreError on bytes that are none."""
+
+    def __new__(cls) -> AckReader: ...
+    def feed(self, data: bytes) -> list[Ack]: ...

@@ -1,0 +1,19 @@
+//! The data plane of the telemetry collector: bytes in, journalled point blocks out.
+//!
+//! ```text
+//! ingest::Conversation ─► wire (frames, MetricBatch) ─► series (who is it, may it come in)
+//!        ▲                                                   │
+//!        └── BatchAck after the commit ◄── journal ◄── columns (one block a batch)
+//!                                             │
+//!                                   consumers: columns (Arrow), line_protocol
+//! ```
+//!
+//! Nothing here knows Python, sockets or the time of day: bytes, clocks and storage come in as arguments.
+
+pub mod columns;
+pub mod ingest;
+pub mod journal;
+pub mod limits;
+pub mod line_protocol;
+pub mod series;
+pub mod wire;
