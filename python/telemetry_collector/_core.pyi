@@ -120,8 +120,8 @@ class Cursor:
     def lag_bytes(self) -> int:
         """Committed bytes behind `position` still to read."""
     @property
-    def lag_secs(self) -> float:
-        """Age of the oldest committed batch not yet stored by this consumer; 0 when there is none."""
+    def lag_points(self) -> int:
+        """Committed points still to read: exact while they are in memory, else an estimate from `lag_bytes`."""
     def read(self, points_max: int) -> Blocks | None:
         """The next committed batches, at least one and until `points_max` is passed, all received in one UTC hour; None at the end."""
     def seek(self, position: int) -> None:
