@@ -23,7 +23,7 @@ class Clock(Protocol):
         """Seconds since some moment; never goes back."""
 
     async def sleep(self, secs: float) -> None:
-        """Returns after so many seconds of `monotonic`; at once, but not before other tasks had a turn, for 0 or less."""
+        """Returns after so many seconds of `monotonic`; for 0 or less as soon as other tasks had a turn."""
 
 
 class SystemClock:

@@ -33,7 +33,7 @@ __all__ = [
 
 
 class TelemetryCollectorError(Exception):
-    """Base of this package's own errors. The text is a whole sentence for the user: what, where, what would be right."""
+    """Base of this package's own errors. The text is for the user: what, where, what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
