@@ -120,8 +120,11 @@ class Consumer:
                     break
             if self._taken and (self._stopping.is_set() or self._flush_in() <= 0):
                 await self._flush()
-            if self._stopping.is_set() and self._cursor.lag_points == 0 and not self._taken:
-                return
+            if not self._taken:
+                # Nothing was there, or only records that cannot be read: what comes next starts a new interval.
+                self._pending_since = None
+                if self._stopping.is_set():
+                    return
 
     async def _gather(self) -> None:
         """Waits until enough points are readable, the flush interval has passed or the consumer is to finish."""
