@@ -35,6 +35,11 @@ class Config:
     source: str
     """The document's path, or a word for where it came from."""
 
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """All sections by name, the writers' last."""
+        return {**{name: getattr(self, name) for name in SECTIONS}, **self.writers}
+
 
 def load(
     source: str | Path,
