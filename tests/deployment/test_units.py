@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.repository import REPOSITORY, run
 
-from telemetry_collector.cli.main import main
+from telemetry_collector.cli.main import COMMANDS
 
 COLLECTOR = REPOSITORY / "telemetry-collector.service"
 AGENT = REPOSITORY / "telemetry-collector-agent.service"
@@ -38,7 +38,7 @@ def test_systemd_finds_it_well_confined(unit: Path) -> None:
 def test_it_starts_a_command_that_exists(unit: Path) -> None:
     program, command, *_ = settings(unit)["ExecStart"].removeprefix("/usr/bin/env ").split()
     assert program == "telemetry-collector"
-    assert command in main.commands
+    assert command in COMMANDS
 
 
 @both
