@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::answer;
 use super::counters::RetryCause;
 use super::heartbeats::{Heartbeat, RunningTask};
 use super::names::Verdict;
-use super::points::{PointJudge, Scratch};
+use super::points::{PointJudge, Scratch, Work};
 use super::{Ingest, Pending};
-use crate::columns::PointBlock;
+use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
 use crate::series::{CommonTags, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
@@ -74,7 +75,7 @@ impl Ingest {
         scratch: &mut Scratch,
         received: Instant,
     ) -> Judged {
-        let Scratch { decode: columns, work, record } = scratch;
+        let Scratch { decode: columns, work, encoder, record } = scratch;
         let batch = match decode(arrival.frame, self.limits(), columns) {
             Ok(batch) => batch,
             Err(malformed) => return self.malformed(malformed.sequence, &malformed.to_string()),
@@ -87,18 +88,18 @@ impl Ingest {
 
         let verdict = self.verdict(arrival.peer, &batch);
         match verdict {
-            Verdict::Stored => return Judged::Answered(BatchAck::new(batch.sequence, Outcome::Duplicate)),
+            Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => return self.copy_of(arrival, &batch, ticket),
             Verdict::New | Verdict::NoRoom => {}
         }
         if let Err(rejection) = self.judge_batch(arrival.peer, &batch, stream, work) {
             self.counters().refused(rejection.reason, batch.points as u64);
-            return Judged::Answered(BatchAck::rejected(batch.sequence, batch.points as u32, vec![rejection]));
+            return Judged::Answered(answer::rejected(batch.sequence, batch.points as u32, vec![rejection]));
         }
         self.take_heartbeat(arrival, &batch);
         if batch.points == 0 {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
-            return Judged::Answered(BatchAck::new(batch.sequence, Outcome::Stored));
+            return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
         }
         if verdict == Verdict::NoRoom {
             return self.retry(batch.sequence, RetryCause::Names);
@@ -109,34 +110,36 @@ impl Ingest {
 
         let judge = PointJudge::new(self.limits(), arrival.now_unix_ns);
         let mut registry = self.registry.lock();
-        let judged = judge.judge(&batch, stream, work, &mut registry, |name, points| {
+        let rejections = judge.judge(&batch, stream, work, &mut registry, |name, points| {
             self.offenders.lock().record(&arrival.peer.identity, name, points);
         });
         drop(registry);
-        for rejection in &judged.rejections {
+        for rejection in &rejections {
             self.counters().refused(rejection.reason, u64::from(rejection.points));
         }
-        let rejected: u32 = judged.rejections.iter().map(|rejection| rejection.points).sum();
-        let accepted = batch.points as u32 - rejected;
-        let mut ack = if accepted == 0 {
-            return Judged::Answered(BatchAck::rejected(batch.sequence, rejected, judged.rejections));
-        } else if rejected == 0 {
-            BatchAck::new(batch.sequence, Outcome::Stored)
-        } else {
-            BatchAck::new(batch.sequence, Outcome::Partial)
+        let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
+        if work.block.is_empty() {
+            return Judged::Answered(answer::rejected(batch.sequence, rejected, rejections));
+        }
+        let outcome = if rejected == 0 { Outcome::Stored } else { Outcome::Partial };
+        let ack = BatchAck {
+            accepted_points: work.block.len() as u32,
+            rejected_points: rejected,
+            rejections,
+            ..answer::plain(batch.sequence, outcome)
         };
-        ack.accepted_points = accepted;
-        ack.rejected_points = rejected;
-        ack.rejections = judged.rejections;
-        let block = PointBlock {
+        let block = work.block.finish(BatchHeader {
             identity: Arc::clone(&arrival.peer.identity),
             epoch: batch.epoch,
             sequence: batch.sequence,
             oldest_unacknowledged: batch.oldest_unacknowledged,
             received_unix_us: self.receipt(arrival.now_unix_ns),
-            ..judged.block
-        };
-        self.append(arrival, block, ack, record, received)
+        });
+        record.clear();
+        match encoder.encode(&block, record) {
+            Ok(()) => self.append(arrival, block, ack, record, received),
+            Err(_) => self.too_large(&block),
+        }
     }
 
     /// Journals a block under the lock of the names, so that of two copies only one is appended.
@@ -145,17 +148,15 @@ impl Ingest {
         arrival: &Arrival<'_>,
         block: PointBlock,
         ack: BatchAck,
-        record: &mut Vec<u8>,
+        record: &[u8],
         received: Instant,
     ) -> Judged {
-        record.clear();
-        self.encode(&block, record);
         let block = Arc::new(block);
         let frame_bytes = arrival.frame.len() as u64;
         let mut names = self.shared.names.lock();
         match names.judge(&block.identity, block.epoch, block.sequence, 0) {
             Verdict::New => {}
-            Verdict::Stored => return Judged::Answered(BatchAck::new(block.sequence, Outcome::Duplicate)),
+            Verdict::Stored => return Judged::Answered(answer::plain(block.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => {
                 drop(names);
                 self.shared.copies.lock().push((ticket.clone(), arrival.conversation));
@@ -178,21 +179,21 @@ impl Ingest {
                 counters.inflight_batches.fetch_sub(1, Relaxed);
                 counters.inflight_bytes.fetch_sub(frame_bytes, Relaxed);
                 match error {
-                    // Smaller batches do fit, and splitting is what an agent does with this answer.
-                    AppendError::TooLarge { .. } => {
-                        counters.refused(Reason::BatchTooLarge, block.len() as u64);
-                        let rejection = Rejection {
-                            reason: Reason::BatchTooLarge,
-                            points: block.len() as u32,
-                            example: "the batch does not fit into a segment of the journal".into(),
-                        };
-                        Judged::Answered(BatchAck::rejected(block.sequence, block.len() as u32, vec![rejection]))
-                    }
+                    AppendError::TooLarge { .. } => self.too_large(&block),
                     AppendError::Full { .. } => self.retry(block.sequence, RetryCause::JournalFull),
                     _ => self.retry(block.sequence, RetryCause::JournalFailed),
                 }
             }
         }
+    }
+
+    /// A record that no segment holds. Smaller batches do fit, and splitting is what an agent does with this answer.
+    fn too_large(&self, block: &PointBlock) -> Judged {
+        let points = block.len() as u32;
+        self.counters().refused(Reason::BatchTooLarge, u64::from(points));
+        let example = "the batch does not fit into a segment of the journal".into();
+        let rejection = Rejection { reason: Reason::BatchTooLarge, points, example };
+        Judged::Answered(answer::rejected(block.sequence, points, vec![rejection]))
     }
 
     fn verdict(&self, peer: &Peer, batch: &DecodedBatch<'_>) -> Verdict<Ticket> {
@@ -211,7 +212,7 @@ impl Ingest {
         peer: &Peer,
         batch: &DecodedBatch<'_>,
         stream: &mut StreamState,
-        work: &mut super::points::Work,
+        work: &mut Work,
     ) -> Result<(), Rejection> {
         let refuse = |reason, example| Rejection { reason, points: batch.points as u32, example };
         work.places.clear();
@@ -276,13 +277,13 @@ impl Ingest {
             RetryCause::Batches | RetryCause::Bytes => RETRY_AFTER_BUSY_MS,
             _ => RETRY_AFTER_FULL_MS,
         };
-        Judged::Answered(BatchAck::retry_later(sequence, wait_ms))
+        Judged::Answered(answer::retry_later(sequence, wait_ms))
     }
 
     fn malformed(&self, sequence: u64, fault: &str) -> Judged {
         self.counters().malformed.fetch_add(1, Relaxed);
         let rejection = Rejection { reason: Reason::Malformed, points: 0, example: fault.into() };
-        Judged::Answered(BatchAck::rejected(sequence, 0, vec![rejection]))
+        Judged::Answered(answer::rejected(sequence, 0, vec![rejection]))
     }
 
     /// The time of receipt, which never goes back while the process lives: consumers cut files at the hour.
@@ -312,7 +313,7 @@ fn define(batch: &DecodedBatch<'_>, dictionary: &mut StreamDictionary) -> Result
 }
 
 /// True when the batch speaks for no node but the certificate's.
-fn speaks_for(peer: &Peer, batch: &DecodedBatch<'_>, stream: &StreamState, work: &super::points::Work) -> bool {
+fn speaks_for(peer: &Peer, batch: &DecodedBatch<'_>, stream: &StreamState, work: &Work) -> bool {
     let node = peer.node.as_bytes();
     let worker = batch.heartbeat().map_or(&[][..], |heartbeat| batch.text(heartbeat.worker_id));
     if !worker.is_empty() && worker != node {

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Ingest;
-use super::admission::{Judged, Peer};
+use super::admission::{Arrival, Judged, Peer, StreamState};
+use super::{Ingest, answer};
 use crate::journal::{Outcome as Commit, Ticket};
 use crate::limits::CREDIT_INITIAL;
-use crate::series::StreamDictionary;
+use crate::series::{CommonTags, StreamDictionary};
 use crate::wire::{BatchAck, CloseCode, FrameReader, Outcome};
 
 /// What the agent is told to wait for when a commit failed or a copy's original did.
@@ -24,7 +24,7 @@ pub struct Conversation {
     ingest: Arc<Ingest>,
     peer: Arc<Peer>,
     reader: FrameReader,
-    dictionary: StreamDictionary,
+    stream: StreamState,
     replies: VecDeque<Reply>,
     /// The largest window ever granted: what the peer may rely on.
     window_max: u32,
@@ -49,12 +49,14 @@ enum Wait {
 impl Conversation {
     pub(super) fn new(id: u64, ingest: Arc<Ingest>, peer: Arc<Peer>) -> Self {
         let reader = FrameReader::new(ingest.limits().frame_bytes_max);
+        let dictionary = StreamDictionary::new(peer.node.as_bytes());
+        let stream = StreamState { dictionary, common: CommonTags::default() };
         Self {
             id,
             ingest,
             peer,
             reader,
-            dictionary: StreamDictionary::new(),
+            stream,
             replies: VecDeque::new(),
             window_max: CREDIT_INITIAL,
             held_bytes: 0,
@@ -142,7 +144,7 @@ impl Conversation {
             reply.ack.credit = credit;
             self.window_max = self.window_max.max(credit);
             self.ingest.counters().answered(&reply.ack);
-            reply.ack.encode_framed(out);
+            reply.ack.write_frame(out);
         }
     }
 
@@ -152,12 +154,13 @@ impl Conversation {
             self.fault = Some(CloseCode::CreditExceeded);
             return;
         }
-        let judged = self.ingest.judge(self.id, &self.peer, &mut self.dictionary, frame, now_unix_ns);
+        let arrival = Arrival { conversation: self.id, peer: &self.peer, frame, now_unix_ns };
+        let judged = self.ingest.judge(&arrival, &mut self.stream);
         self.replies.push_back(match judged {
             Judged::Answered(ack) => Reply { ack, waits_for: None },
             Judged::Appended(ack, ticket) => Reply { ack, waits_for: Some(Wait::Commit(ticket)) },
             Judged::CopyOf(sequence, ticket) => {
-                Reply { ack: BatchAck::new(sequence, Outcome::Duplicate), waits_for: Some(Wait::Original(ticket)) }
+                Reply { ack: answer::plain(sequence, Outcome::Duplicate), waits_for: Some(Wait::Original(ticket)) }
             }
         });
     }
@@ -186,7 +189,7 @@ impl Reply {
             Commit::Pending => return false,
             Commit::Committed => {}
             Commit::Failed => {
-                self.ack = BatchAck::retry_later(self.ack.sequence, RETRY_AFTER_FAILURE_MS);
+                self.ack = answer::retry_later(self.ack.sequence, RETRY_AFTER_FAILURE_MS);
             }
         }
         self.waits_for = None;

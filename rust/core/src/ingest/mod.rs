@@ -10,6 +10,7 @@
 //! Locks are taken in the order names → journal; the registry's, the recent blocks' and the others' are leaves.
 
 mod admission;
+mod answer;
 mod checkpoint;
 mod conversation;
 pub mod counters;
@@ -36,7 +37,7 @@ use self::heartbeats::Heartbeats;
 use self::names::Names;
 use self::points::ScratchPool;
 use self::recent::{Committed, Recent};
-use crate::columns::{PointBlock, codec};
+use crate::columns::PointBlock;
 use crate::journal::{Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Storage, Ticket};
 use crate::limits::{CREDIT_INITIAL, Limits};
 use crate::series::{Offender, Offenders, Registry};
@@ -226,11 +227,6 @@ impl Ingest {
     fn credit(&self) -> u32 {
         let inflight = self.counters().inflight_batches.load(Ordering::Relaxed);
         if inflight > self.settings.limits.backpressure_threshold as u64 { 1 } else { CREDIT_INITIAL }
-    }
-
-    /// Encodes a block as a journal record.
-    fn encode(block: &PointBlock, out: &mut Vec<u8>) {
-        codec::encode(block, out);
     }
 
     /// What is counted.
