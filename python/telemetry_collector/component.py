@@ -142,8 +142,9 @@ class Writer(Protocol):
 class Conversation(Protocol):
     """One stream of one peer, without I/O: bytes of frames in, bytes of replies out. Used from the event loop alone.
 
-    In flight, as the consumer sees it, is what was received less the replies that were taken. A listener therefore takes
-    replies only while the stream has none left to send: what the peer's flow control holds back counts against the peer.
+    In flight, as the consumer sees it, is what was received less the replies that were taken. A listener therefore
+    takes replies only while the stream has none left to send: what the peer's flow control holds back counts against
+    the peer.
     """
 
     @property

@@ -1,6 +1,7 @@
 """What is joined, when, into what; and that an hour is never seen half done."""
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.blocks import HISTOGRAM, HOUR, SUMMARY, FakeBlocks, Point, bl
 from tests.support.dataset import GLOB, names, opened, publish, values
 from tests.support.writing import JOURNAL_ID
 
-from telemetry_collector.store.compaction import Compacted, Compactor, Part, plan
+from telemetry_collector.store.compaction import Compacted, Compactor, Failed, Part, plan
 from telemetry_collector.store.dataset import Dataset
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.part import PartName, partition
@@ -61,7 +62,7 @@ def test_groups_are_neighbours_of_one_period_and_keep_the_bound(
         assert len(group) >= 2
         assert sum(member.file_bytes for member in group) <= bound
         assert len({member.received_first_us for member in group}) == 1
-        assert all(one.name.end == other.name.start for one, other in zip(group, group[1:], strict=False))
+        assert all(one.name.end == other.name.start for one, other in pairwise(group))
     members = [member.name for group in groups for member in group]
     assert len(members) == len(set(members))
 
@@ -202,9 +203,10 @@ def test_a_damaged_part_leaves_its_hour_as_it_was_and_no_other(tmp_path: Path) -
     damaged = tmp_path / partition(HOUR) / str(PartName(JOURNAL_ID, 10, 20))
     damaged.write_bytes(b"PAR1" + b"\0" * 100)
     compacting = compactor(dataset)
-    (hour, error), done = compacting.run(LATER + 3600)
-    assert hour == HOUR
-    assert damaged.name in str(error)
+    failed, done = compacting.run(LATER + 3600)
+    assert isinstance(failed, Failed)
+    assert failed.hour == HOUR
+    assert damaged.name in str(failed.error)
     assert done == Compacted(HOUR + 1, files=2, into=1, rows=20)
     assert sorted(path.name for path in damaged.parent.iterdir()) == [
         str(PartName(JOURNAL_ID, 0, 10)),
@@ -222,8 +224,9 @@ def test_rows_that_went_missing_on_the_way_stop_the_exchange(tmp_path: Path, mon
         publish(dataset, blocks_of(10, start, first=start))
     whole = PartFile.add
     monkeypatch.setattr(PartFile, "add", lambda file, table: whole(file, table.slice(1)))
-    ((_, error),) = compactor(dataset).run(LATER)
-    assert "would hold 18 rows, its parts hold 20" in str(error)
+    (failed,) = compactor(dataset).run(LATER)
+    assert isinstance(failed, Failed)
+    assert "would hold 18 rows, its parts hold 20" in str(failed.error)
     assert values(tmp_path) == [float(value) for value in range(20)]
 
 
@@ -231,8 +234,9 @@ def test_a_file_that_is_named_like_a_part_and_has_no_receipt_is_reported(tmp_pat
     dataset = opened(tmp_path)
     path = publish(dataset, blocks_of(10, 0))
     pq.write_table(pa.table({"value": [1.0]}), path.parent / str(PartName(JOURNAL_ID, 10, 20)))
-    ((_, error),) = compactor(dataset).run(LATER)
-    assert "cannot be read as a part" in str(error)
+    (failed,) = compactor(dataset).run(LATER)
+    assert isinstance(failed, Failed)
+    assert "cannot be read as a part" in str(failed.error)
 
 
 def test_an_hour_removed_meanwhile_is_no_fault(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_an_hour_that_someone_removed_is_made_again(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     first = opened(tmp_path)
-    with pytest.raises(ConfigError, match="parquet.output_dir"):
+    with pytest.raises(ConfigError, match=r"parquet\.output_dir"):
         opened(tmp_path)
     first.close()
     opened(tmp_path).close()
