@@ -7,6 +7,7 @@ import pytest
 from tests.support.repository import REPOSITORY, run
 
 from telemetry_collector.cli.main import COMMANDS
+from telemetry_collector.config import Journal, Server
 
 COLLECTOR = REPOSITORY / "telemetry-collector.service"
 AGENT = REPOSITORY / "telemetry-collector-agent.service"
@@ -48,6 +49,13 @@ def test_it_does_not_run_as_root(unit: Path) -> None:
     assert settings(unit)["CapabilityBoundingSet"] == ""
 
 
+@both
+def test_its_user_is_the_one_that_installing_creates(unit: Path, tmp_path: Path) -> None:
+    told = run("systemd-sysusers", "--dry-run", f"--root={tmp_path}", REPOSITORY / "deploy/sysusers.conf")
+    assert f"Creating user '{settings(unit)['User']}' " in told
+    assert f"Creating group '{settings(unit)['Group']}' " in told
+
+
 def test_systemd_waits_until_the_collector_is_ready_and_restarts_one_that_hangs() -> None:
     service = settings(COLLECTOR)
     assert service["Type"] == "notify"
@@ -56,13 +64,9 @@ def test_systemd_waits_until_the_collector_is_ready_and_restarts_one_that_hangs(
 
 
 def test_stopping_may_take_as_long_as_the_collector_gives_itself() -> None:
-    from telemetry_collector.config import Server
-
     assert int(settings(COLLECTOR)["TimeoutStopSec"]) > Server().shutdown_timeout_secs
 
 
 def test_the_collector_may_write_where_its_defaults_say() -> None:
-    from telemetry_collector.config import Journal
-
     state = {Path("/var/lib") / name for name in settings(COLLECTOR)["StateDirectory"].split()}
     assert Journal().dir.parent in state
