@@ -17,9 +17,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from telemetry_collector.errors import TelemetryCollectorError
+
+if TYPE_CHECKING:
+    from telemetry_collector.security.authority import Files
 
 START_SECS_MAX = 30.0
 STOP_SECS_MAX = 60.0
@@ -79,9 +82,11 @@ class Demo:
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
-        from telemetry_collector.app import agent_from_sections, demo_certificates
+        from telemetry_collector.app import agent_sections, new_agent
+        from telemetry_collector.config import load_agent
+        from telemetry_collector.security.authority import set_up
 
-        certificates = demo_certificates(self._certs)
+        certificates = set_up(self._certs)
         self.listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
         self.metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
         self.directory.mkdir(parents=True)
@@ -95,9 +100,7 @@ class Demo:
                 stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
             )  # fmt: skip
         await self._until_ready()
-        self._agent = agent_from_sections(
-            self._agent_sections(certificates),
-        )
+        self._agent = new_agent(load_agent(json.dumps(self._agent_config(certificates)), agent_sections()))
         await self._agent.start()
         self._started = time.monotonic()
 
@@ -146,13 +149,13 @@ class Demo:
             self._process.kill()
             await self._process.wait()
 
-    def _collector_config(self, certificates: dict[str, str]) -> dict[str, Any]:
+    def _collector_config(self, certificates: Files) -> dict[str, Any]:
         return {
             "server": {"listen_addr": self.listen_addr},
             "security": {
-                "tls_cert_path": certificates["server_cert"],
-                "tls_key_path": certificates["server_key"],
-                "tls_ca_path": certificates["ca"],
+                "tls_cert_path": str(certificates.server_certificate.resolve()),
+                "tls_key_path": str(certificates.server_key.resolve()),
+                "tls_ca_path": str(certificates.ca.resolve()),
             },
             "journal": {"dir": str(self.directory.resolve() / "journal")},
             "parquet": {
@@ -162,13 +165,13 @@ class Demo:
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self.metrics_port},
         }
 
-    def _agent_sections(self, certificates: dict[str, str]) -> dict[str, Any]:
+    def _agent_config(self, certificates: Files) -> dict[str, Any]:
         return {
             "agent": {"collectors": [self.listen_addr], "interval_secs": SAMPLE_INTERVAL_SECS},
             "security": {
-                "tls_cert_path": certificates["node_cert"],
-                "tls_key_path": certificates["node_key"],
-                "tls_ca_path": certificates["ca"],
+                "tls_cert_path": str(certificates.node_certificate.resolve()),
+                "tls_key_path": str(certificates.node_key.resolve()),
+                "tls_ca_path": str(certificates.ca.resolve()),
             },
         }
 

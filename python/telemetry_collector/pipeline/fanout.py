@@ -35,7 +35,11 @@ class Cursor(Protocol):
     @property
     def stored(self) -> int: ...
     @property
+    def lag_bytes(self) -> int: ...
+    @property
     def lag_points(self) -> int: ...
+    @property
+    def lag_secs(self) -> float: ...
     def read(self, points_max: int) -> Blocks | None: ...
     def seek(self, position: int) -> None: ...
     def store(self, position: int) -> None: ...
@@ -73,6 +77,21 @@ class Consumer:
         self._taken: list[tuple[int, int]] = []
         self._pending_since: float | None = None
         self._next_maintenance = 0.0
+
+    @property
+    def lag_bytes(self) -> int:
+        """Committed journal bytes not read yet."""
+        return self._cursor.lag_bytes
+
+    @property
+    def lag_points(self) -> int:
+        """Committed points not read yet."""
+        return self._cursor.lag_points
+
+    @property
+    def lag_secs(self) -> float:
+        """Age of the oldest batch that is not durable at the destination."""
+        return self._cursor.lag_secs
 
     def committed(self) -> None:
         """More blocks may be readable. Called after every commit, so it only looks whether waking the task pays."""

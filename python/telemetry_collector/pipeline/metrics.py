@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from telemetry_collector.clock import Clock
+from telemetry_collector.pipeline.fanout import FanOut
 
 # Receive-to-written reaches from a second (InfluxDB) to a destination's outage.
 WRITTEN_LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 3600.0)
@@ -17,6 +18,7 @@ WRITTEN_LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0
 # (key in the core's stats, metric, its help)
 COUNTERS = (
     ("batches_received", "batches_received", "Batches received, whatever became of them"),
+    ("batches_malformed", "batches_malformed", "Frames that are no MetricBatch"),
     ("points_received", "points_received", "Points in batches that were judged"),
     ("points_accepted", "points_accepted", "Points accepted: journalled, or waiting for their commit"),
     ("frame_bytes_received", "frame_bytes_received", "Bytes of frames received, length prefixes included"),
@@ -39,7 +41,7 @@ GAUGES = (
     ("journal_bytes", "journal_bytes", "Bytes of the journal's segments on disk"),
     ("journal_bytes_max", "journal_bytes_max", "journal.max_bytes"),
     ("journal_segments", "journal_segments", "Segments of the journal"),
-    ("journal_age_secs", "journal_age_seconds", "Age of the oldest batch that some writer has not stored"),
+    ("held_bytes", "held_bytes", "Bytes of frames that have begun and not ended"),
 )
 
 
@@ -59,7 +61,7 @@ class CoreMetrics(Collector):
             yield GaugeMetricFamily(f"telemetry_collector_{name}", text, value=stats[key])
         yield _labelled("points_refused", "Points refused, by reason", "reason", stats["points_refused"])
         yield _labelled("batches_answered", "Replies to batches, by outcome", "outcome", stats["batches_answered"])
-        yield _labelled("batches_malformed", "Frames that are no MetricBatch, by what is wrong", "fault", stats["malformed"])
+        yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", stats["retries_asked"])
         yield _stable_latency(stats)
 
 
@@ -81,6 +83,34 @@ def _stable_latency(stats: dict[str, Any]) -> Metric:
         buckets.append((bound, float(total)))
     family.add_metric([], buckets, sum_us / 1e6)
     return family
+
+
+@final
+class ConsumerMetrics(Collector):
+    """How far each writer is behind, read at each scrape."""
+
+    def __init__(self, fanout: FanOut) -> None:
+        self._fanout = fanout
+
+    def collect(self) -> Iterator[Metric]:
+        """Lag of every writer, in bytes, points and seconds."""
+        families = {
+            "lag_bytes": GaugeMetricFamily(
+                "telemetry_collector_writer_lag_bytes", "Committed journal bytes not read yet", labels=["writer"]
+            ),
+            "lag_points": GaugeMetricFamily(
+                "telemetry_collector_writer_lag_points",
+                "Committed points not read yet: the writer's queue; an estimate for what is only on disk",
+                labels=["writer"],
+            ),
+            "lag_secs": GaugeMetricFamily(
+                "telemetry_collector_writer_lag_seconds", "Age of the oldest batch not stored", labels=["writer"]
+            ),
+        }
+        for consumer in self._fanout.consumers:
+            for attribute, family in families.items():
+                family.add_metric([consumer.name], getattr(consumer, attribute))
+        yield from families.values()
 
 
 @final
