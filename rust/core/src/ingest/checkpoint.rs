@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use super::Recovered;
 use super::names::Names;
 use super::ranges::RangeSet;
-use crate::columns::codec;
-use crate::journal::{Position, Replay, Ticket};
+use crate::columns::{BlockDecoder, DecodeError};
+use crate::journal::{Position, Record, Replay, Ticket};
 use crate::series::Registry;
 use crate::series::varint;
 
@@ -48,11 +48,12 @@ pub(super) struct Replaying {
     pub(super) names: Names<Ticket>,
     pub(super) registry: Registry,
     pub(super) recovered: Recovered,
+    decoder: BlockDecoder,
 }
 
 impl Replaying {
-    pub(super) fn new(registry: Registry) -> Self {
-        Self { names: Names::default(), registry, recovered: Recovered::default() }
+    pub(super) fn new(registry: Registry, decoder: BlockDecoder) -> Self {
+        Self { names: Names::default(), registry, recovered: Recovered::default(), decoder }
     }
 
     fn restore(&mut self, payload: &[u8]) -> Option<()> {
@@ -78,14 +79,18 @@ impl Replaying {
 }
 
 impl Replay for Replaying {
-    fn checkpoint(&mut self, payload: &[u8]) -> Result<(), String> {
+    fn checkpoint(&mut self, _position: Position, payload: &[u8]) -> Result<(), String> {
         self.restore(payload).ok_or_else(|| "its names or series cannot be read".to_owned())
     }
 
-    fn record(&mut self, _start: Position, _end: Position, payload: &[u8]) {
-        let Ok(block) = codec::decode(payload) else {
-            self.recovered.undecodable += 1;
-            return;
+    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+        let block = match self.decoder.decode(record.payload) {
+            Ok(block) => block,
+            Err(error @ DecodeError::UnknownVersion(_)) => return Err(error.to_string()),
+            Err(DecodeError::Damaged(_)) => {
+                self.recovered.undecodable += 1;
+                return Ok(());
+            }
         };
         self.recovered.records += 1;
         self.recovered.points += block.len() as u64;
@@ -94,5 +99,6 @@ impl Replay for Replaying {
             self.registry.readmit(descriptor.borrowed(), seen_secs);
         }
         self.names.replay(&block.identity, block.epoch, block.sequence, block.oldest_unacknowledged);
+        Ok(())
     }
 }

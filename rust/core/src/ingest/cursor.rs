@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Ingest;
+use super::{Ingest, new_decoder};
 use super::recent::Committed;
-use crate::columns::{PointBlock, codec};
+use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{JournalError, Position, Reader};
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -33,6 +33,11 @@ impl Blocks {
     }
 }
 
+/// Bytes from one position to another; 0 when the other comes first.
+fn distance(from: Position, to: Position) -> u64 {
+    to.get().saturating_sub(from.get())
+}
+
 fn hour(block: &PointBlock) -> i64 {
     block.received_unix_us.div_euclid(HOUR_US)
 }
@@ -45,6 +50,7 @@ pub struct BlockCursor {
     stored: Position,
     /// Reads what memory no longer has; kept between reads while it stands at `position`.
     disk: Option<Reader>,
+    decoder: BlockDecoder,
     /// Receipt of the oldest batch that was read and not stored.
     undelivered_since_us: Option<i64>,
     /// Records that were skipped because their contents do not decode.
@@ -60,6 +66,7 @@ impl BlockCursor {
             position: stored,
             stored,
             disk: None,
+            decoder: new_decoder(),
             undelivered_since_us: None,
             undecodable: 0,
         })
@@ -92,7 +99,7 @@ impl BlockCursor {
     /// Committed bytes still to read.
     #[must_use]
     pub fn lag_bytes(&self) -> u64 {
-        self.ingest.journal.committed().bytes_since(self.position)
+        distance(self.position, self.ingest.journal.committed())
     }
 
     /// Committed points still to read: exact while they are in memory, else estimated from their bytes.
@@ -101,7 +108,7 @@ impl BlockCursor {
         let recent = self.ingest.shared.recent.lock();
         let in_memory = recent.points_from(self.position);
         let on_disk = match recent.start() {
-            Some(start) => start.bytes_since(self.position),
+            Some(start) => distance(self.position, start),
             None => self.lag_bytes(),
         };
         in_memory + on_disk.div_ceil(POINT_BYTES_ESTIMATE)
@@ -149,8 +156,7 @@ impl BlockCursor {
     /// # Errors
     /// [`JournalError`] when it cannot be written; the position on disk is then the old one.
     pub fn store(&mut self, position: Position) -> Result<(), JournalError> {
-        self.ingest.journal.store_cursor(&self.consumer, position)?;
-        self.stored = self.stored.max(position);
+        self.stored = self.ingest.journal.store_cursor(&self.consumer, position)?;
         if self.stored >= self.position {
             self.undelivered_since_us = None;
         }
@@ -179,8 +185,8 @@ impl BlockCursor {
             None => self.ingest.journal.reader(self.position),
         };
         let mut reached_limit = false;
-        while let Some(record) = reader.next()? {
-            let Ok(block) = codec::decode(record.payload) else {
+        while let Some(record) = reader.next_record()? {
+            let Ok(block) = self.decoder.decode(record.payload) else {
                 self.undecodable += 1;
                 continue;
             };

@@ -23,7 +23,7 @@ pub mod ranges;
 mod recent;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -37,8 +37,8 @@ use self::heartbeats::Heartbeats;
 use self::names::Names;
 use self::points::ScratchPool;
 use self::recent::{Committed, Recent};
-use crate::columns::PointBlock;
-use crate::journal::{Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Storage, Ticket};
+use crate::columns::{BlockDecoder, PointBlock};
+use crate::journal::{Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket};
 use crate::limits::{CREDIT_INITIAL, Limits};
 use crate::series::{Offender, Offenders, Registry};
 
@@ -73,6 +73,7 @@ pub struct Ingest {
     conversations: AtomicU64,
     last_receipt_us: AtomicI64,
     checkpointed: Mutex<Position>,
+    closed: AtomicBool,
     recovered: Recovered,
 }
 
@@ -127,12 +128,12 @@ impl Ingest {
             counters: Counters::default(),
             wake,
         });
-        let mut replay = checkpoint::Replaying::new(Registry::new(settings.limits.max_cardinality));
+        let mut replay = checkpoint::Replaying::new(Registry::new(settings.limits.max_cardinality), new_decoder());
         let (journal, recovery) =
             Journal::open(storage, settings.journal.clone(), Arc::clone(&shared) as Arc<dyn CommitSink<Pending>>, &mut replay)?;
         let mut recovered = replay.recovered;
         recovered.torn_bytes = recovery.torn_bytes;
-        recovered.quarantined = recovery.quarantined.iter().map(ToString::to_string).collect();
+        recovered.quarantined = recovery.quarantined.iter().map(describe).collect();
         recovered.elapsed = begun.elapsed();
         *shared.names.lock() = replay.names;
         Ok(Arc::new(Self {
@@ -144,7 +145,8 @@ impl Ingest {
             shared,
             conversations: AtomicU64::new(1),
             last_receipt_us: AtomicI64::new(i64::MIN),
-            checkpointed: Mutex::new(recovery.checkpoint_position),
+            checkpointed: Mutex::new(recovery.checkpoint.unwrap_or_default()),
+            closed: AtomicBool::new(false),
             recovered,
             journal,
         }))
@@ -181,7 +183,7 @@ impl Ingest {
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
         self.registry.lock().expire(now_unix_secs, self.settings.limits.series_idle_secs, EXPIRE_SLOTS_MAX);
-        let behind = self.journal.committed().bytes_since(*self.checkpointed.lock());
+        let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
         if behind >= self.settings.journal.segment_bytes {
             self.checkpoint()?;
         }
@@ -195,7 +197,8 @@ impl Ingest {
     /// [`JournalError`] when it cannot be written.
     pub fn checkpoint(&self) -> Result<(), JournalError> {
         let mut last = self.checkpointed.lock();
-        // The position first: what is committed after it is in the checkpoint too or replayed, and replaying is idempotent.
+        // The position first: what is committed after it may be in the checkpoint and is replayed too, and taking a name
+        // or a series twice is taking it once.
         let position = self.journal.committed();
         let payload = checkpoint::encode(&self.shared.names, &self.registry);
         self.journal.checkpoint(position, &payload)?;
@@ -214,7 +217,7 @@ impl Ingest {
     /// # Errors
     /// [`JournalError`] when the checkpoint cannot be written; a restart then replays more.
     pub fn close(&self) -> Result<(), JournalError> {
-        if self.journal.is_closed() {
+        if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         let drained = self.journal.flush(Duration::from_secs(10));
@@ -289,6 +292,17 @@ impl Ingest {
     pub fn recent_bytes(&self) -> usize {
         self.shared.recent.lock().bytes()
     }
+}
+
+/// A damaged range of the journal in words for the log.
+fn describe(damaged: &Quarantined) -> String {
+    let place = damaged.file.as_deref().or(damaged.error.as_deref()).unwrap_or("no bytes to keep");
+    format!("{} bytes at {}: {} ({place})", damaged.bytes, damaged.position, damaged.reason)
+}
+
+/// A decoder of journal records.
+fn new_decoder() -> BlockDecoder {
+    BlockDecoder::new().expect("the compression library gets its memory or nothing works")
 }
 
 impl CommitSink<Pending> for Shared {
