@@ -56,8 +56,9 @@ def test_its_user_is_the_one_that_installing_creates(unit: Path, tmp_path: Path)
     assert f"Creating group '{settings(unit)['Group']}' " in told
 
 
-def test_systemd_waits_until_the_collector_is_ready_and_restarts_one_that_hangs() -> None:
-    service = settings(COLLECTOR)
+@both
+def test_systemd_waits_until_it_is_ready_and_restarts_it_when_it_hangs(unit: Path) -> None:
+    service = settings(unit)
     assert service["Type"] == "notify"
     assert int(service["WatchdogSec"]) > 0
     assert service["Restart"] == "always"
