@@ -48,19 +48,20 @@ class _Loader(yaml.SafeLoader):
 
 
 _TAG = "tag:yaml.org,2002:"
-for _name, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", "~nN\0"),
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+_CORE_SCHEMA = (
+    # type, what it looks like, the characters that it can begin with; nothing at all is null too
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
     (
         "float",
         r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-        "-+.0123456789",
+        list("-+.0123456789"),
     ),
-):
-    # The empty text, which is null too, is looked up under "".
-    _firsts = [character if character != "\0" else "" for character in _first]
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _firsts)
+)
+_PATTERNS = {_TAG + name: re.compile(rf"(?:{pattern})\Z") for name, pattern, _ in _CORE_SCHEMA}
+for _name, _, _first in _CORE_SCHEMA:
+    _Loader.add_implicit_resolver(_TAG + _name, _PATTERNS[_TAG + _name], _first)
 
 
 def read_tree(text: str, environ: Mapping[str, str]) -> Tree:
@@ -133,20 +134,21 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         result = substitute(node.value, self._environ)
-        self._tree.written[path] = node.value
-        for problem in result.problems:
-            self._mistake(path, problem, "", node)
-            self._tree.unresolved.add(path)
+        problems = [(problem, "") for problem in result.problems]
         if not _is_unicode(result.text):
-            self._mistake(path, "is not valid Unicode", "expected UTF-8 text", node)
+            problems.append(("is not valid Unicode", "expected UTF-8 text"))
+        if node.tag in _PATTERNS and not _PATTERNS[node.tag].match(node.value):
+            problems.append((f"is not what its tag {node.tag} says", "expected a plain value, without a tag"))
+        for problem, expected in problems:
+            self._mistake(path, problem, expected, node)
+        if problems:
             self._tree.unresolved.add(path)
             return ""
+        if node.tag != _TAG + "null":
+            self._tree.written[path] = node.value
         if result.substituted:
             self._tree.substituted[path] = _typed(_resolve(result.text), result.text)
-            return result.text
-        if result.text != node.value:
-            return result.text
-        return _typed(node.tag, node.value)
+        return _typed(node.tag, node.value) if result.text == node.value else result.text
 
     def _mistake(self, path: Path, problem: str, expected: str, node: yaml.Node) -> None:
         self._tree.mistakes.append(Mistake(dotted(path), problem, expected, line=_line(node)))
@@ -171,9 +173,7 @@ _SCALARS: dict[str, Any] = {
     _TAG + "null": lambda _: None,
     _TAG + "bool": lambda text: text.lower() == "true",
     _TAG + "int": _int,
-    _TAG + "float": lambda text: float(
-        text.replace(".inf", "inf").replace(".nan", "nan") if text[-1:] in "fFnN" else text
-    ),
+    _TAG + "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
 }
 
 
