@@ -54,7 +54,7 @@ programs: ## Install the Debian packages that the tests start, or say which are 
 lint: $(VENV)/.dev ## Check formats, lints and layers
 	@$(STEP) "ruff format" $(BIN)/ruff format --check --quiet .
 	@$(STEP) "ruff" $(BIN)/ruff check --quiet .
-	@$(STEP) "import layers" $(BIN)/lint-imports --cache-dir $(VENV)/.import_linter_cache
+	@PYTHONPATH=python $(STEP) "import layers" $(BIN)/lint-imports --no-logo --cache-dir $(VENV)/.import_linter_cache
 	@$(STEP) "shellcheck" shellcheck .ci/run tools/* deploy/*.sh
 	@$(STEP) "cargo fmt" cargo fmt --all --check
 	@$(STEP) "cargo clippy" cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
