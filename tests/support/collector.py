@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from telemetry_collector.model import Outcome, Reason
 from tests.support.protobuf import Frames, framed, pb
+
+from telemetry_collector.model import Outcome, Reason
 
 
 class StoredPoint(NamedTuple):
@@ -25,6 +26,11 @@ Answer = Callable[[Any], Any]
 """From a MetricBatch to a BatchAck, or to None for the usual answer."""
 
 
+def usual(_batch: Any) -> Any:
+    """What a collector says to a batch that is good, and to one it knows."""
+    return None
+
+
 def stored(batch: Any) -> Any:
     """The usual answer to a batch that is good."""
     return pb.BatchAck(sequence=batch.sequence, outcome=Outcome.STORED, accepted_points=points_in(batch), credit=8)
@@ -35,9 +41,7 @@ def retry_later(batch: Any, after_ms: int = 0) -> Any:
 
 
 def rejected(batch: Any, reason: Reason, example: str = "") -> Any:
-    ack = pb.BatchAck(
-        sequence=batch.sequence, outcome=Outcome.REJECTED, rejected_points=points_in(batch), credit=8
-    )
+    ack = pb.BatchAck(sequence=batch.sequence, outcome=Outcome.REJECTED, rejected_points=points_in(batch), credit=8)
     ack.rejections.add(reason=reason, points=points_in(batch), example=example)
     return ack
 
@@ -50,7 +54,7 @@ def points_in(batch: Any) -> int:
 class Books:
     """What a collector has stored and seen; shared by all its streams."""
 
-    answer: Answer = lambda batch: None
+    answer: Answer = usual
     stored: dict[tuple[int, int], list[StoredPoint]] = field(default_factory=dict)
     seen: list[Any] = field(default_factory=list)
     """Every MetricBatch in the order of receipt."""

@@ -2,13 +2,14 @@
 
 from random import Random
 
+from tests.support.collector import Books, FakeStream
+
 from telemetry_collector.sender.delivery import Delivery
 from telemetry_collector.sender.events import SenderEvent
 from telemetry_collector.sender.outbox import MemoryOutbox
 from telemetry_collector.sender.session import Session
 from telemetry_collector.sender.settings import DeliverySettings
 from telemetry_collector.sender.stats import SenderStats, Tally
-from tests.support.collector import Books, FakeStream
 
 PLAIN = DeliverySettings(compression="none")
 
@@ -25,9 +26,7 @@ class WireLink:
         self.events: list[SenderEvent] = []
         self.tally = Tally()
         self.outbox = MemoryOutbox(points_max=points_max, bytes_max=1 << 30, on_drop=self._dropped)
-        self.delivery = Delivery(
-            self.outbox, settings, random=Random(1), tally=self.tally, on_event=self.events.append
-        )
+        self.delivery = Delivery(self.outbox, settings, random=Random(1), tally=self.tally, on_event=self.events.append)
         self.connect()
 
     def _dropped(self, sequence: int, points: int) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from aioquic.quic.connection import QuicConnection
 
@@ -54,8 +55,13 @@ async def dial(endpoint: Address, new_session: Callable[[], Session], settings: 
     raise AddressError(f"cannot connect to the collector {endpoint}: {problem}")
 
 
+async def resolve(host: str, port: int) -> list[Any]:
+    """The system's resolver; its answers are as `socket.getaddrinfo` has them."""
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+
+
 async def _addresses(endpoint: Address) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    found = await asyncio.get_running_loop().getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
+    found = await resolve(endpoint.host, endpoint.port)
     return [(family, (str(address[0]), int(address[1]))) for family, _, _, _, address in found[:ADDRESSES_MAX]]
 
 

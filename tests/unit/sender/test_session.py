@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
+from tests.support.collector import Books, FakeStream, points_in, rejected, retry_later, usual
+from tests.support.protobuf import framed, pb
+from tests.support.wire_link import WireLink
 
 from telemetry_collector.model import CloseCode, MetricType, Outcome, Reason
 from telemetry_collector.sender import Batch, DeliverySettings, Heartbeat, Point, batch_of
 from telemetry_collector.sender.events import Dropped, HeartbeatRefused, Refused
 from telemetry_collector.sender.session import ProtocolViolation
-from tests.support.collector import Books, FakeStream, points_in, rejected, retry_later
-from tests.support.protobuf import framed, pb
-from tests.support.wire_link import WireLink
 
 
 def batch(points: int = 3, name: str = "system.load", tag: str = "") -> Batch:
@@ -24,9 +24,7 @@ def names(books: Books) -> list[int]:
 
 
 def beat(cpu_usage: float) -> Heartbeat:
-    return Heartbeat(
-        worker_id="node-1", cpu_usage=cpu_usage, memory_usage=0.5, gpu_usage=-1.0, timestamp_unix_ns=1_000
-    )
+    return Heartbeat(worker_id="node-1", cpu_usage=cpu_usage, memory_usage=0.5, gpu_usage=-1.0, timestamp_unix_ns=1_000)
 
 
 def test_points_arrive_as_they_were_read() -> None:
@@ -127,7 +125,7 @@ def test_retry_later_is_sent_again_under_its_name_after_the_wait_and_nothing_new
     link.books.answer = lambda message: retry_later(message, after_ms=500) if message.epoch else None
     link.delivery.put(batch())
     link.step()
-    link.books.answer = lambda message: None
+    link.books.answer = usual
     link.delivery.put(batch())
     link.advance(0.49)
     assert link.books.stored == {}
@@ -142,7 +140,7 @@ def test_no_wait_given_means_a_tenth_of_a_second() -> None:
     link.books.answer = lambda message: retry_later(message)
     link.delivery.put(batch())
     link.step()
-    link.books.answer = lambda message: None
+    link.books.answer = usual
     link.advance(0.099)
     assert link.books.stored == {}
     link.advance(0.03)
@@ -154,7 +152,7 @@ def test_a_wait_of_days_is_cut() -> None:
     link.books.answer = lambda message: retry_later(message, after_ms=2**32 - 1)
     link.delivery.put(batch())
     link.step()
-    link.books.answer = lambda message: None
+    link.books.answer = usual
     link.advance(76)
     assert names(link.books) == [1]
 
@@ -165,16 +163,14 @@ def test_an_unknown_outcome_is_retry_later() -> None:
     link.delivery.put(batch())
     link.step()
     assert link.stats.points_pending == 3
-    link.books.answer = lambda message: None
+    link.books.answer = usual
     link.advance(0.2)
     assert names(link.books) == [1]
 
 
 def test_a_batch_that_is_too_large_is_split_under_new_sequences_until_it_fits() -> None:
     link = WireLink()
-    link.books.answer = lambda message: (
-        rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 3 else None
-    )
+    link.books.answer = lambda message: rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 3 else None
     link.delivery.put(batch(10))
     link.step()
     assert len(link.books.points) == 10
@@ -280,7 +276,9 @@ def test_a_malformed_batch_counts_all_its_points_as_refused(counts: int) -> None
 
 def test_reasons_that_do_not_add_up_lose_no_point() -> None:
     link = WireLink()
-    link.books.answer = lambda message: pb.BatchAck(sequence=message.sequence, outcome=Outcome.PARTIAL, accepted_points=1)
+    link.books.answer = lambda message: pb.BatchAck(
+        sequence=message.sequence, outcome=Outcome.PARTIAL, accepted_points=1
+    )
     link.delivery.put(batch(5))
     link.step()
     assert link.stats.points_acknowledged == 1
@@ -311,7 +309,7 @@ def test_oldest_unacknowledged_is_the_lowest_sequence_without_an_answer() -> Non
     link.books.answer = lambda message: retry_later(message) if message.sequence == 1 else None
     link.step()
     link.delivery.put(batch())
-    link.books.answer = lambda message: None
+    link.books.answer = usual
     link.advance(0.2)
     oldest = [(message.sequence, message.oldest_unacknowledged) for message in link.books.seen if message.epoch]
     assert oldest[:3] == [(1, 1), (2, 1), (3, 1)]
