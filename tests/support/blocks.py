@@ -128,5 +128,5 @@ def _line(point: Point) -> bytes:
 
 def blocks_of(count: int, start: int, *, hour: int = HOUR, first: int = 0, second: int = 0) -> FakeBlocks:
     """`count` scalar points whose values are `first`, `first` + 1, …, in the range [start, start + count)."""
-    points = [Point(value=float(first + index), tags={"node_id": f"node-{index % 3}"}) for index in range(count)]
+    points = [Point(value=float(value), tags={"node_id": f"node-{value % 3}"}) for value in range(first, first + count)]
     return FakeBlocks(points, start, start + count, hour, sequence=start + 1, second=second)

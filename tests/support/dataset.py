@@ -38,6 +38,16 @@ def values(root: Path) -> list[float]:
         return [value for (value,) in connection.execute(query).fetchall()]
 
 
+def paths(root: Path) -> list[Path]:
+    """All files that readers see, sorted."""
+    return sorted(root.glob(GLOB))
+
+
 def names(root: Path) -> list[str]:
     """Names of all files that readers see, sorted."""
-    return sorted(path.name for path in root.glob(GLOB))
+    return sorted(path.name for path in paths(root))
+
+
+def staged(root: Path) -> list[str]:
+    """What is left in the staging directory."""
+    return sorted(path.name for path in (root / ".staging").iterdir())
