@@ -13,6 +13,7 @@ use super::points::{PointJudge, Scratch, Work};
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
+use crate::series::effective::NODE_ID;
 use crate::series::{CommonTags, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
 
@@ -86,12 +87,12 @@ impl Ingest {
         }
         self.counters().points_received.fetch_add(batch.points as u64, Relaxed);
 
-        let verdict = self.verdict(arrival.peer, &batch);
-        match verdict {
+        let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
-            Verdict::Pending(ticket) => return self.copy_of(arrival, &batch, ticket),
-            Verdict::New | Verdict::NoRoom => {}
-        }
+            Verdict::Pending(ticket) => return self.copy_of(arrival.conversation, batch.sequence, ticket),
+            Verdict::New => true,
+            Verdict::NoRoom => false,
+        };
         if let Err(rejection) = self.judge_batch(arrival.peer, &batch, stream, work) {
             self.counters().refused(rejection.reason, batch.points as u64);
             return Judged::Answered(answer::rejected(batch.sequence, batch.points as u32, vec![rejection]));
@@ -101,7 +102,7 @@ impl Ingest {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
             return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
         }
-        if verdict == Verdict::NoRoom {
+        if !name_fits {
             return self.retry(batch.sequence, RetryCause::Names);
         }
         if let Some(cause) = self.overload(arrival.frame.len()) {
@@ -159,8 +160,7 @@ impl Ingest {
             Verdict::Stored => return Judged::Answered(answer::plain(block.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => {
                 drop(names);
-                self.shared.copies.lock().push((ticket.clone(), arrival.conversation));
-                return Judged::CopyOf(block.sequence, ticket);
+                return self.copy_of(arrival.conversation, block.sequence, ticket);
             }
             Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
         }
@@ -201,9 +201,9 @@ impl Ingest {
         names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
     }
 
-    fn copy_of(&self, arrival: &Arrival<'_>, batch: &DecodedBatch<'_>, ticket: Ticket) -> Judged {
-        self.shared.copies.lock().push((ticket.clone(), arrival.conversation));
-        Judged::CopyOf(batch.sequence, ticket)
+    fn copy_of(&self, conversation: u64, sequence: u64, ticket: Ticket) -> Judged {
+        self.shared.copies.lock().push((ticket.clone(), conversation));
+        Judged::CopyOf(sequence, ticket)
     }
 
     /// The rules that concern the batch as a whole. Leaves the place of each point's series in `work`.
@@ -325,7 +325,7 @@ fn speaks_for(peer: &Peer, batch: &DecodedBatch<'_>, stream: &StreamState, work:
     }
     let rows_agree = batch.rows().iter().all(|row| {
         let own = batch.tags(row).iter().fold(NodeClaim::Absent, |claim, tag| {
-            let is_node = batch.text(tag.key) == crate::series::NODE_ID;
+            let is_node = batch.text(tag.key) == NODE_ID;
             match (is_node, claim) {
                 (false, claim) | (true, claim @ NodeClaim::Other) => claim,
                 (true, _) if batch.text(tag.value) == node => NodeClaim::Same,

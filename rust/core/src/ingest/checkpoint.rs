@@ -13,8 +13,8 @@ use super::names::Names;
 use super::ranges::RangeSet;
 use crate::columns::{BlockDecoder, DecodeError};
 use crate::journal::{Position, Record, Replay, Ticket};
-use crate::series::Registry;
-use crate::series::varint;
+use crate::series::descriptor::DescriptorRef;
+use crate::series::{Registry, varint};
 
 const VERSION: u8 = 1;
 /// Slots of the registry that are copied under its lock at a time, so that batches do not wait for the whole.
@@ -96,7 +96,8 @@ impl Replay for Replaying {
         self.recovered.points += block.len() as u64;
         let seen_secs = (block.received_unix_us / 1_000_000).max(0) as u64;
         for descriptor in &block.descriptors {
-            self.registry.readmit(descriptor.borrowed(), seen_secs);
+            let known = DescriptorRef { key: descriptor.key.borrowed(), meta: descriptor.meta() };
+            self.registry.readmit(known, seen_secs);
         }
         self.names.replay(&block.identity, block.epoch, block.sequence, block.oldest_unacknowledged);
         Ok(())

@@ -297,7 +297,7 @@ impl Ingest {
 /// A damaged range of the journal in words for the log.
 fn describe(damaged: &Quarantined) -> String {
     let place = damaged.file.as_deref().or(damaged.error.as_deref()).unwrap_or("no bytes to keep");
-    format!("{} bytes at {}: {} ({place})", damaged.bytes, damaged.position, damaged.reason)
+    format!("{} bytes at {}: {:?} ({place})", damaged.bytes, damaged.position, damaged.reason)
 }
 
 /// A decoder of journal records.
