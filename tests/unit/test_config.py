@@ -14,7 +14,7 @@ class Influx(Section):
     token: Secret = Field(description="the token to write with")
     batch: PositiveInt = Field(5_000, le=9_000, description="lines sent at a time")
     gzip: bool = False
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field(default_factory=dict)
 
 
 class Files(Section):
@@ -173,7 +173,8 @@ class TestMistakes:
             ),
             (
                 "limits: {max_batch_size: 0}",
-                "limits.max_batch_size = 0: is too small; expected a whole number from 1 to 1000000: points of one batch",
+                "limits.max_batch_size = 0: is too small; "
+                "expected a whole number from 1 to 1000000: points of one batch",
             ),
             (
                 "observability: {metrics_port: 65536}",
@@ -205,8 +206,8 @@ class TestMistakes:
             ),
             (
                 "server: {shutdown_timeout_secs: .nan}",
-                "server.shutdown_timeout_secs = .nan: is not a finite number; expected a number above 0 up to 31622400: "
-                "how long stopping may take before it is cut short",
+                "server.shutdown_timeout_secs = .nan: is not a finite number; "
+                "expected a number above 0 up to 31622400: how long stopping may take before it is cut short",
             ),
             (
                 "security: {bind_node_id: yes}",

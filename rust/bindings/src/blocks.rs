@@ -4,6 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use telemetry_core::columns::{ArrowAssembler, TimestampUnit};
 use telemetry_core::ingest;
+use telemetry_core::line_protocol::LineEncoder;
 
 use crate::errors::CoreError;
 use crate::line_protocol::LineProtocol;
@@ -59,24 +60,26 @@ impl Blocks {
     #[pyo3(signature = (timestamp_unit = "us"))]
     fn record_batch(&self, py: Python<'_>, timestamp_unit: &str) -> PyResult<RecordBatch> {
         let unit = match timestamp_unit {
-            "us" => TimestampUnit::Microsecond,
-            "ns" => TimestampUnit::Nanosecond,
+            "us" => TimestampUnit::Microseconds,
+            "ns" => TimestampUnit::Nanoseconds,
             other => return Err(PyValueError::new_err(format!("timestamp_unit {other:?}: expected 'us' or 'ns'"))),
         };
         let batch = py.detach(|| {
-            let mut assembler = ArrowAssembler::default();
-            self.0.blocks.iter().for_each(|block| assembler.push(block));
-            assembler.finish(unit)
+            let mut assembler = ArrowAssembler::new();
+            for block in &self.0.blocks {
+                assembler.push(block).map_err(|error| error.to_string())?;
+            }
+            assembler.finish(unit).map_err(|error| error.to_string())
         });
-        Ok(RecordBatch::new(batch.map_err(|error| CoreError::new_err(error.to_string()))?))
+        Ok(RecordBatch::from(batch.map_err(CoreError::new_err)?))
     }
 
     fn line_protocol(&self, py: Python<'_>, bytes_max: usize) -> LineProtocol {
         let lines = py.detach(|| {
-            let mut writer = telemetry_core::line_protocol::LineWriter::new(bytes_max);
-            self.0.blocks.iter().for_each(|block| writer.push(block));
-            writer.finish()
+            let mut encoder = LineEncoder::new(bytes_max);
+            self.0.blocks.iter().for_each(|block| encoder.push(block));
+            encoder.finish()
         });
-        LineProtocol::new(py, lines)
+        LineProtocol::new(py, &lines)
     }
 }

@@ -29,8 +29,10 @@ impl Ingest {
     fn new(py: Python<'_>, settings: &IngestSettings) -> PyResult<Self> {
         let wake = WakeFd::new()?;
         let signal = wake.clone();
+        let directory = settings.journal_dir.clone();
+        let storage = DiskStorage::open(&directory)
+            .map_err(|error| errors::JournalError::new_err(format!("journal {}: {error}", directory.display())))?;
         let inner = detached(py, || {
-            let storage = DiskStorage::open(&settings.journal_dir)?;
             ingest::Ingest::open(Arc::new(storage), settings.settings.clone(), Box::new(move || signal.signal()))
         })?;
         Ok(Self { inner, wake })

@@ -8,18 +8,18 @@ use crate::journal::Position;
 
 /// A committed block and its place in the journal.
 #[derive(Clone, Debug)]
-pub struct Committed {
+pub(super) struct Committed {
     /// Where its record starts.
-    pub start: Position,
+    pub(super) start: Position,
     /// Where the next record starts.
-    pub end: Position,
+    pub(super) end: Position,
     /// The points.
-    pub block: Arc<PointBlock>,
+    pub(super) block: Arc<PointBlock>,
 }
 
 /// The newest committed blocks without a gap, oldest first, up to a bound in bytes; the oldest go first.
 #[derive(Debug)]
-pub struct Recent {
+pub(super) struct Recent {
     /// Each with the points that were pushed before it.
     blocks: VecDeque<(u64, Committed)>,
     bytes: usize,
@@ -29,13 +29,12 @@ pub struct Recent {
 
 impl Recent {
     /// Keeps up to `bytes_max` bytes of blocks.
-    #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self { blocks: VecDeque::new(), bytes: 0, bytes_max, points_pushed: 0 }
     }
 
     /// Adds the next committed block.
-    pub fn push(&mut self, committed: Committed) {
+    pub(super) fn push(&mut self, committed: Committed) {
         self.bytes += committed.block.memory_bytes();
         let points_before = self.points_pushed;
         self.points_pushed += committed.block.len() as u64;
@@ -48,21 +47,18 @@ impl Recent {
     }
 
     /// Blocks from `position` on, or `None` when the memory does not reach back that far.
-    #[must_use]
-    pub fn from(&self, position: Position) -> Option<impl Iterator<Item = &Committed>> {
+    pub(super) fn from(&self, position: Position) -> Option<impl Iterator<Item = &Committed>> {
         let covers = self.blocks.front().is_some_and(|(_, oldest)| oldest.start <= position);
         covers.then(|| self.blocks.range(self.place(position)..).map(|(_, committed)| committed))
     }
 
     /// Points held at `position` and after it.
-    #[must_use]
-    pub fn points_from(&self, position: Position) -> u64 {
+    pub(super) fn points_from(&self, position: Position) -> u64 {
         self.blocks.get(self.place(position)).map_or(0, |(points_before, _)| self.points_pushed - points_before)
     }
 
     /// Where the memory begins; `None` when it is empty.
-    #[must_use]
-    pub fn start(&self) -> Option<Position> {
+    pub(super) fn start(&self) -> Option<Position> {
         self.blocks.front().map(|(_, oldest)| oldest.start)
     }
 
@@ -70,15 +66,8 @@ impl Recent {
         self.blocks.partition_point(|(_, committed)| committed.end <= position)
     }
 
-    /// Points committed in this process' life.
-    #[must_use]
-    pub fn points_pushed(&self) -> u64 {
-        self.points_pushed
-    }
-
     /// Bytes held.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 }
