@@ -13,24 +13,30 @@ DICTIONARY_COLUMNS: Final = ("name", "type", "unit", "node_id", "region", "zone"
 
 _KEYWORD = pa.dictionary(pa.int32(), pa.utf8())
 
+
+def _list_of(item: pa.DataType) -> pa.DataType:
+    """With the name that Parquet requires of a list's elements, so that files read back as what was written."""
+    return pa.list_(pa.field("element", item))
+
+
 _HISTOGRAM = pa.struct(
-    [
-        pa.field("count", pa.int64(), nullable=False),
-        pa.field("sum", pa.float64(), nullable=False),
-        pa.field("min", pa.float64()),
-        pa.field("max", pa.float64()),
-        pa.field("bounds", pa.list_(pa.field("item", pa.float64(), nullable=False)), nullable=False),
-        pa.field("counts", pa.list_(pa.field("item", pa.int64(), nullable=False)), nullable=False),
-    ]
+    {
+        "count": pa.int64(),
+        "sum": pa.float64(),
+        "min": pa.float64(),
+        "max": pa.float64(),
+        "bounds": _list_of(pa.float64()),
+        "counts": _list_of(pa.int64()),
+    }
 )
 
 _SUMMARY = pa.struct(
-    [
-        pa.field("count", pa.int64(), nullable=False),
-        pa.field("sum", pa.float64(), nullable=False),
-        pa.field("quantiles", pa.list_(pa.field("item", pa.float64(), nullable=False)), nullable=False),
-        pa.field("values", pa.list_(pa.field("item", pa.float64(), nullable=False)), nullable=False),
-    ]
+    {
+        "count": pa.int64(),
+        "sum": pa.float64(),
+        "quantiles": _list_of(pa.float64()),
+        "values": _list_of(pa.float64()),
+    }
 )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from tests.support.blocks import FakeBlocks, Point, blocks_of
 from tests.support.influx import FakeInflux, Reply, Request
-from tests.support.writing import Observed
+from tests.support.writing import Observed, until
 
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import RetryableError
@@ -34,13 +34,6 @@ async def started(
         yield writer
     finally:
         await writer.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Lets the loop turn until the condition holds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # conditions of all kinds, none with an event of its own
-            await asyncio.sleep(0.001)
 
 
 def lines(count: int) -> list[bytes]:
