@@ -9,6 +9,8 @@ use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{JournalError, Position, Reader};
 
 const HOUR_US: i64 = 3_600_000_000;
+/// A gap of this size is the header between two segments, not records.
+const SEGMENT_HEADER_BYTES: u64 = 4_096;
 /// Journal bytes a point, for estimates of what is only on disk.
 const POINT_BYTES_ESTIMATE: u64 = 10;
 
@@ -111,7 +113,7 @@ impl BlockCursor {
             Some(start) => distance(self.position, start),
             None => self.lag_bytes(),
         };
-        in_memory + on_disk.div_ceil(POINT_BYTES_ESTIMATE)
+        in_memory + on_disk.saturating_sub(SEGMENT_HEADER_BYTES).div_ceil(POINT_BYTES_ESTIMATE)
     }
 
     /// Age of the oldest batch that was read and not stored, or else of what is still to read; 0 when there is none.
