@@ -174,8 +174,10 @@ class Compactor:
         staged = self._dataset.stage(".hour")
         staged.mkdir()
         try:
-            for group in groups:
-                self._join(directory, group, staged)
+            joined = [self._join(directory, group, staged) for group in groups]
+            # Only now, for an instant, do staged files look like parts: some readers search hidden directories too.
+            for path in joined:
+                path.rename(path.with_suffix(""))
             replaced = {str(part.name) for group in groups for part in group}
             self._dataset.replace(hour, staged, replaced)
         except BaseException:
@@ -186,13 +188,13 @@ class Compactor:
         rows = sum(part.rows for group in groups for part in group)
         return Compacted(hour, files=len(replaced), into=len(groups), rows=rows)
 
-    def _join(self, directory: Path, group: list[Part], staged: Path) -> None:
-        """Streams the parts' row groups, in the journal's order, into one new file."""
+    def _join(self, directory: Path, group: list[Part], staged: Path) -> Path:
+        """Streams the parts' row groups, in the journal's order, into one new file, `<name>.part`."""
         name = group[0].name
         for later in group[1:]:
             name = name.joined(later.name)
         self._dataset.step("compact: write")
-        file = PartFile(staged / str(name), group[0].schema, self._compression)
+        file = PartFile(staged / f"{name}.part", group[0].schema, self._compression)
         try:
             for part in group:
                 with pq.ParquetFile(directory / str(part.name), read_dictionary=list(DICTIONARY_COLUMNS)) as source:
@@ -208,3 +210,4 @@ class Compactor:
         expected = sum(part.rows for part in group)
         if file.rows != expected:
             raise pa.ArrowInvalid(f"{name} would hold {file.rows} rows, its parts hold {expected}")
+        return file.path

@@ -252,6 +252,18 @@ def test_an_hour_removed_meanwhile_is_no_fault(tmp_path: Path) -> None:
     assert list(dataset.staging.iterdir()) == []
 
 
+def test_no_staged_file_looks_like_a_part_while_it_is_written(tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    for start in (0, 10):
+        publish(dataset, blocks_of(10, start))
+    found: list[int] = []
+    dataset.step = lambda step: (
+        found.append(len(list(tmp_path.rglob("*.parquet")))) if step == "compact: finish" else None
+    )
+    assert len(list(compactor(dataset).run(LATER))) == 1
+    assert found == [2]
+
+
 def test_stopping_leaves_the_hour_as_it_was(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     for start in (0, 10):
