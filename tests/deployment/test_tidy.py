@@ -120,7 +120,7 @@ def test_one_environment_can_hold_all_locks(smaller: str) -> None:
 
 def test_the_locks_have_what_the_project_asks_for() -> None:
     config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    runtime, dev = packages(config["project"]["dependencies"]), packages(config["dependency-groups"]["dev"])
+    runtime, dev = packages(config["project"]["dependencies"]), packages(config["dependency-groups"]["checks"])
     assert runtime <= set(locked("runtime.lock"))
     assert runtime | dev <= set(locked("dev.lock"))
     assert not dev & set(locked("runtime.lock")) - runtime - {"typing-extensions"}, "tools do not belong on a server"
