@@ -99,7 +99,7 @@ class TestCreating:
 
     def test_a_directory_that_cannot_be_made_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(CertificateError, match="cannot make the directory .*: not a directory"):
+        with pytest.raises(CertificateError, match=r"cannot make the directory .*: not a directory"):
             Authority.create(tmp_path / "file" / "certs")
 
 
@@ -238,7 +238,7 @@ class TestRevoking:
 
     def test_what_was_never_issued_cannot_be_revoked(self, authority: Authority) -> None:
         before = contents(authority.directory)
-        with pytest.raises(CertificateError, match="'nobody' names no certificate that .* has issued"):
+        with pytest.raises(CertificateError, match=r"'nobody' names no certificate that .* has issued"):
             authority.revoke("nobody")
         assert contents(authority.directory) == before
 
@@ -265,7 +265,7 @@ class TestTrouble:
         for path in authority.directory.iterdir():
             path.unlink()
         authority.directory.rmdir()
-        with pytest.raises(CertificateError, match="cannot open the directory .*: no such file or directory"):
+        with pytest.raises(CertificateError, match=r"cannot open the directory .*: no such file or directory"):
             authority.revoke("a")
 
     def test_a_file_that_cannot_be_written_leaves_nothing_behind(self, authority: Authority) -> None:
