@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, final
 from telemetry_collector.errors import TelemetryCollectorError
 
 if TYPE_CHECKING:
+    from telemetry_collector.agent import NodeAgent
     from telemetry_collector.security.authority import Files
+    from telemetry_collector.sender import SenderStats
 
 START_SECS_MAX = 30.0
 STOP_SECS_MAX = 60.0
@@ -75,32 +77,39 @@ class Demo:
         self._certs = certs
         self._notify = notify
         self._process: asyncio.subprocess.Process | None = None
-        self._agent: Any = None
+        self._agent: NodeAgent | None = None
         self._started = time.monotonic()
         self.listen_addr = ""
         self.metrics_port = 0
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
-        from telemetry_collector.app import agent_sections, new_agent
+        from telemetry_collector import __version__
+        from telemetry_collector.app.agent import SECTIONS, new_agent
         from telemetry_collector.config import load_agent
+        from telemetry_collector.observe import logs
+        from telemetry_collector.observe.metrics import new_registry
         from telemetry_collector.security.authority import set_up
 
         certificates = set_up(self._certs)
         self.listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
         self.metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
         self.directory.mkdir(parents=True)
-        config = self.directory / "collector.yaml"
-        config.write_text(json.dumps(self._collector_config(certificates), indent=2) + "\n")
+        # The terminal belongs to the view; what the agent logs stands beside the collector's log.
+        self._agent_log = (self.directory / "agent.log").open("w")
+        logs.configure("info", "json", self._agent_log)
+        document = self.directory / "collector.yaml"
+        document.write_text(json.dumps(self._collector_config(certificates), indent=2) + "\n")
         log = (self.directory / "collector.log").open("wb")
         with contextlib.closing(log):
             # A session of its own: Ctrl-C in the terminal reaches the demo alone, which drains the agent first.
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "telemetry_collector", "run", str(config), "--json",
+                sys.executable, "-m", "telemetry_collector", "run", str(document), "--json",
                 stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
             )  # fmt: skip
         await self._until_ready()
-        self._agent = new_agent(load_agent(json.dumps(self._agent_config(certificates)), agent_sections()))
+        config = load_agent(json.dumps(self._agent_config(certificates)), SECTIONS)
+        self._agent = new_agent(config, new_registry(__version__))
         await self._agent.start()
         self._started = time.monotonic()
 
@@ -108,9 +117,10 @@ class Demo:
         """What the collector says of itself; empty while it does not answer."""
         return await _get_json(self.metrics_port, "/health") or {}
 
-    def agent_stats(self) -> Any:
+    def agent_stats(self) -> SenderStats:
         """The agent's counts."""
-        return self._agent.stats()
+        assert self._agent is not None, "the agent was started"
+        return self._agent.stats.sender
 
     @property
     def seconds(self) -> float:
@@ -121,8 +131,9 @@ class Demo:
         """Drains the agent, then the collector, and counts the rows in the files."""
         seconds = self.seconds
         self._notify("draining the agent")
-        await self._agent.stop(drain_secs=DRAIN_SECS_MAX)
-        sent = self._agent.stats()
+        assert self._agent is not None, "the agent was started"
+        await self._agent.stop()
+        sent = self.agent_stats()
         self._notify("draining the collector")
         stored = await self._stop_collector()
         files = sorted((self.directory / "parquet").glob("date=*/hour=*/*.parquet"))
@@ -136,7 +147,7 @@ class Demo:
             parquet_files=len(files),
             parquet_rows=rows,
             parquet_bytes=sum(path.stat().st_size for path in files),
-            ack_ms=AckLatency(sent.ack_ms_p50, sent.ack_ms_p99),
+            ack_ms=AckLatency(_milliseconds(sent.ack_p50_secs), _milliseconds(sent.ack_p99_secs)),
             seconds=round(seconds, 3),
             directory=str(self.directory),
         )
@@ -144,7 +155,7 @@ class Demo:
     async def abort(self) -> None:
         """Ends what was started, without counting. Idempotent."""
         if self._agent is not None:
-            await self._agent.stop(drain_secs=0)
+            await self._agent.stop()
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -167,7 +178,7 @@ class Demo:
 
     def _agent_config(self, certificates: Files) -> dict[str, Any]:
         return {
-            "agent": {"collectors": [self.listen_addr], "interval_secs": SAMPLE_INTERVAL_SECS},
+            "agent": {"collectors": [self.listen_addr], "interval_secs": SAMPLE_INTERVAL_SECS, "drain_secs": DRAIN_SECS_MAX},
             "security": {
                 "tls_cert_path": str(certificates.node_certificate.resolve()),
                 "tls_key_path": str(certificates.node_key.resolve()),
@@ -209,6 +220,11 @@ class Demo:
             raise TelemetryCollectorError(f"the collector ended with {code}; see {self.directory / 'collector.log'}")
         summary: dict[str, Any] = json.loads(output)
         return summary
+
+
+def _milliseconds(secs: float) -> float | None:
+    """The sender's 0 stands for "none yet"."""
+    return round(secs * 1e3, 3) if secs else None
 
 
 def _count_rows(files: list[Path]) -> int:

@@ -55,7 +55,7 @@ def _table(demo: Demo, status: dict[str, Any]) -> Table:
     table = Table(title=f"telemetry-collector demo, {demo.seconds:.0f} s  (Ctrl-C drains and prints the summary)")
     for column in ("stage", "where", "points", "notes"):
         table.add_column(column, justify="right" if column == "points" else "left")
-    latency = "" if sent.ack_ms_p50 is None else f"acknowledged in {sent.ack_ms_p50:.1f} ms (p50)"
+    latency = f"acknowledged in {sent.ack_p50_secs * 1e3:.1f} ms (p50)" if sent.ack_p50_secs else ""
     table.add_row("agent sent", f"quic://{demo.listen_addr}, mutual TLS", f"{sent.points_sent:,}", "")
     table.add_row("agent acknowledged", "", f"{sent.points_acknowledged:,}", latency)
     table.add_row(

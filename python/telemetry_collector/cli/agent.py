@@ -23,6 +23,6 @@ def agent(config: Path | None, as_json: bool) -> None:
     from telemetry_collector.cli.documents import load_agent
 
     configuration = load_agent(config)
-    from telemetry_collector import app
+    from telemetry_collector.app.agent import run_agent
 
-    sys.exit(app.run_agent(configuration, as_json=as_json))
+    sys.exit(run_agent(configuration, as_json=as_json))

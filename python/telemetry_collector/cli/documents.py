@@ -25,16 +25,16 @@ def load_collector(named: Path | None) -> "Config":
 
 def load_agent(named: Path | None) -> "AgentConfig":
     """The agent's configuration; where there is no document, the built-in one, which is shown."""
-    from telemetry_collector import app, config
+    from telemetry_collector import config
+    from telemetry_collector.app.agent import SECTIONS
     from telemetry_collector.config.agent import BUILT_IN
     from telemetry_collector.config.search import AGENT_PATHS, find
 
-    sections = app.agent_sections()
     path = find(named, AGENT_PATHS)
     if path is None:
-        found = config.load_agent(BUILT_IN, sections, check_files=False)
+        found = config.load_agent(BUILT_IN, SECTIONS, check_files=False)
         _tell_built_in(AGENT_PATHS, config.to_yaml(found.document.sections))
-    return config.load_agent(path or BUILT_IN, sections)
+    return config.load_agent(path or BUILT_IN, SECTIONS)
 
 
 def _tell_built_in(paths: tuple[Path, ...], document: str) -> None:

@@ -23,6 +23,6 @@ def run(config: Path | None, as_json: bool) -> None:
     from telemetry_collector.cli.documents import load_collector
 
     configuration = load_collector(config)
-    from telemetry_collector import app
+    from telemetry_collector.app.collector import run_collector
 
-    sys.exit(app.run_collector(configuration, as_json=as_json))
+    sys.exit(run_collector(configuration, as_json=as_json))

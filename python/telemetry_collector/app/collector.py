@@ -1,4 +1,4 @@
-"""The composition root: the only file that names concrete components and says who is whose consumer.
+"""The collector, composed: who is whose consumer, and in which order they start and stop.
 
     QuicListener ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
                                     MetricsEndpoint: /metrics /health /ready
@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import signal
 import time
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import uvloop
 
 from telemetry_collector import __version__, _core
+from telemetry_collector.app import service
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.component import WriterContext
-from telemetry_collector.config import WRITERS, AgentConfig, Config, Section
+from telemetry_collector.config import WRITERS, Config
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
@@ -38,9 +37,6 @@ from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics, FanOutMetrics
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
-
-if TYPE_CHECKING:
-    from telemetry_collector.agent.node_agent import NodeAgent
 
 log = logs.logger(__name__)
 
@@ -245,7 +241,7 @@ def run_collector(config: Config, *, as_json: bool = False) -> int:
 
 async def _serve(collector: Collector, *, as_json: bool) -> int:
     manager = ServiceManager()
-    stopping = _stop_signals()
+    stopping = service.stop_signals()
     try:
         await collector.start()
     except (TelemetryCollectorError, _core.CoreError) as error:
@@ -253,82 +249,8 @@ async def _serve(collector: Collector, *, as_json: bool) -> int:
         return 1
     manager.ready(f"listening on {collector.listen_addr}")
     log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port)
-    await _until(stopping, manager)
+    await service.until(stopping, manager)
     manager.stopping("finishing what is in flight")
     await collector.stop()
-    _print_summary(collector.summary(), as_json=as_json)
+    service.print_summary(collector.summary(), as_json=as_json)
     return 0
-
-
-def agent_sections() -> Mapping[str, type[Section]]:
-    """The agent's own configuration sections, by name."""
-    from telemetry_collector.agent.config import SECTIONS
-
-    return SECTIONS
-
-
-def new_agent(config: AgentConfig) -> NodeAgent:
-    """The node agent of a configuration, not started."""
-    from telemetry_collector.agent.node_agent import NodeAgent
-
-    return NodeAgent.from_config(config)
-
-
-def run_agent(config: AgentConfig, *, as_json: bool = False) -> int:
-    """Runs the node agent until SIGTERM or SIGINT; prints what was done. The process' exit code."""
-    logs.configure(config.observability.log_level, config.observability.log_format)
-    return uvloop.run(_serve_agent(config, as_json=as_json))
-
-
-async def _serve_agent(config: AgentConfig, *, as_json: bool) -> int:
-    manager = ServiceManager()
-    stopping = _stop_signals()
-    agent = new_agent(config)
-    try:
-        await agent.start()
-    except (TelemetryCollectorError, _core.CoreError) as error:
-        log.error("start_failed", error=str(error))
-        return 1
-    manager.ready("sending this machine's metrics")
-    await _until(stopping, manager)
-    manager.stopping("waiting for acknowledgements")
-    await agent.stop()
-    _print_summary(agent.summary(), as_json=as_json)
-    return 0
-
-
-def _stop_signals() -> asyncio.Event:
-    """An event that is set by SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    return stopping
-
-
-async def _until(stopping: asyncio.Event, manager: ServiceManager) -> None:
-    """Waits for the event, telling the service manager meanwhile that we are alive."""
-    while not stopping.is_set():
-        manager.alive()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), manager.watchdog_secs)
-
-
-def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(summary), flush=True)
-        return
-    writers = summary.pop("writers", {})
-    for key, value in summary.items():
-        print(f"{key.replace('_', ' '):<24} {value}")
-    for name, writer in writers.items():
-        print(f"{'written by ' + name:<24} {writer['points_written']} points")
-
-
-__all__ = [
-    "Collector",
-    "agent_sections",
-    "new_agent",
-    "run_agent",
-    "run_collector",
-]
