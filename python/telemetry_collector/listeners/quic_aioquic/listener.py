@@ -34,9 +34,6 @@ from telemetry_collector.observe.logs import logger
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
 
-TRUST_CHECK_SECS = 5.0
-"""How often open connections are asked whether their certificate has run out."""
-
 TRUST_CHECKS_AT_A_TIME = 50
 """Certificates verified before the loop gets its turn: some milliseconds."""
 
@@ -145,7 +142,7 @@ class QuicListener:
 
     async def _check_trust_forever(self) -> None:
         while True:
-            await asyncio.sleep(TRUST_CHECK_SECS)
+            await asyncio.sleep(self._settings.deadlines.expiry)
             await self._check_trust()
 
     async def _check_trust(self) -> None:

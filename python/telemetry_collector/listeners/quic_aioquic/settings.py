@@ -8,7 +8,7 @@ from telemetry_collector.config.section import Address
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long peers may take, in seconds."""
+    """How long peers may take, and how long the collector does, in seconds."""
 
     idle: float = 300.0
     """A connection without a whole frame for so long is closed; keep-alives are no frames."""
@@ -21,6 +21,9 @@ class Deadlines:
 
     replies: float = 30.0
     """Replies may wait so long for the peer's flow control to let them go."""
+
+    expiry: float = 5.0
+    """How often open connections are asked whether their certificate has run out."""
 
 
 @dataclass(frozen=True, slots=True)
