@@ -94,7 +94,7 @@ async def _many_connections(running: Collector) -> Figure:
             await senders[place].drained()
 
     await asyncio.gather(*(connect(place) for place in range(CONNECTIONS)))
-    connected = running.metrics()["telemetry_collector_listener_connections"]
+    connected = running.metrics()["telemetry_collector_connections"]
     resident_mb = running.resident_mb()
     for sender in senders:
         await sender.stop()

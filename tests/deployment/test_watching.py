@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.repository import REPOSITORY, run
 
-from telemetry_collector.app import Collector
+from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
 from telemetry_collector.security.authority import set_up
 
