@@ -120,6 +120,9 @@ class Cursor:
     def lag_bytes(self) -> int:
         """Committed bytes behind `position` still to read."""
     @property
+    def lag_secs(self) -> float:
+        """Age of the oldest committed batch that was not stored by this consumer; 0 when there is none."""
+    @property
     def lag_points(self) -> int:
         """Committed points still to read: exact while they are in memory, else an estimate from `lag_bytes`."""
     def read(self, points_max: int) -> Blocks | None:

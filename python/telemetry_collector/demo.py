@@ -178,7 +178,11 @@ class Demo:
 
     def _agent_config(self, certificates: Files) -> dict[str, Any]:
         return {
-            "agent": {"collectors": [self.listen_addr], "interval_secs": SAMPLE_INTERVAL_SECS, "drain_secs": DRAIN_SECS_MAX},
+            "agent": {
+                "collectors": [self.listen_addr],
+                "interval_secs": SAMPLE_INTERVAL_SECS,
+                "drain_secs": DRAIN_SECS_MAX,
+            },
             "security": {
                 "tls_cert_path": str(certificates.node_certificate.resolve()),
                 "tls_key_path": str(certificates.node_key.resolve()),
@@ -211,7 +215,8 @@ class Demo:
         raise TelemetryCollectorError(f"the collector did not start; the end of its log says:\n{log}")
 
     async def _stop_collector(self) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None, "the collector was started"
+        assert self._process is not None, "the collector was started"
+        assert self._process.stdout is not None, "and its output is a pipe"
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         output = await asyncio.wait_for(self._process.stdout.read(), STOP_SECS_MAX)
@@ -284,8 +289,5 @@ def run_demo(seconds: float | None, *, as_json: bool, data_dir: Path, certs_dir:
 
     directory = data_dir / f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     summary = uvloop.run(_run(seconds, as_json, directory, certs_dir))
-    if as_json:
-        print(json.dumps(asdict(summary)))
-    else:
-        print(render_summary(summary))
+    sys.stdout.write((json.dumps(asdict(summary)) if as_json else render_summary(summary)) + "\n")
     return 0 if summary.consistent else 1

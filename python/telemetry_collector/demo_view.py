@@ -28,7 +28,9 @@ class DemoView:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -72,7 +74,8 @@ def _table(demo: Demo, status: dict[str, Any]) -> Table:
 
 def render_summary(summary: Summary) -> str:
     """The counts at the end, as text."""
-    latency = "none" if summary.ack_ms.p50 is None else f"p50 {summary.ack_ms.p50:.1f} ms, p99 {summary.ack_ms.p99:.1f} ms"
+    ack = summary.ack_ms
+    latency = "none" if ack.p50 is None else f"p50 {ack.p50:.1f} ms, p99 {ack.p99:.1f} ms"
     verdict = (
         "every acknowledged point is in the files, once"
         if summary.consistent
@@ -89,7 +92,7 @@ def render_summary(summary: Summary) -> str:
             f"  rows in Parquet      {summary.parquet_rows:>12,}   in {summary.parquet_files} file(s),"
             f" {summary.parquet_bytes:,} bytes",
             f"{verdict}",
-            "look at them:",
-            f"  duckdb -c \"SELECT name, count(*), avg(value) FROM '{summary.directory}/parquet/**/*.parquet' GROUP BY name\"",
+            "look at them, for example in DuckDB:",
+            f"  SELECT name, count(*), avg(value) FROM '{summary.directory}/parquet/*/*/*.parquet' GROUP BY name;",
         )
     )

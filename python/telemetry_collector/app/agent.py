@@ -84,4 +84,3 @@ def _summary(agent: NodeAgent) -> dict[str, Any]:
     values = ((field.name, getattr(stats.sender, field.name)) for field in fields(stats.sender))
     sender = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values}
     return {"node": stats.node, "samples": stats.samples, "samples_missed": stats.samples_missed, **sender}
-

@@ -65,8 +65,9 @@ class Collector:
         self._fanout: FanOut | None = None
         self._listener: QuicListener | None = None
         self._offenders = Occasional(OFFENDERS_INTERVAL_SECS)
+        watched = config.observability
         self.endpoint = MetricsEndpoint(
-            config.observability.metrics_addr, config.observability.metrics_port, self._registry, self.health, self.ready
+            watched.metrics_addr, watched.metrics_port, self._registry, self.health, self.ready
         )
 
     async def start(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 from typing import Any
 
 from telemetry_collector.observe.systemd import ServiceManager
@@ -30,11 +31,12 @@ async def until(stopping: asyncio.Event, manager: ServiceManager) -> None:
 
 def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
     """Prints what was done, for a machine or for a person."""
-    if as_json:
-        print(json.dumps(summary), flush=True)
-        return
-    writers = summary.pop("writers", {})
-    for key, value in summary.items():
-        print(f"{key.replace('_', ' '):<24} {value}")
-    for name, writer in writers.items():
-        print(f"{'written by ' + name:<24} {writer['points_written']} points")
+    sys.stdout.write((json.dumps(summary) if as_json else _in_words(summary)) + "\n")
+    sys.stdout.flush()
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    lines = [f"{key.replace('_', ' '):<24} {value}" for key, value in summary.items() if key != "writers"]
+    for name, writer in summary.get("writers", {}).items():
+        lines.append(f"{'written by ' + name:<24} {writer['points_written']} points")
+    return "\n".join(lines)

@@ -213,7 +213,7 @@ class FanOut:
 
     def start(self) -> None:
         """Starts every consumer's task on the running loop."""
-        self._tasks = [asyncio.create_task(consumer.run(), name=f"writer {consumer.name}") for consumer in self.consumers]
+        self._tasks = [asyncio.create_task(each.run(), name=f"writer {each.name}") for each in self.consumers]
 
     def committed(self) -> None:
         """More blocks may be readable."""

@@ -61,7 +61,8 @@ class CoreMetrics(Collector):
             yield GaugeMetricFamily(f"telemetry_collector_{name}", text, value=stats[key])
         yield _labelled("points_refused", "Points refused, by reason", "reason", stats["points_refused"])
         yield _labelled("batches_answered", "Replies to batches, by outcome", "outcome", stats["batches_answered"])
-        yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", stats["retries_asked"])
+        retries = stats["retries_asked"]
+        yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", retries)
         yield _stable_latency(stats)
 
 
