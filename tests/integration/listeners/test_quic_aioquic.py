@@ -192,6 +192,8 @@ async def test_garbage_harms_nobody(sites: Sites) -> None:
                 for first in (0x00, 0x40, 0x80, 0xC0, 0xD0, 0xE0, 0xF0, 0xFF):
                     stranger.send((bytes([first]) + b"\x00\x00\x00\x01" + os.urandom(max(size, 5)))[:size])
         await until(lambda: site.count("datagrams_received_total") >= 70)
+        # Not even those that look like a first packet take up a place.
+        assert len(site.listener._connections) == 1
         node.say(0, frame(b"after"))
         await node.reply(0, reply(1) + reply(2))
     assert site.count("connection_errors_total") == 0

@@ -87,6 +87,11 @@ class AgentConnection:
         self._farewell = Farewell()
 
     @property
+    def stillborn(self) -> bool:
+        """Whether the datagram that it was made for held no packet that could be read."""
+        return self._transport.unborn
+
+    @property
     def settled(self) -> bool:
         """Every batch that was handed over is answered and the answer is sent."""
         return all(stream.settled for stream in self._streams.values())
@@ -162,7 +167,8 @@ class AgentConnection:
 
     def discard(self) -> None:
         """Frees it at once, without a word to the peer."""
-        self._leave(DROPPED)
+        if not self.stillborn:
+            self._leave(DROPPED)
         self.phase = Phase.ENDED
         for connection_id in self._ids:
             self._routes.pop(connection_id, None)

@@ -147,8 +147,13 @@ class QuicListener:
 
     async def _check_trust(self) -> None:
         for place, connection in enumerate(list(self._connections)):
-            if not connection.check_trust():
-                self._wake(connection)
+            try:
+                trusted = connection.check_trust()
+            except Exception as error:  # noqa: BLE001  # see _on_datagram; who cannot be checked is not trusted
+                self._fail(connection, error)
+            else:
+                if not trusted:
+                    self._wake(connection)
             if place % TRUST_CHECKS_AT_A_TIME == TRUST_CHECKS_AT_A_TIME - 1:
                 await asyncio.sleep(0)
 
@@ -168,7 +173,12 @@ class QuicListener:
             connection.receive(data, address, self._loop.time())
         except Exception as error:  # noqa: BLE001  # what one peer's datagram causes must end with that peer
             self._fail(connection, error)
-        self._dirty[connection] = None
+        if connection.stillborn:
+            # Nothing in it was a client's first packet: it must not take up a handshake's place until its deadline.
+            self._events.datagram_dropped("garbage")
+            self._forget(connection)
+        else:
+            self._dirty[connection] = None
 
     def _connection_of(self, data: bytes, address: Any) -> AgentConnection | None:
         """The connection of a datagram with a long header, a new one perhaps."""

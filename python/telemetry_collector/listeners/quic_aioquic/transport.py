@@ -76,6 +76,11 @@ class Transport(MtlsConnection):
         return self._close_event
 
     @property
+    def unborn(self) -> bool:
+        """Whether no packet of the peer could be read yet."""
+        return self._state is QuicConnectionState.FIRSTFLIGHT
+
+    @property
     def lost(self) -> bool:
         """Whether it ended without either side closing it: the path went silent."""
         return self._close_event is not None and not self.closed_here and self._state is QuicConnectionState.TERMINATED
