@@ -1,8 +1,5 @@
 """A context for writers under test, and what their counters say."""
 
-import asyncio
-from collections.abc import Callable
-
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector.component import WriterContext
@@ -25,10 +22,3 @@ class Observed:
         """The counter `telemetry_collector_writer_<metric>_total` of a writer; 0 where there is none yet."""
         name = f"telemetry_collector_writer_{metric}_total"
         return self.registry.get_sample_value(name, {"writer": writer, **labels}) or 0.0
-
-
-async def until(condition: Callable[[], object], within_secs: float = 30) -> None:
-    """Lets the loop turn until the condition holds; TimeoutError when it does not."""
-    async with asyncio.timeout(within_secs):
-        while not condition():  # noqa: ASYNC110  # conditions of all kinds, none with an event of its own
-            await asyncio.sleep(0.001)

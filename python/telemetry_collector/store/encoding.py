@@ -18,9 +18,10 @@ from telemetry_collector.store.durable import sync_file
 
 Compression = Literal["snappy", "zstd", "none"]
 
-ROW_GROUP_ROWS_MAX: Final = 524_288
-ROW_GROUP_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Bytes of the columns in memory, before encoding."""
+ROW_GROUP_ROWS: Final = 524_288
+ROW_GROUP_BYTES: Final = 64 * 1024 * 1024
+"""Of the columns in memory, before encoding. A group is written as soon as it has so many rows or bytes: it exceeds
+them by less than one of the tables that were added."""
 
 _ZSTD_LEVEL: Final = 3
 # Columns that readers prune by; statistics of the others cost a fifth of the writing and exclude nothing.
@@ -56,14 +57,11 @@ class PartFile:
 
     def add(self, table: pa.Table) -> None:
         """Takes rows of the file's schema; writes a row group when enough have gathered."""
-        for start in range(0, table.num_rows, ROW_GROUP_ROWS_MAX):
-            piece = table.slice(start, ROW_GROUP_ROWS_MAX)
-            full = self._pending_rows + piece.num_rows > ROW_GROUP_ROWS_MAX
-            if full or self._pending_bytes + piece.nbytes > ROW_GROUP_BYTES_MAX:
-                self._write_group()
-            self._pending.append(piece)
-            self._pending_rows += piece.num_rows
-            self._pending_bytes += piece.nbytes
+        self._pending.append(table)
+        self._pending_rows += table.num_rows
+        self._pending_bytes += table.nbytes
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._write_group()
         self.rows += table.num_rows
 
     def finish(self) -> int:
@@ -88,9 +86,9 @@ class PartFile:
         self.path.unlink(missing_ok=True)
 
     def _write_group(self) -> None:
-        if not self._pending:
+        if not self._pending_rows:
             return
         table = pa.concat_tables(self._pending).unify_dictionaries()
         self._pending.clear()
         self._pending_rows = self._pending_bytes = 0
-        self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS_MAX)
+        self._writer.write_table(table, row_group_size=table.num_rows)

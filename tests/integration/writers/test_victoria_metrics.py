@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from tests.support.blocks import HISTOGRAM, SUMMARY, FakeBlocks, Point
 from tests.support.victoria_metrics import VictoriaMetrics
-from tests.support.writing import Observed, until
+from tests.support.waiting import until
+from tests.support.writing import Observed
 
 from telemetry_collector.writers.influxdb import InfluxConfig, InfluxWriter
 
@@ -59,7 +60,7 @@ async def test_a_restart_of_the_database_loses_nothing(database: VictoriaMetrics
     await database.stop()
     await influx.write(FakeBlocks(series[100:], 100, 200))
     flushing = asyncio.create_task(influx.flush())
-    await until(lambda: observed.count("failures", "influxdb", reason="connection"))
+    await until(lambda: observed.count("failures", "influxdb", reason="connection") > 0)
     assert not flushing.done()
     await database.start()
     assert await flushing == 200

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from tests.support.blocks import FakeBlocks, Point, blocks_of
 from tests.support.influx import FakeInflux, Reply, Request
-from tests.support.writing import Observed, until
+from tests.support.waiting import until
+from tests.support.writing import Observed
 
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import RetryableError
