@@ -1,6 +1,7 @@
 """What a user's document becomes, and what is said about one that is wrong."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -14,7 +15,9 @@ class Influx(Section):
     token: Secret = Field(description="the token to write with")
     batch: PositiveInt = Field(5_000, le=9_000, description="lines sent at a time")
     gzip: bool = False
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[Annotated[str, Field(max_length=5)], str] = Field(default_factory=dict, max_length=2)
+    pause: float | Literal["auto"] = "auto"
+    bucket: str = Field("b", pattern="^[a-z]+$", description="a bucket's name in small letters")
 
 
 class Files(Section):
@@ -111,6 +114,12 @@ class TestVariables:
         assert influx.token.get_secret_value() == "007"
         assert (influx.url, influx.batch, influx.gzip) == ("http://db:8086", 77, True)
         assert config.server.connection_timeout_secs == 12
+
+    @pytest.mark.parametrize(("value", "pause"), [("2", 2), ("auto", "auto")])
+    def test_a_variable_may_be_one_of_several_types(self, value: str, pause: float | str) -> None:
+        influx = loaded("influxdb: {url: 'http://db', token: t, pause: '${P}'}", P=value).writers["influxdb"]
+        assert isinstance(influx, Influx)
+        assert influx.pause == pause
 
     def test_variables_come_from_the_process_when_none_are_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TC_TEST_BATCH", "13")
@@ -250,6 +259,18 @@ class TestMistakes:
                 "parquet.output_dir = 5: is not text; expected text",
             ),
             ("parquet: {name: ''}", "parquet.name = '': is empty; expected something"),
+            (
+                "influxdb: {url: 'http://db', token: t, bucket: B}",
+                "influxdb.bucket = B: is not right; expected a bucket's name in small letters",
+            ),
+            (
+                "influxdb: {url: 'http://db', token: t, tags: {a: x, b: x, c: x}}",
+                "influxdb.tags: is too long; expected at most 2 entries",
+            ),
+            (
+                "influxdb: {url: 'http://db', token: t, tags: {abcdef: x}}",
+                "influxdb.tags.abcdef = x: is too long; expected at most 5 characters",
+            ),
             (
                 "journal: {max_bytes: 3000000}",
                 "journal: max_bytes 3000000 is below two segments of segment_bytes 67108864; "

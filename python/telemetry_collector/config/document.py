@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from telemetry_collector.config.files import CHECK_FILES
-from telemetry_collector.config.mistakes import mistake, unknown_section
+from telemetry_collector.config.mistakes import mistake, unknown_section, written_location
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.source import DOCUMENT_BYTES_MAX, Tree, read_tree
 from telemetry_collector.errors import ConfigError, Mistake
@@ -74,7 +74,7 @@ def load_document(
             mistakes.extend(
                 mistake(detail, declared, section, tree)
                 for detail in error.errors(include_url=False)
-                if (section, *detail["loc"]) not in tree.unresolved
+                if (section, *written_location(detail["loc"], section, tree)) not in tree.unresolved
             )
     if mistakes:
         raise ConfigError(_in_order(mistakes), name)
@@ -108,9 +108,9 @@ def _validate(declared: type[S], written: Any, name: str, tree: Tree, check_file
     except ValidationError as error:
         typed = 0
         for detail in error.errors(include_url=False, include_context=False):
-            path = (name, *detail["loc"])
-            if detail["type"] in _NUMBERS and path in tree.substituted:
-                _replace(values, detail["loc"], tree.substituted[path])
+            location = written_location(detail["loc"], name, tree)
+            if detail["type"] in _NUMBERS and (name, *location) in tree.substituted:
+                _replace(values, location, tree.substituted[name, *location])
                 typed += 1
         if not typed:
             raise

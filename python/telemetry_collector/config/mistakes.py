@@ -48,9 +48,9 @@ _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 def mistake(error: ErrorDetails, section: type[Section], name: str, tree: Tree) -> Mistake:
     """One of pydantic's errors about the section called `name`, as a mistake."""
-    location = tuple(part for part in error["loc"] if isinstance(part, str | int))
-    path: Path = (name, *location)
     kind = error["type"]
+    location = error["loc"] if kind in ("missing", "extra_forbidden") else written_location(error["loc"], name, tree)
+    path: Path = (name, *location)
     line = _line(path, tree)
     if kind == "extra_forbidden":
         return _unknown(path, _model_at(section, location[:-1]), line)
@@ -77,7 +77,17 @@ def mistake(error: ErrorDetails, section: type[Section], name: str, tree: Tree) 
         return Mistake(dotted(path), problem, _expected(_wanted(error), field, about), value, line)
     if kind in ("too_short", "string_too_short"):
         return Mistake(dotted(path), "is empty", f"expected {about or 'something'}", value, line)
-    return Mistake(dotted(path), "is not right", _expected(_wanted(error), field, about), value, line)
+    if kind in ("too_long", "string_too_long"):
+        wanted = f"at most {error['ctx']['max_length']} {'characters' if kind == 'string_too_long' else 'entries'}"
+        return Mistake(dotted(path), "is too long", _expected(wanted, None, about), value, line)
+    return Mistake(dotted(path), "is not right", f"expected {about or _wanted(error)}", value, line)
+
+
+def written_location(location: Path, name: str, tree: Tree) -> Path:
+    """Where the document has what pydantic means, whose locations also tell a union's branch or that a key is meant."""
+    while len(location) > 1 and (name, *location) not in tree.lines:
+        location = location[:-1]
+    return location
 
 
 def unknown_section(name: str, known: Iterable[str], line: int | None) -> Mistake:

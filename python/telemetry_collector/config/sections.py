@@ -111,7 +111,7 @@ class Journal(Section):
     dir: Path = Field(
         Path("/var/lib/horizon/journal"), description="the journal's directory, on a disk that keeps what it synced"
     )
-    segment_bytes: int = Field(64 * MIB, ge=MIB, le=4 * GIB, description="size of one preallocated file")
+    segment_bytes: int = Field(64 * MIB, ge=MIB, le=2 * GIB, description="size of one preallocated file")
     max_bytes: int = Field(16 * GIB, ge=2 * MIB, le=1024 * TIB, description="what all segments may take on disk")
     recent_bytes_max: int = Field(64 * MIB, ge=0, le=TIB, description="memory for blocks that writers read next")
 

@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _TAG = "tag:yaml.org,2002:"
-_CORE_SCHEMA = (
+_TYPES = (
     # type, what it looks like, the characters that it can begin with; nothing at all is null too
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -59,9 +59,11 @@ _CORE_SCHEMA = (
         list("-+.0123456789"),
     ),
 )
-_PATTERNS = {_TAG + name: re.compile(rf"(?:{pattern})\Z") for name, pattern, _ in _CORE_SCHEMA}
-for _name, _, _first in _CORE_SCHEMA:
-    _Loader.add_implicit_resolver(_TAG + _name, _PATTERNS[_TAG + _name], _first)
+CORE_SCHEMA = tuple((_TAG + name, re.compile(rf"(?:{pattern})\Z"), first) for name, pattern, first in _TYPES)
+"""Which plain scalars are no text: tag, pattern, and the characters to look the pattern up by."""
+_PATTERNS = {tag: pattern for tag, pattern, _ in CORE_SCHEMA}
+for _tag, _pattern, _first in CORE_SCHEMA:
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
 
 
 def read_tree(text: str, environ: Mapping[str, str]) -> Tree:
