@@ -6,6 +6,8 @@ pub mod builder;
 pub mod codec;
 mod descriptor_table;
 mod generations;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use arrow::{ArrowAssembler, TimestampUnit};
 pub use block::{Distribution, Histogram, PointBlock, Quantile, Summary};

@@ -91,6 +91,12 @@ impl Descriptor {
         Meta { metric_type: self.metric_type, unit: &self.unit, delta: self.delta }
     }
 
+    /// The same, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> DescriptorRef<'_> {
+        DescriptorRef { key: self.key.borrowed(), meta: self.meta() }
+    }
+
     /// Appends `varint(len) key, type with the delta bit, varint(len) unit`: its form in journal and checkpoint.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         varint::write(out, self.key.as_bytes().len() as u64);

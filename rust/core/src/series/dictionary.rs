@@ -24,7 +24,7 @@ pub struct RawDefinition<'a> {
     /// Own tags, in any order.
     pub tags: &'a [RawTag<'a>],
     /// The type's number.
-    pub type_number: u64,
+    pub type_number: u32,
     /// The unit.
     pub unit: &'a [u8],
     /// The values are changes.
@@ -78,10 +78,10 @@ pub struct StreamDictionary {
 #[derive(Debug)]
 struct Definition {
     id: u32,
-    /// Varints of flags and of the lengths of name and tags, then name and sorted tags, then the unit.
+    /// What was sent, in one order: `varint tags`, name and sorted tags as in a canonical key, then the unit.
     form: Box<[u8]>,
     bytes: u32,
-    type_number: u64,
+    type_number: u32,
     delta: bool,
     claim: NodeClaim,
     fault: Option<InvalidSeries>,
@@ -167,8 +167,14 @@ impl StreamDictionary {
     /// [`DefinitionError`]; the batch is malformed then, and the caller has to call [`StreamDictionary::rollback`].
     pub fn define(&mut self, id: u32, raw: RawDefinition<'_>) -> Result<bool, DefinitionError> {
         self.scratch.clear();
-        let mut tags: Vec<RawTag<'_>> = raw.tags.to_vec();
-        tags.sort_unstable();
+        let mut sorted = Vec::new();
+        let tags = if raw.tags.is_sorted() {
+            raw.tags
+        } else {
+            sorted.extend_from_slice(raw.tags);
+            sorted.sort_unstable();
+            &sorted
+        };
         varint::write(&mut self.scratch, tags.len() as u64);
         write_key(&mut self.scratch, raw.name, tags.iter().copied());
         self.scratch.extend_from_slice(raw.unit);
@@ -194,8 +200,8 @@ impl StreamDictionary {
             bytes: bytes as u32,
             type_number: raw.type_number,
             delta: raw.delta,
-            claim: NodeClaim::of(&tags, &self.node),
-            fault: fault(raw.name, &tags, raw.unit, raw.type_number),
+            claim: NodeClaim::of(tags, &self.node),
+            fault: fault(raw.name, tags, raw.unit, raw.type_number),
             resolved: None,
             batch: 0,
             index: 0,
@@ -343,12 +349,9 @@ impl Definition {
     }
 }
 
-/// The type of a series of scalar values: unspecified is a gauge.
-///
-/// # Errors
-/// [`InvalidSeries::Type`] for histograms, summaries and unknown numbers.
-pub fn scalar_type(number: u64) -> Result<MetricType, InvalidSeries> {
-    match MetricType::from_wire(number) {
+/// The type of a series of scalar values: unspecified is a gauge. Histograms, summaries and unknown numbers are faults.
+fn scalar_type(number: u32) -> Result<MetricType, InvalidSeries> {
+    match MetricType::from_wire(u64::from(number)) {
         None if number == 0 => Ok(MetricType::Gauge),
         Some(kind @ (MetricType::Counter | MetricType::Gauge | MetricType::Meter)) => Ok(kind),
         _ => Err(InvalidSeries::Type),
@@ -356,7 +359,7 @@ pub fn scalar_type(number: u64) -> Result<MetricType, InvalidSeries> {
 }
 
 /// The first rule that a definition breaks by itself.
-fn fault(name: &[u8], sorted_tags: &[RawTag<'_>], unit: &[u8], type_number: u64) -> Option<InvalidSeries> {
+fn fault(name: &[u8], sorted_tags: &[RawTag<'_>], unit: &[u8], type_number: u32) -> Option<InvalidSeries> {
     if let Err(fault) = text::check_name(name) {
         return Some(fault);
     }

@@ -10,11 +10,11 @@ pub mod registry;
 mod text;
 pub(crate) mod varint;
 
-pub use descriptor::{Descriptor, Meta, MetricType};
+pub use descriptor::{Descriptor, DescriptorRef, Meta, MetricType};
 pub use dictionary::{DefinitionError, Place, RawDefinition, Refusal, StreamDictionary};
 pub use effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
 pub use invalid::{InvalidSeries, Rule};
 pub use key::{KeyRef, SeriesKey};
 pub use offenders::{Offender, Offenders};
-pub use registry::{CardinalityLimit, Handle, Registry};
+pub use registry::{CardinalityLimit, DamagedSnapshot, Handle, Registry};
 pub use text::check_unit;
