@@ -3,6 +3,7 @@
 //! It starts on the next group as soon as it is done with the last: under load groups grow by themselves, and a single
 //! record waits for nothing but its own fdatasync.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,6 +66,10 @@ impl<T: Send + 'static> Committer<T> {
         let mut buffer = Vec::new();
         while let Some(batch) = self.queue.take(buffer) {
             buffer = self.commit(batch);
+        }
+        if self.cause == SegmentCause::Fault {
+            // The last chance to say in a header where the segment before ends; the next start does it otherwise.
+            let _ = self.begin_segment();
         }
     }
 
@@ -129,21 +134,29 @@ impl<T: Send + 'static> Committer<T> {
     /// Nothing written since the last success can be relied on, nor anything written to this file later: it ends at
     /// its last committed record, and the next segment's header says so before anything else is committed.
     fn seal(&mut self, error: &io::Error) -> String {
-        let base = self.active.take().map_or(0, |active| active.base);
-        let path = self.log.storage.describe(&names::segment(base));
+        let Some(active) = self.active.take() else { return error.to_string() };
         self.cause = SegmentCause::Fault;
-        match self.begin_segment() {
-            Ok(()) => format!("cannot commit to {path}: {error}"),
-            Err(next) => format!("cannot commit to {path}: {error}; no new segment either: {next}"),
+        let mut fault =
+            format!("cannot commit to {}: {error}", self.log.storage.describe(&names::segment(active.base)));
+        // Should no segment be begun before a crash, then what failed is at least not there to be found.
+        if let Err(error) = active.file.truncate(active.offset) {
+            let _ = write!(fault, "; it cannot be cut: {error}");
         }
+        if let Err(error) = self.begin_segment() {
+            let _ = write!(fault, "; no new segment: {error}");
+        }
+        fault
     }
 
     /// Makes the spare the segment that is written to, from the committed end on.
     fn begin_segment(&mut self) -> Result<(), AppendError> {
         let prepared = self.spare.take()?;
+        let before = self.log.segments.last();
+        // A segment that failed before its first commit still has its header's place in the log.
+        let first = before.map_or(0, |before| before.first());
         let header = SegmentHeader {
             id: self.log.id,
-            base: self.log.committed().get(),
+            base: self.log.committed().get().max(first),
             bytes: self.settings.segment_bytes,
             created_unix_secs: (self.settings.unix_secs)(),
             cause: self.cause,
@@ -153,7 +166,6 @@ impl<T: Send + 'static> Committer<T> {
             self.spare.discard(&[&prepared.name, &name]);
             return Err(AppendError::Failed(format!("cannot begin {}: {error}", self.log.storage.describe(&name))));
         }
-        let before = self.log.segments.last();
         self.log.segments.push(Segment {
             base: header.base,
             limit: None,
@@ -179,7 +191,7 @@ impl<T: Send + 'static> Committer<T> {
 
     /// Gives back the room behind a segment's end.
     fn cut(&self, segment: &Segment, limit: u64) {
-        let bytes = (limit - segment.base).next_multiple_of(SEGMENT_HEADER_BYTES);
+        let bytes = limit - segment.base;
         if bytes < segment.bytes {
             let file = self.log.storage.open(&names::segment(segment.base));
             // Only room is at stake: where it cannot be had back now, the whole file goes when it is deleted.

@@ -289,24 +289,27 @@ impl Recovering<'_> {
         }
         let mut end = checkpoint;
         for (index, found) in segments.iter().enumerate() {
-            let limit = segments.get(index + 1).map(|next| next.base);
+            let next = segments.get(index + 1);
+            let limit = next.map(|next| next.base);
             if limit.is_some_and(|limit| limit <= checkpoint) {
                 continue;
             }
             if found.header.is_none() {
                 self.set_aside(Some(found), found.base, found.first(), Damage::SegmentHeader);
             }
-            end = self.segment(found, limit, found.first().max(checkpoint))?;
+            // Whatever ended the life that wrote this segment may have left its last group unfinished.
+            let reopened = next.and_then(|next| next.header).is_none_or(|next| next.cause == SegmentCause::Reopened);
+            end = self.segment(found, limit, found.first().max(checkpoint), reopened)?;
         }
         Ok(end)
     }
 
-    fn segment(&mut self, found: &Found, limit: Option<u64>, from: u64) -> Result<u64, JournalError> {
+    fn segment(&mut self, found: &Found, limit: Option<u64>, from: u64, reopened: bool) -> Result<u64, JournalError> {
         let Scanned { end, group_start, holes } = self.scan(found, limit, from)?;
         for (start, behind, reason) in holes {
-            // Without a limit, what lies behind the last record is torn; so may be the group around the last record.
-            let unfinished = limit.is_none() && start >= group_start;
+            // Without a limit, what lies behind the last record is a torn tail.
             if limit.is_some() || start < end {
+                let unfinished = reopened && start >= group_start && start < end;
                 self.set_aside(Some(found), start, behind, if unfinished { Damage::Unfinished } else { reason });
             }
         }

@@ -136,6 +136,12 @@ impl FaultStorage {
         disk.crash_at = Some(disk.operations + operations);
     }
 
+    /// Whether it has: everything fails until `kill` or `power_loss`.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        self.disk.lock().crashed
+    }
+
     /// Bytes that all files together may have; None lifts the bound.
     pub fn limit(&self, bytes_max: Option<u64>) {
         self.disk.lock().bytes_max = bytes_max;

@@ -5,6 +5,7 @@ mod crash;
 mod faults;
 mod model;
 mod ordinary;
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;

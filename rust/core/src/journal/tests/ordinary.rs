@@ -223,6 +223,7 @@ fn many_appenders_share_few_synchronizations_and_lose_nothing() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(opened.journal.flush(PATIENCE));
     let stats = opened.journal.stats();
     assert_eq!((stats.records_committed, stats.records_failed, stats.pending_records), (1_600, 0, 0));
     assert!(stats.syncs < 1_600, "{} synchronizations", stats.syncs);
