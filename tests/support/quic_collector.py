@@ -63,10 +63,8 @@ class _Connection(QuicConnectionProtocol):
 class QuicCollector:
     """`async with QuicCollector(certificates) as collector`; `collector.address` is where it listens."""
 
-    def __init__(
-        self, certificates: Path, *, books: Books | None = None, port: int = 0, host: str = "127.0.0.1"
-    ) -> None:
-        self.books = books or Books()
+    def __init__(self, certificates: Path, *, host: str = "127.0.0.1") -> None:
+        self.books = Books()
         self.silent = False
         """Replies are held back."""
         self.refuse: CloseCode | None = None
@@ -132,5 +130,5 @@ class QuicCollector:
 async def until(condition: Any, within_secs: float = 10.0) -> None:
     """Waits for something to become true, however long it takes up to a bound that fails the test."""
     async with asyncio.timeout(within_secs):
-        while not condition():
-            await asyncio.sleep(0.005)  # noqa: ASYNC110  # what is waited for is in a process or object without events
+        while not condition():  # noqa: ASYNC110  # what is waited for has no events
+            await asyncio.sleep(0.005)

@@ -1,7 +1,7 @@
 """From readings to batches."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from telemetry_collector._core import Batch
@@ -35,11 +35,3 @@ def batch_of(points: Sequence[Point], *, common_tags: Tags, timestamp_unix_ns: i
         timestamps_unix_ns=array("q", [timestamp_unix_ns]) * len(points),
         values=array("d", (point.value for point in points)),
     )
-
-
-def batches_of(
-    points: Sequence[Point], *, common_tags: Tags, timestamp_unix_ns: int, points_max: int
-) -> Iterator[Batch]:
-    """The same, cut into batches of at most `points_max` points."""
-    for start in range(0, len(points), points_max):
-        yield batch_of(points[start : start + points_max], common_tags=common_tags, timestamp_unix_ns=timestamp_unix_ns)

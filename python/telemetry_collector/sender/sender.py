@@ -101,6 +101,13 @@ class Sender:
             self._room.clear()
             await self._room.wait()
 
+    async def wait(self) -> None:
+        """Returns once the sender is stopped; raises what ended it otherwise, which is a fault of its own."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            if not self._task.cancelled():
+                self._task.result()
+
     async def stop(self, drain_secs: float = 5.0) -> None:
         """Waits up to `drain_secs` for what is unanswered, then closes with NORMAL. What is left counts as dropped.
 
@@ -201,9 +208,12 @@ class Sender:
             with contextlib.suppress(asyncio.CancelledError):
                 spare, _ = await better
                 spare.shut()
-        reason = connection.lost.result() if connection.lost.done() else "stopped"
-        self._lost(connection, reason)
-        connection.shut(reason)
+        if connection.lost.done():
+            self._lost(connection, connection.lost.result())
+        else:
+            self._connection = self._endpoint = None
+            connection.session.close()
+        connection.shut("stopped")
 
     def _lost(self, connection: Connection, reason: str) -> None:
         unanswered = connection.session.close()
