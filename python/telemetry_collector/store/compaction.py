@@ -1,9 +1,10 @@
 """Turns the many small parts of a past period into few files of bounded size.
 
 A period is `rotation_interval_secs` of receipt time, counted from 1970; one shorter than an hour divides its hour, a
-longer one ends for all its hours at once. A period is compacted when it is over and its last parts had time to be
-published. Only neighbours are joined: parts of one journal whose ranges touch, of one period and one schema. Files that
-gain nothing by it stay as they are, under the same name.
+longer one ends for all its hours at once. A period is compacted when it is over, its last parts had time to be
+published, and the writer is not just catching up on it: it would be rewritten again and again. Only neighbours are
+joined: parts of one journal whose ranges touch, of one period and one schema. Files that gain nothing by it stay as
+they are, under the same name.
 
 An hour is compacted aside, in the staging directory, and put in the place of the old one in a single step; parts that
 are published into it meanwhile are carried along (see `Dataset.replace`).
@@ -131,8 +132,12 @@ class Compactor:
         """Makes `run`, now or later, end at the next row group. Safe to call from any thread."""
         self._stop.set()
 
-    def run(self, now_unix_secs: float) -> Iterator[Compacted | Failed]:
-        """Compacts all that is due, the oldest hour first; an hour that fails is reported and left as it was."""
+    def run(self, now_unix_secs: float, busy_us: int | None = None) -> Iterator[Compacted | Failed]:
+        """Compacts all that is due, the oldest hour first; an hour that fails is reported and left as it was.
+
+        The period of `busy_us`, microseconds since 1970, is left out: parts of it are still coming.
+        """
+        busy = None if busy_us is None else busy_us // 1_000_000 // self._period_secs
         hours = self._dataset.hours()
         for memory in (self._settled, self._failed):
             for gone in memory.keys() - set(hours):
@@ -141,7 +146,7 @@ class Compactor:
             if now_unix_secs < self._failed.get(hour, 0):
                 continue
             try:
-                done = self._compact(hour, now_unix_secs - self._settle_secs)
+                done = self._compact(hour, now_unix_secs - self._settle_secs, busy)
             except Stopped:
                 return
             except FileNotFoundError:
@@ -153,7 +158,7 @@ class Compactor:
                 if done is not None:
                     yield done
 
-    def _compact(self, hour: int, settled_unix_secs: float) -> Compacted | None:
+    def _compact(self, hour: int, settled_unix_secs: float, busy: int | None) -> Compacted | None:
         directory = self._dataset.root / partition(hour)
         state = directory.stat().st_mtime_ns
         if self._settled.get(hour) == state or hour * _HOUR_SECS > settled_unix_secs:
@@ -162,10 +167,12 @@ class Compactor:
         open_period = int(settled_unix_secs) // self._period_secs
         groups: list[list[Part]] = []
         if len(paths) > 1:
-            past = [part for part in map(inspect, paths) if part.period(self._period_secs) < open_period]
+            periods = ((part, part.period(self._period_secs)) for part in map(inspect, paths))
+            past = [part for part, period in periods if period < open_period and period != busy]
             groups = plan(past, file_bytes_max=self._file_bytes_max, period_secs=self._period_secs)
         if not groups:
-            if ((hour + 1) * _HOUR_SECS - 1) // self._period_secs < open_period:
+            first, last = hour * _HOUR_SECS // self._period_secs, ((hour + 1) * _HOUR_SECS - 1) // self._period_secs
+            if last < open_period and (busy is None or not first <= busy <= last):
                 self._settled[hour] = state
             return None
         return self._replace(hour, directory, groups)

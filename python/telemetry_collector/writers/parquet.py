@@ -74,6 +74,7 @@ class ParquetWriter:
         self._dataset = Dataset(config.output_dir, context.journal_id, key=f"{context.name}.output_dir")
         self._writing = ThreadPoolExecutor(1, thread_name_prefix=context.name)
         self._compacting = ThreadPoolExecutor(1, thread_name_prefix=f"{context.name}-compaction")
+        self._settle_secs = _SETTLE_FLUSHES * config.flush_interval_secs
         self._compactor: Compactor | None = None
         self._compaction: asyncio.Task[None] | None = None
         self._next_compaction = 0.0
@@ -82,6 +83,8 @@ class ParquetWriter:
         self._open: _Open | None = None
         self._covered = 0
         self._position = 0
+        # When the last blocks were received, microseconds since 1970, and when they came here, on the monotonic clock.
+        self._latest: tuple[int, float] | None = None
 
     @property
     def flush_interval_secs(self) -> float:
@@ -100,7 +103,7 @@ class ParquetWriter:
             compression=self._config.compression,
             file_bytes_max=self._config.file_max_bytes,
             period_secs=self._config.rotation_interval_secs,
-            settle_secs=_SETTLE_FLUSHES * self._config.flush_interval_secs,
+            settle_secs=self._settle_secs,
         )
         return position
 
@@ -165,6 +168,7 @@ class ParquetWriter:
                     self._open = _Open(file, blocks.hour)
                 self._open.file.add(table)
             self._position = blocks.end
+            self._latest = blocks.received_last_us, self._clock.monotonic()
             if self._open is not None and self._open.file.file_bytes >= self._config.file_max_bytes:
                 self._publish()
 
@@ -205,8 +209,10 @@ class ParquetWriter:
             self._compaction = None
 
     def _compact_due(self, compactor: Compactor) -> None:
-        events = self._context.events
-        for outcome in compactor.run(self._clock.unix_secs()):
+        events, latest, busy_us = self._context.events, self._latest, None
+        if latest is not None and self._clock.monotonic() - latest[1] < self._settle_secs:
+            busy_us = latest[0]
+        for outcome in compactor.run(self._clock.unix_secs(), busy_us):
             if isinstance(outcome, Failed):
                 events.compaction_failed(str(partition(outcome.hour)), str(outcome.error))
             else:

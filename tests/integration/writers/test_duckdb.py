@@ -128,7 +128,7 @@ async def test_every_read_during_writing_and_compacting_is_a_prefix_of_the_journ
             await parquet.write(blocks_of(10, position, first=position))
             await parquet.flush()
             position += 10
-            clock.advance(10)
+            clock.advance(30)
             await parquet.maintain()
     finally:
         done.set()

@@ -163,6 +163,18 @@ def test_a_late_part_makes_the_hour_due_again(tmp_path: Path) -> None:
     assert values(tmp_path) == [float(value) for value in range(30)]
 
 
+def test_a_past_hour_that_is_still_being_caught_up_on_waits(tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    compacting = compactor(dataset)
+    for hour in (HOUR, HOUR + 1):
+        for start in (0, 10):
+            publish(dataset, blocks_of(10, (hour - HOUR) * 20 + start, hour=hour))
+    busy_us = (HOUR + 1) * 3600 * 1_000_000
+    assert [done.hour for done in compacting.run(LATER + 36_000, busy_us)] == [HOUR]
+    assert list(compacting.run(LATER + 36_000, busy_us)) == []
+    assert [done.hour for done in compacting.run(LATER + 36_000)] == [HOUR + 1]
+
+
 # Into what.
 
 

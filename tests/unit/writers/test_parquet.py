@@ -300,6 +300,7 @@ async def test_maintain_compacts_what_is_past_without_holding_up_the_writer(
     for start in (0, 10):
         await parquet.write(blocks_of(10, start, first=start))
         await parquet.flush()
+    clock.advance(20)
     begun, go_on = threading.Event(), threading.Event()
     finish = PartFile.finish
 
@@ -329,14 +330,28 @@ async def test_looking_for_past_periods_is_done_once_in_a_while(tmp_path: Path) 
     clock = ManualClock((HOUR + 1) * 3600 + 100.0)
     parquet = writer(tmp_path, clock=clock)
     await parquet.start(0)
-    await parquet.maintain()
-    await parquet.settled()
     for start in (0, 10):
         await parquet.write(blocks_of(10, start))
         await parquet.flush()
-    await parquet.maintain()
-    await parquet.settled()
-    assert len(names(tmp_path)) == 2
+    for secs, files in ((0, 2), (29, 2), (1, 1)):
+        clock.advance(secs)
+        await parquet.maintain()
+        await parquet.settled()
+        assert len(names(tmp_path)) == files
+    await parquet.stop()
+
+
+async def test_an_hour_that_parts_still_come_for_is_left_alone(tmp_path: Path) -> None:
+    clock = ManualClock((HOUR + 5) * 3600.0)
+    parquet = writer(tmp_path, clock=clock)
+    await parquet.start(0)
+    for start in range(0, 80, 10):
+        await parquet.write(blocks_of(10, start))
+        await parquet.flush()
+        clock.advance(10)
+        await parquet.maintain()
+        await parquet.settled()
+    assert len(names(tmp_path)) == 8
     clock.advance(30)
     await parquet.maintain()
     await parquet.settled()
@@ -351,6 +366,7 @@ async def test_an_hour_that_cannot_be_compacted_is_counted(tmp_path: Path) -> No
     await parquet.write(blocks_of(10, 0))
     await parquet.flush()
     (tmp_path / partition(HOUR) / name(10, 20)).write_bytes(b"no parquet")
+    clock.advance(20)
     await parquet.maintain()
     await parquet.settled()
     assert observed.count("failures", "parquet", reason="compaction") == 1
@@ -366,6 +382,7 @@ async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pyt
         await parquet.flush()
     begun, go_on = threading.Event(), threading.Event()
     add = PartFile.add
+    clock.advance(20)
 
     def slow(file: PartFile, table: pa.Table) -> None:
         begun.set()
