@@ -20,12 +20,23 @@ class Influx(Section):
     bucket: str = Field("b", pattern="^[a-z]+$", description="a bucket's name in small letters")
 
 
+class Login(Section):
+    user: str
+    password: Secret
+
+
+class Forward(Section):
+    login: Login | None = None
+    peers: list[Login] = Field(default_factory=list)
+    retries: int = 3
+
+
 class Files(Section):
     output_dir: Path = Path("/var/lib/files")
     name: Text = "x"
 
 
-WRITERS: dict[str, type[Section]] = {"influxdb": Influx, "parquet": Files}
+WRITERS: dict[str, type[Section]] = {"influxdb": Influx, "parquet": Files, "forward": Forward}
 
 
 def loaded(text: str, **environ: str) -> Config:
@@ -295,8 +306,8 @@ class TestMistakes:
             "2 mistakes in configuration",
             "configuration:2: limits.max_batch_size = x: is not a whole number; "
             "expected a whole number from 1 to 1000000: points of one batch",
-            "configuration:3: foo: is not a section; known are influxdb, journal, limits, observability, parquet, "
-            "security, server",
+            "configuration:3: foo: is not a section; known are forward, influxdb, journal, limits, observability, "
+            "parquet, security, server",
         ]
 
     def test_a_writer_that_cannot_be_loaded_is_a_mistake_of_its_section(self) -> None:
@@ -329,6 +340,29 @@ class TestMistakes:
 
 
 SECRET = "hunter2-c7a1"
+
+
+class TestNestedSections:
+    def test_keys_inside_are_told_by_their_whole_path(self) -> None:
+        found = mistakes("forward:\n  login: {user: 5, pasword: x}\n  peers:\n    - {user: a, password: b, port: 1}\n")
+        assert [str(mistake) for mistake in found] == [
+            "forward.login.user = 5: is not text; expected text",
+            "forward.login.password: is missing; expected it to be given",
+            "forward.login.pasword: is not a key of forward.login; did you mean password?",
+            "forward.peers[0].port: is not a key of forward.peers[0]; known are password, user",
+        ]
+
+    def test_a_variable_inside_is_typed_too(self) -> None:
+        config = loaded("forward:\n  retries: ${R}\n  login: {user: '${U}', password: '${U}'}", R="5", U="7")
+        assert config.writers["forward"] == Forward(login=Login(user="7", password=Secret("7")), retries=5)
+        with pytest.raises(ConfigError, match=r"forward\.login: is text; expected keys with values"):
+            loaded("forward:\n  login: ${R}", R="5")
+
+    @pytest.mark.parametrize("login", ["hunter2", "[hunter2]", "{user: [hunter2]}", "{user: a, password: [hunter2]}"])
+    def test_what_may_hold_a_secret_is_not_shown(self, login: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            loaded(f"forward: {{login: {login}}}")
+        assert "hunter2" not in str(caught.value)
 
 
 class TestSecrets:

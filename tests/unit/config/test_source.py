@@ -132,7 +132,7 @@ def test_nesting_is_bounded() -> None:
 
 
 def test_nesting_beyond_the_parser_is_told_too() -> None:
-    (mistake,) = read_tree("a: " + "[" * 50_000, {}).mistakes
+    (mistake,) = read_tree("a: " + "[" * 5_000, {}).mistakes
     assert mistake.problem == "is nested too deeply to be read"
 
 

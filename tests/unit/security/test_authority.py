@@ -250,6 +250,11 @@ class TestTrouble:
         with pytest.raises(CertificateError, match=r"issued\.json is damaged"):
             authority.issue_node("a")
 
+    def test_a_record_that_is_gone_is_told(self, authority: Authority) -> None:
+        (authority.directory / "issued.json").unlink()
+        with pytest.raises(CertificateError, match=r"cannot read .*issued\.json: no such file or directory"):
+            authority.revoke("a")
+
     def test_a_damaged_key_is_told(self, authority: Authority) -> None:
         (authority.directory / "ca.key").write_text("nothing")
         with pytest.raises(CertificateError, match=r"ca\.key is damaged"):
