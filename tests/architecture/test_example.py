@@ -1,4 +1,4 @@
-"""config.example.yaml is the truth: it has every key, each with its default."""
+"""config.example.yaml and agent.example.yaml are the truth: they have every key, each with its default."""
 
 import importlib
 import re
@@ -8,12 +8,16 @@ from collections.abc import Mapping
 import pytest
 from tests.support.repository import REPOSITORY
 
-from telemetry_collector.config import Section, load
+from telemetry_collector.app.agent import SECTIONS as AGENTS_OWN_SECTIONS
+from telemetry_collector.config import Section, load, load_agent
+from telemetry_collector.config.agent import SECTIONS as AGENT_SECTIONS
 from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.config.source import read_tree
 
 EXAMPLE = (REPOSITORY / "config.example.yaml").read_text()
+AGENT_EXAMPLE = (REPOSITORY / "agent.example.yaml").read_text()
 TOKEN = {"INFLUXDB_TOKEN": "t"}
+OF_AGENT = {**AGENTS_OWN_SECTIONS, **AGENT_SECTIONS}
 
 
 def writers() -> Mapping[str, type[Section]]:
@@ -59,10 +63,22 @@ def test_every_key_is_written_out(name: str) -> None:
     assert set(written) == set(declared.model_fields)
 
 
+def test_the_agents_example_is_the_defaults() -> None:
+    example = load_agent(AGENT_EXAMPLE, AGENTS_OWN_SECTIONS, environ={}, check_files=False)
+    defaults = load_agent("", AGENTS_OWN_SECTIONS, environ={}, check_files=False)
+    for name in OF_AGENT:
+        assert example.document.sections[name] == defaults.document.sections[name]
+
+
+@pytest.mark.parametrize("name", OF_AGENT)
+def test_every_key_of_an_agent_is_written_out(name: str) -> None:
+    assert set(read_tree(AGENT_EXAMPLE, {}).values[name]) == set(OF_AGENT[name].model_fields)
+
+
 def test_every_key_has_a_description_for_messages() -> None:
     bare = [
         f"{name}.{key}"
-        for name, section in {**SECTIONS, **writers()}.items()
+        for name, section in [*SECTIONS.items(), *writers().items(), *OF_AGENT.items()]
         for key, field in section.model_fields.items()
         if not field.description
     ]
