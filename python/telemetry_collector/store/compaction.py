@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telemetry_collector.store.dataset import Dataset
-from telemetry_collector.store.encoding import Compression, PartFile
+from telemetry_collector.store.encoding import Compression, PartFile, read_row_group
 from telemetry_collector.store.part import PartName, partition
 from telemetry_collector.store.schema import DICTIONARY_COLUMNS
 
@@ -208,7 +208,7 @@ class Compactor:
                     for index in range(source.num_row_groups):
                         if self._stop.is_set():
                             raise Stopped
-                        file.add(source.read_row_group(index, use_threads=False))
+                        file.add(read_row_group(source, index))
             self._dataset.step("compact: finish")
             file.finish()
         except BaseException:
