@@ -69,7 +69,7 @@ class Ingest:
         A new one starts at the oldest record kept.
         """
     def maintain(self, now_unix_secs: float) -> None:
-        """Expires idle series, writes a checkpoint where one is due, deletes segments that all consumers have passed."""
+        """Expires idle series, writes a checkpoint where one is due, deletes segments that all consumers passed."""
     def stats(self) -> dict[str, Any]:
         """A snapshot of counters and gauges; docs/operations.md lists them."""
     def offenders(self) -> list[tuple[str, str, int]]:
