@@ -251,6 +251,19 @@ def test_a_file_that_is_named_like_a_part_and_has_no_receipt_is_reported(tmp_pat
     assert "cannot be read as a part" in str(failed.error)
 
 
+def test_an_hour_that_was_removed_is_forgotten(tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    path = publish(dataset, blocks_of(10, 0))
+    compacting = compactor(dataset)
+    assert list(compacting.run(LATER)) == []
+    path.unlink()
+    path.parent.rmdir()
+    assert list(compacting.run(LATER)) == []
+    for start in (10, 20):
+        publish(dataset, blocks_of(10, start))
+    assert list(compacting.run(LATER)) == [Compacted(HOUR, files=2, into=1, rows=20)]
+
+
 def test_an_hour_removed_meanwhile_is_no_fault(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     paths = [publish(dataset, blocks_of(10, start)) for start in (0, 10)]

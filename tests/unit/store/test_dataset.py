@@ -59,6 +59,18 @@ def test_an_hour_that_someone_removed_is_made_again(tmp_path: Path) -> None:
     assert values(tmp_path) == [7.0]
 
 
+def test_parents_are_synced_once_a_partition_and_again_after_each_start(tmp_path: Path) -> None:
+    steps: list[str] = []
+    dataset = opened(tmp_path, steps.append)
+    for start in range(3):
+        publish(dataset, blocks_of(1, start))
+    assert steps.count("publish: sync parents") == 1
+    dataset.close()
+    dataset.open()
+    publish(dataset, blocks_of(1, 3))
+    assert steps.count("publish: sync parents") == 2
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     first = opened(tmp_path)
     with pytest.raises(ConfigError, match=r"parquet\.output_dir"):

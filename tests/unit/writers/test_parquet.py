@@ -14,6 +14,7 @@ from tests.support.writing import JOURNAL_ID, Observed
 
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import ConfigError, PermanentError, RetryableError
+from telemetry_collector.store.compaction import Compactor
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.exchange import rename_new
 from telemetry_collector.store.part import PartName, partition
@@ -371,6 +372,23 @@ async def test_an_hour_that_cannot_be_compacted_is_counted(tmp_path: Path) -> No
     await parquet.settled()
     assert observed.count("failures", "parquet", reason="compaction") == 1
     await parquet.stop()
+
+
+async def test_a_defect_in_compaction_is_logged_whole_and_writing_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(Compactor, "run", defect)
+    parquet = writer(tmp_path)
+    await parquet.start(0)
+    await parquet.maintain()
+    await parquet.settled()
+    await parquet.write(blocks_of(10, 0))
+    assert await parquet.flush() == 10
+    await parquet.stop()
+    assert "ZeroDivisionError: a defect" in capsys.readouterr().out
 
 
 async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
