@@ -103,7 +103,7 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
 	@touch $@
 
 $(VENV)/.extension: $(VENV)/.runtime $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml
-	@$(STEP) "release build" $(BIN)/maturin develop --release --locked --quiet
+	@PIP_QUIET=1 $(STEP) "release build" $(BIN)/maturin develop --release --locked
 	@touch $@
 
 .PHONY: lock

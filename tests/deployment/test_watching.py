@@ -6,11 +6,14 @@ import re
 import urllib.request
 from pathlib import Path
 
+from prometheus_client import generate_latest
 from tests.support.repository import REPOSITORY, run
 
+from telemetry_collector.app.agent import SECTIONS, new_agent
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load
-from telemetry_collector.security.authority import set_up
+from telemetry_collector.config import WRITERS, DiscoveredSections, load, load_agent
+from telemetry_collector.observe.metrics import new_registry
+from telemetry_collector.security.authority import Files, set_up
 
 ALERTS = REPOSITORY / "deploy/prometheus-alerts.yaml"
 OPERATIONS = REPOSITORY / "docs/operations.md"
@@ -34,8 +37,13 @@ def explained() -> set[str]:
     return set(re.findall(r"^\| `(telemetry_collector_\w+)` \|", OPERATIONS.read_text(), flags=re.MULTILINE))
 
 
-async def test_every_metric_is_explained_and_none_that_is_not_there(tmp_path: Path) -> None:
-    files = set_up(tmp_path / "certs")
+def shown(page: bytes) -> set[str]:
+    """The metrics of a /metrics page."""
+    return set(re.findall(r"^# TYPE (telemetry_collector_\w+) ", page.decode(), flags=re.MULTILINE))
+
+
+async def of_a_collector(directory: Path, files: Files) -> set[str]:
+    """What a collector shows that runs."""
     document = {
         "server": {"listen_addr": "127.0.0.1:0"},
         "security": {
@@ -43,15 +51,38 @@ async def test_every_metric_is_explained_and_none_that_is_not_there(tmp_path: Pa
             "tls_key_path": str(files.server_key),
             "tls_ca_path": str(files.ca),
         },
-        "journal": {"dir": str(tmp_path / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 23},
-        "parquet": {"output_dir": str(tmp_path / "parquet")},
+        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 23},
+        "parquet": {"output_dir": str(directory / "parquet")},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
     }
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await collector.start()
     try:
         url = f"http://127.0.0.1:{collector.endpoint.port}/metrics"
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+        return shown(await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read()))
     finally:
         await collector.stop()
-    assert set(re.findall(r"^# TYPE (telemetry_collector_\w+) ", page, flags=re.MULTILINE)) == explained()
+
+
+async def of_an_agent(files: Files) -> set[str]:
+    """What an agent shows that runs; nobody listens where it sends."""
+    document = {
+        "agent": {"collectors": ["127.0.0.1:9"]},
+        "security": {
+            "tls_cert_path": str(files.node_certificate),
+            "tls_key_path": str(files.node_key),
+            "tls_ca_path": str(files.ca),
+        },
+    }
+    registry = new_registry("0.0.0")
+    agent = new_agent(load_agent(json.dumps(document), SECTIONS), registry)
+    await agent.start()
+    try:
+        return shown(generate_latest(registry))
+    finally:
+        await agent.stop()
+
+
+async def test_every_metric_is_explained_and_none_that_is_not_there(tmp_path: Path) -> None:
+    files = set_up(tmp_path / "certs")
+    assert await of_a_collector(tmp_path, files) | await of_an_agent(files) == explained()

@@ -31,8 +31,8 @@ def root(tmp_path: Path) -> Path:
         Point(value=1.0, timestamp_ns=ASKED_NS),
         Point(value=0.9, timestamp_ns=ASKED_NS, tags={"node_id": "node-2"}),
         Point(value=99.0, timestamp_ns=ASKED_NS - 3_600_000_000_000),
-        Point(name="system.disk.used", value=7.0, tags={"device": "nvme0n1"}),
-        Point(name="system.disk.used", value=8.0, tags={"device": "sda"}),
+        Point(name="system.disk.used", value=7.0, tags={"mountpoint": "/"}),
+        Point(name="system.disk.used", value=8.0, tags={"mountpoint": "/home"}),
         HISTOGRAM,
     ]
     dataset = opened(tmp_path / "own")
