@@ -90,7 +90,7 @@ class Collector:
             ingest = Ingest(core, fanout.committed)
             ingest.start()
             self._stack.callback(ingest.stop)
-            fanout.start()
+            await fanout.start()
 
             await self.endpoint.start()
             self._stack.push_async_callback(self.endpoint.stop)
@@ -214,9 +214,9 @@ def _consumers(config: Config, core: _core.Ingest, registry: Any, clock: SystemC
     classes = {point.name: point for point in entry_points(group=WRITERS)}
     consumers = []
     for name, section in config.writers.items():
-        context = WriterContext(name=name, journal_id=core.journal_id, events=metrics.writer(name))
-        writer = classes[name].load()(section, context)
-        consumers.append(Consumer(name, writer, core.cursor(name), events))
+        reported = metrics.writer(name)
+        writer = classes[name].load()(section, WriterContext(name=name, journal_id=core.journal_id, events=reported))
+        consumers.append(Consumer(name, writer, core.cursor(name), events, reported))
     if not consumers:
         log.warning("no_writers", note="batches are journalled and acknowledged, and nothing reads them; add a writer")
     return consumers

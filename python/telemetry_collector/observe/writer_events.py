@@ -50,8 +50,8 @@ class WriterEvents:
         self._files = metrics.files.labels(name)
         self._compactions = metrics.compactions.labels(name)
         self._compacted_files = metrics.compacted_files.labels(name)
-        #: Why the destination takes nothing at the moment; None when it does.
         self.failing: str | None = None
+        """Why the destination takes nothing at the moment; None when it does."""
 
     def written(self, points: int) -> None:
         """Points became durable at the destination."""

@@ -45,6 +45,14 @@ class Cursor(Protocol):
     def store(self, position: int) -> None: ...
 
 
+class Destination(Protocol):
+    """What a writer says of its destination while it is busy with it."""
+
+    @property
+    def failing(self) -> str | None:
+        """What keeps it from taking anything; None when nothing does."""
+
+
 class FanOutEvents(Protocol):
     """Who counts what the fan-out sees."""
 
@@ -62,10 +70,17 @@ class FanOutEvents(Protocol):
 class Consumer:
     """One writer and its cursor. `run` is its life; the other methods are called from the same event loop."""
 
-    def __init__(self, name: str, writer: Writer, cursor: Cursor, events: FanOutEvents) -> None:
+    def __init__(
+        self,
+        name: str,
+        writer: Writer,
+        cursor: Cursor,
+        events: FanOutEvents,
+        destination: Destination,
+    ) -> None:
         self.name = name
-        #: Why the writer is not writing at the moment; None when all is well.
-        self.failing: str | None = None
+        self._destination = destination
+        self._failure: str | None = None
         #: Points made durable at the destination since the start of the process.
         self.points_written = 0
         self._writer = writer
@@ -77,6 +92,12 @@ class Consumer:
         self._taken: list[tuple[int, int]] = []
         self._pending_since: float | None = None
         self._next_maintenance = 0.0
+        self._opened = False
+
+    @property
+    def failing(self) -> str | None:
+        """Why nothing is written at the moment; None when all is well."""
+        return self._failure or self._destination.failing
 
     @property
     def lag_bytes(self) -> int:
@@ -103,15 +124,26 @@ class Consumer:
         self._stopping.set()
         self._wake.set()
 
+    async def open(self) -> None:
+        """Starts the writer for the first time. What only an operator can mend (a ConfigError) comes out here; a
+        destination that is merely down is left to `run`."""
+        try:
+            await self._start_writer()
+        except RetryableError as error:
+            self._on_failure(error)
+            await self._stop_writer()
+        else:
+            self._opened = True
+
     async def run(self) -> None:
         """Feeds the writer until `finish`, starting it anew after each failure."""
         pause = RESTART_PAUSE_SECS_MIN
         while True:
             written_before = self.points_written
             try:
-                self._cursor.seek(await self._writer.start(self._cursor.stored))
-                self._taken.clear()
-                self._pending_since = None
+                if not self._opened:
+                    await self._start_writer()
+                self._opened = False
                 await self._feed()
                 return
             except RetryableError as error:
@@ -129,6 +161,11 @@ class Consumer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause * (1 + random.random()))
             pause = min(2 * pause, RESTART_PAUSE_SECS_MAX)
+
+    async def _start_writer(self) -> None:
+        self._cursor.seek(await self._writer.start(self._cursor.stored))
+        self._taken.clear()
+        self._pending_since = None
 
     async def _feed(self) -> None:
         while True:
@@ -182,7 +219,7 @@ class Consumer:
             self._events.written(self.name, points, received_first_us)
         self._taken.clear()
         self._pending_since = None
-        self.failing = None
+        self._failure = None
 
     def _flush_in(self) -> float:
         """Seconds until the flush is due; infinite when nothing is pending."""
@@ -191,9 +228,13 @@ class Consumer:
         return self._pending_since + self._writer.flush_interval_secs - asyncio.get_running_loop().time()
 
     def _on_failure(self, error: Exception) -> None:
-        self.failing = str(error) or type(error).__name__
+        self._failure = str(error) or type(error).__name__
         self._events.failed(self.name, type(error).__name__)
-        log.warning("writer_failed", writer=self.name, error=self.failing)
+        log.warning("writer_failed", writer=self.name, error=self._failure)
+
+    async def close(self) -> None:
+        """Frees the writer of a consumer that never ran."""
+        await self._stop_writer()
 
     async def _stop_writer(self) -> None:
         try:
@@ -211,8 +252,10 @@ class FanOut:
         self.consumers = tuple(consumers)
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Starts every consumer's task on the running loop."""
+    async def start(self) -> None:
+        """Opens every writer, then starts their tasks on the running loop. A ConfigError names what is wrong."""
+        for consumer in self.consumers:
+            await consumer.open()
         self._tasks = [asyncio.create_task(each.run(), name=f"writer {each.name}") for each in self.consumers]
 
     def committed(self) -> None:
@@ -221,10 +264,13 @@ class FanOut:
             consumer.committed()
 
     async def stop(self, timeout_secs: float) -> list[str]:
-        """Lets every consumer write what is committed; the names of those that did not manage in time. Idempotent."""
+        """Lets every consumer write what is committed; the names of those that did not manage in time. Idempotent, and
+        safe before `start` or after it failed."""
         for consumer in self.consumers:
             consumer.finish()
         if not self._tasks:
+            for consumer in self.consumers:
+                await consumer.close()
             return []
         _, late = await asyncio.wait(self._tasks, timeout=timeout_secs)
         for task in late:

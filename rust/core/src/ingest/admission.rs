@@ -303,7 +303,7 @@ fn define(batch: &DecodedBatch<'_>, dictionary: &mut StreamDictionary) -> Result
         let raw = crate::series::RawDefinition {
             name: definition.name,
             tags: &tags,
-            type_number: u64::from(definition.metric_type),
+            type_number: definition.metric_type,
             unit: definition.unit,
             delta: definition.delta,
         };

@@ -14,6 +14,9 @@ const SEGMENT_HEADER_BYTES: u64 = 4_096;
 /// Journal bytes a point, for estimates of what is only on disk.
 const POINT_BYTES_ESTIMATE: u64 = 10;
 
+/// Memory that the blocks of one read may take; the block that passes it still counts.
+const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Whole batches that stand behind each other in the journal, all received in one UTC hour.
 #[derive(Clone, Debug)]
 pub struct Blocks {
@@ -128,12 +131,12 @@ impl BlockCursor {
         oldest_us.map_or(0.0, |oldest_us| (now_us - oldest_us).max(0) as f64 / 1e6)
     }
 
-    /// The next committed batches: at least one, until `points_max` is reached, all of one hour of receipt.
+    /// The next committed batches: at least one, until `points_max` or 64 MiB is reached, all of one hour of receipt.
     ///
     /// # Errors
     /// [`JournalError`] when the journal cannot be read.
     pub fn read(&mut self, points_max: usize) -> Result<Option<Blocks>, JournalError> {
-        let mut gathering = Gathering { points_max, blocks: None };
+        let mut gathering = Gathering { points_max, bytes: 0, blocks: None };
         if !self.read_recent(&mut gathering) {
             self.read_disk(&mut gathering)?;
         }
@@ -207,13 +210,16 @@ impl BlockCursor {
 
 struct Gathering {
     points_max: usize,
+    bytes: usize,
     blocks: Option<Blocks>,
 }
 
 impl Gathering {
     /// Takes the next block unless it is of another hour or enough points are there already.
     fn take(&mut self, committed: Committed) -> bool {
+        let bytes = committed.block.memory_bytes();
         let Some(blocks) = &mut self.blocks else {
+            self.bytes = bytes;
             self.blocks = Some(Blocks {
                 start: committed.start,
                 end: committed.end,
@@ -222,9 +228,11 @@ impl Gathering {
             });
             return true;
         };
-        if blocks.points >= self.points_max || hour(&committed.block) != blocks.hour() {
+        let enough = blocks.points >= self.points_max || self.bytes >= READ_BYTES_MAX;
+        if enough || hour(&committed.block) != blocks.hour() {
             return false;
         }
+        self.bytes += bytes;
         blocks.end = committed.end;
         blocks.points += committed.block.len();
         blocks.blocks.push(committed.block);

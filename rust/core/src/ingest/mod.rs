@@ -21,6 +21,8 @@ pub mod names;
 mod points;
 pub mod ranges;
 mod recent;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

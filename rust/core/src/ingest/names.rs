@@ -138,6 +138,7 @@ impl<T: Clone> Names<T> {
     }
 
     /// What a checkpoint keeps: each epoch's identity, number, floor and stored ranges, least recently used first.
+    #[must_use]
     pub fn durable(&self) -> Vec<(Arc<str>, u64, u64, RangeSet)> {
         let mut epochs: Vec<_> =
             self.identities.iter().flat_map(|(identity, epochs)| epochs.iter().map(move |e| (identity, e))).collect();
@@ -164,6 +165,7 @@ impl<T: Clone> Names<T> {
     }
 
     /// Epochs that were forgotten because their identity opened newer ones.
+    #[must_use]
     pub fn epochs_forgotten(&self) -> u64 {
         self.epochs_forgotten
     }
