@@ -470,6 +470,8 @@ proptest! {
                     }
                 }
                 Step::Crash => {
+                    // A storage that fails while it is opened is told to the operator; here it is well again by then.
+                    stand.storage.heal();
                     stand.restart();
                     stream = stand.stream();
                 }
