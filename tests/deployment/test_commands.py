@@ -3,12 +3,16 @@
 import os
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 from tests.support.repository import REPOSITORY, run, tracked_files
 
+from telemetry_collector.agent import NodeAgentConfig
+from telemetry_collector.app.agent import SECTIONS
 from telemetry_collector.cli.main import COMMANDS
+from telemetry_collector.config import WRITERS, DiscoveredSections, load, load_agent
 
 TEXTS = [path for path in tracked_files() if path.suffix == ".md"]
 TARGETS = set(re.findall(r"^([a-z-]+):(?!=)", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
@@ -50,6 +54,23 @@ def test_every_link_within_a_text_leads_to_a_heading(text: Path) -> None:
 
 def test_readme_names_the_two_commands() -> None:
     assert {"run", "test"} <= commands(Path("README.md"), "make")
+
+
+def test_the_configurations_in_the_texts_load() -> None:
+    """README's collector and the agent of docs/operations.md."""
+    environ = {"INFLUXDB_TOKEN": "secret"}
+    loaded = load(yaml_block("README.md", "server:"), DiscoveredSections(WRITERS), environ=environ, check_files=False)
+    assert set(loaded.writers) == {"parquet", "influxdb"}
+    agent = load_agent(yaml_block("docs/operations.md", "agent:"), SECTIONS, environ={}, check_files=False)
+    assert len(agent.section(NodeAgentConfig, "agent").collectors) == 2
+
+
+def yaml_block(text: str, first_line: str) -> str:
+    """The indented block of a text that begins with a line."""
+    content = (REPOSITORY / text).read_text()
+    found = re.search(rf"^    {first_line}\n(?:    .*\n)+", content, flags=re.MULTILINE)
+    assert found is not None, f"{text} has no block that begins with {first_line}"
+    return textwrap.dedent(found.group())
 
 
 def test_make_alone_tells_every_target() -> None:
