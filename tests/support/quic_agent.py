@@ -23,11 +23,14 @@ class QuicAgent(QuicConnectionProtocol):
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self.heard: list[quic.QuicEvent] = []
+        self._streams_received: dict[int, bytearray] = {}
         self._something_happened = asyncio.Event()
 
     def quic_event_received(self, event: quic.QuicEvent) -> None:
         self.heard.append(event)
-        if isinstance(event, quic.ConnectionTerminated):
+        if isinstance(event, quic.StreamDataReceived):
+            self._streams_received.setdefault(event.stream_id, bytearray()).extend(event.data)
+        elif isinstance(event, quic.ConnectionTerminated):
             self.closing = event
         self._something_happened.set()
 
@@ -40,11 +43,7 @@ class QuicAgent(QuicConnectionProtocol):
         self._quic._write_stream_limits = lambda **_: None  # type: ignore[method-assign]
 
     def received(self, stream_id: int) -> bytes:
-        return b"".join(
-            event.data
-            for event in self.heard
-            if isinstance(event, quic.StreamDataReceived) and event.stream_id == stream_id
-        )
+        return bytes(self._streams_received.get(stream_id, b""))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_SECS):

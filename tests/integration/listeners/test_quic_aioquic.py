@@ -279,17 +279,17 @@ async def test_slow_peers_are_told_why_they_are_closed(sites: Sites) -> None:
     assert site.count("connections_closed_total", code="timed_out", side="collector") == 2
 
 
-async def test_thousands_of_streams_one_after_another(sites: Sites) -> None:
+async def test_a_thousand_streams_one_after_another_leave_nothing_behind(sites: Sites) -> None:
     site = await sites()
     async with site.agent() as node:
-        for number in range(2_000):
+        for number in range(1_000):
             node.say(4 * number, frame(b"batch"), end=True)
-        last = 4 * 1_999
-        await node.reply(last, reply(1))
+            if number % 4 == 3:
+                await node.reply(4 * number, reply(1))
         (connection,) = site.listener._connections
         await until(lambda: not connection._transport._streams)
         assert len(connection._streams) <= 8
-    assert site.count("streams_opened_total") == 2_000
+    assert site.count("streams_opened_total") == 1_000
 
 
 async def test_an_error_in_one_connection_is_its_own(sites: Sites, authority: Authority) -> None:

@@ -2,7 +2,6 @@
 
 import socket
 import struct
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,7 +10,7 @@ from tests.support.waiting import until
 
 from telemetry_collector.config.section import Address
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic.datagrams import RECEIVE_BYTES_MAX, DatagramSocket
+from telemetry_collector.listeners.quic_aioquic.datagrams import RECEIVE_BYTES_MAX, DatagramSocket, Path
 
 UDP_SEGMENT = 103
 
@@ -22,13 +21,13 @@ class Reader:
     def __init__(self, listening: DatagramSocket) -> None:
         self.datagrams: list[bytes] = []
         self.wake_ups: list[int] = []
-        self.senders: set[Any] = set()
+        self.paths: set[Path] = set()
         self._new = 0
         listening.start(self._received, self._through)
 
-    def _received(self, data: bytes, address: Any) -> None:
+    def _received(self, data: bytes, path: Path) -> None:
         self.datagrams.append(data)
-        self.senders.add(address)
+        self.paths.add(path)
         self._new += len(data)
 
     def _through(self) -> None:
@@ -77,8 +76,8 @@ async def test_datagrams_that_came_alone_stay_what_they_are() -> None:
         for size in sizes:
             sock.send(b"x" * size)
         await reader.take(len(sizes))
-        assert reader.senders == {sock.getsockname()}
-        listening.send(b"answer", sock.getsockname())
+        assert reader.paths == {Path(sock.getsockname())}
+        listening.send(b"answer", Path(sock.getsockname()))
         assert sock.recv(100) == b"answer"
     listening.close()
     assert [len(datagram) for datagram in reader.datagrams] == sizes
@@ -96,6 +95,36 @@ async def test_a_wake_up_reads_a_bounded_amount_and_the_rest_comes_later() -> No
     assert max(reader.wake_ups) <= RECEIVE_BYTES_MAX + 65_535
 
 
+@pytest.mark.parametrize(
+    ("wildcard", "family", "written_to"),
+    [
+        ("0.0.0.0", socket.AF_INET, "127.0.0.2"),
+        ("::", socket.AF_INET, "127.0.0.3"),
+        ("::", socket.AF_INET6, "::1"),
+    ],
+)
+async def test_a_host_with_many_addresses_answers_from_the_one_written_to(
+    wildcard: str, family: socket.AddressFamily, written_to: str
+) -> None:
+    listening = await DatagramSocket.bind(
+        Address(wildcard, 0),
+        receive_buffer_bytes=65_536,
+        send_buffer_bytes=65_536,
+        events=ListenerEvents(CollectorRegistry()),
+    )
+    reader = Reader(listening)
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        # A connected socket takes what comes from that address only.
+        sock.connect((written_to, listening.address.port))
+        sock.settimeout(10)
+        sock.send(b"question")
+        await reader.take(1)
+        (path,) = reader.paths
+        listening.send(b"answer", path)
+        assert sock.recv(100) == b"answer"
+    listening.close()
+
+
 async def test_a_buffer_smaller_than_wanted_is_told_with_what_to_do() -> None:
     with capture_logs() as lines:
         (await bound(buffer_bytes=1 << 30)).close()
@@ -111,7 +140,7 @@ async def test_what_cannot_be_sent_is_counted_and_harms_nothing() -> None:
         send_buffer_bytes=65_536,
         events=ListenerEvents(registry),
     )
-    listening.send(b"x" * 70_000, ("127.0.0.1", 9))
+    listening.send(b"x" * 70_000, Path(("127.0.0.1", 9)))
     assert registry.get_sample_value("telemetry_collector_datagrams_dropped_total", {"reason": "not_sent"}) == 1
     listening.close()
     listening.close()

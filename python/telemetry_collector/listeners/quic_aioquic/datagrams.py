@@ -2,6 +2,9 @@
 
 With UDP_GRO the kernel hands over a run of datagrams of one flow in one system call; together with one transmission a
 connection a wake-up that doubles what the listener takes. A wake-up reads a bounded amount: the loop stays fair.
+
+A host may have several addresses. Bound to all of them, the socket answers from the one that was written to: from any
+other a client would not take it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
@@ -23,12 +26,29 @@ RECEIVES_MAX = 64
 RECEIVE_BYTES_MAX = 512 * 1024
 """Bytes a wake-up, the last call's aside: a few milliseconds of work."""
 
-# linux/udp.h; the socket module does not name it.
+# From linux/udp.h and linux/in.h; the socket module does not name them.
 _UDP_GRO = 104
+_IP_PKTINFO = 8
+_IN_PKTINFO = struct.Struct("@i4s4s")  # interface, local address, destination
 _DATAGRAM_BYTES_MAX = 65_535
-_ANCILLARY_BYTES = socket.CMSG_SPACE(4)
+_ANCILLARY_BYTES = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(20)
 
 _log = logger(__name__)
+
+Ancillary = tuple[int, int, bytes]
+
+
+class Path(NamedTuple):
+    """A peer's address, and from which of our own it is to be answered."""
+
+    peer: Any
+    """As the system gives it: host and port, for IPv6 flow and scope too."""
+
+    source: Ancillary | None = None
+    """What `sendmsg` is told; None where the system has no choice."""
+
+    def __str__(self) -> str:
+        return str(Address(self.peer[0], self.peer[1]))
 
 
 class DatagramSocket:
@@ -59,6 +79,11 @@ class DatagramSocket:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.bind(name)
+            if name[0] in ("0.0.0.0", "::"):
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+                else:
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         except OSError as error:
             sock.close()
             raise AddressError(f"Cannot listen on {address} (server.listen_addr): {error.strerror}.") from error
@@ -76,17 +101,20 @@ class DatagramSocket:
         host, port = self._socket.getsockname()[:2]
         return Address(host, port)
 
-    def start(self, received: Callable[[bytes, Any], None], through: Callable[[], None]) -> None:
+    def start(self, received: Callable[[bytes, Path], None], through: Callable[[], None]) -> None:
         """Begins to read on the running loop: `received` for each datagram, then `through` once a wake-up."""
         self._received = received
         self._through = through
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
-    def send(self, data: bytes, address: Any) -> None:
+    def send(self, data: bytes, path: Path) -> None:
         """Sends one datagram. What the system does not take is lost like any other: the transport sends it again."""
         try:
-            self._socket.sendto(data, address)
+            if path.source is None:
+                self._socket.sendto(data, path.peer)
+            else:
+                self._socket.sendmsg([data], [path.source], 0, path.peer)
         except OSError:
             self._events.datagram_dropped("not_sent")
 
@@ -111,9 +139,14 @@ class DatagramSocket:
             if flags & socket.MSG_TRUNC:
                 self._events.datagram_dropped("truncated")
                 continue
-            segment = _segment_bytes(ancillary) or size
+            segment, path = size, Path(address)
+            for level, kind, data in ancillary:
+                if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
+                    (segment,) = struct.unpack_from("@i", data)
+                else:
+                    path = Path(address, _source(level, kind, data))
             for start in range(0, size, segment or 1):
-                self._received(bytes(self._view[start : min(start + segment, size)]), address)
+                self._received(bytes(self._view[start : min(start + segment, size)]), path)
                 count += 1
             budget -= size
             if budget <= 0:
@@ -122,11 +155,17 @@ class DatagramSocket:
         self._through()
 
 
-def _segment_bytes(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_UDP and kind == _UDP_GRO:
-            return int(struct.unpack_from("@i", data)[0])
-    return 0
+def _source(level: int, kind: int, data: bytes) -> Ancillary | None:
+    """What to send with an answer to a datagram that came with this."""
+    if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+        # The route decides about the interface.
+        _, local, _ = _IN_PKTINFO.unpack_from(data)
+        return level, kind, _IN_PKTINFO.pack(0, local, bytes(4))
+    if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+        # Likewise, but for an address of one link, which means nothing without its interface.
+        link_local = data[0] == 0xFE and data[1] & 0xC0 == 0x80
+        return level, kind, data if link_local else data[:16] + bytes(4)
+    return None
 
 
 def _size_buffer(sock: socket.socket, option: int, wanted: int, setting: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from aioquic._buffer import Buffer
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
@@ -21,7 +20,7 @@ from telemetry_collector.config.section import Address
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
-from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket
+from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
 from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
@@ -159,18 +158,18 @@ class QuicListener:
 
     # Datagrams in
 
-    def _on_datagram(self, data: bytes, address: Any) -> None:
+    def _on_datagram(self, data: bytes, path: Path) -> None:
         if not data[0] & 0x80:
             connection = self._routes.get(data[1 : 1 + CONNECTION_ID_BYTES])
             if connection is None:
                 self._events.datagram_dropped("unknown_connection")
                 return
         else:
-            connection = self._connection_of(data, address)
+            connection = self._connection_of(data, path)
             if connection is None:
                 return
         try:
-            connection.receive(data, address, self._loop.time())
+            connection.receive(data, path, self._loop.time())
         except Exception as error:  # noqa: BLE001  # what one peer's datagram causes must end with that peer
             self._fail(connection, error)
         if connection.stillborn:
@@ -180,7 +179,7 @@ class QuicListener:
         else:
             self._dirty[connection] = None
 
-    def _connection_of(self, data: bytes, address: Any) -> AgentConnection | None:
+    def _connection_of(self, data: bytes, path: Path) -> AgentConnection | None:
         """The connection of a datagram with a long header, a new one perhaps."""
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_BYTES)
@@ -195,14 +194,14 @@ class QuicListener:
             self._events.datagram_dropped("garbage")
             return None
         if header.version not in self._configuration.supported_versions:
-            self._negotiate_version(header, address)
+            self._negotiate_version(header, path)
             return None
         if header.packet_type is not QuicPacketType.INITIAL:
             self._events.datagram_dropped("unknown_connection")
             return None
-        return self._accept(header, address)
+        return self._accept(header, path)
 
-    def _negotiate_version(self, header: QuicHeader, address: Any) -> None:
+    def _negotiate_version(self, header: QuicHeader, path: Path) -> None:
         self._events.datagram_dropped("unsupported_version")
         if self._socket is not None and header.packet_type is not QuicPacketType.VERSION_NEGOTIATION:
             answer = encode_quic_version_negotiation(
@@ -210,11 +209,11 @@ class QuicListener:
                 destination_cid=header.source_cid,
                 supported_versions=self._configuration.supported_versions,
             )
-            self._socket.send(answer, address)
+            self._socket.send(answer, path)
 
-    def _accept(self, header: QuicHeader, address: Any) -> AgentConnection | None:
+    def _accept(self, header: QuicHeader, path: Path) -> AgentConnection | None:
         # Address validation by Retry belongs here: it decides before any state is made.
-        peer = f"{address[0]}:{address[1]}"
+        peer = str(path)
         if not self._accepting:
             self._events.connection_refused("shutting_down", peer)
             return None
@@ -268,8 +267,8 @@ class QuicListener:
         if timer is None or self._socket is None:
             return
         try:
-            for data, address in connection.transmit(self._loop.time()):
-                self._socket.send(data, address)
+            for data, path in connection.transmit(self._loop.time()):
+                self._socket.send(data, path)
             if connection.phase is not Phase.ENDED:
                 self._arm(connection, timer)
                 return

@@ -7,6 +7,8 @@ with gaps, is bounded by STREAM_WINDOW_BYTES, and what a connection holds by CON
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
     CONNECTION_LIMIT_FRAME_CAPACITY,
@@ -125,16 +127,20 @@ class Transport(MtlsConnection):
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """See QuicConnection."""
         super().receive_datagram(data, addr, now)
+        streams: Iterable[QuicStream]
         if self._handshake_complete:
-            scattered = any(len(stream.receiver._ranges) > GAPS_MAX for stream in self._streams.values())
+            streams, gaps_max = self._streams.values(), GAPS_MAX
         else:
-            scattered = any(len(s.receiver._ranges) > HANDSHAKE_GAPS_MAX for s in self._crypto_streams.values())
-        if scattered:
-            self.close(
-                error_code=QuicErrorCode.PROTOCOL_VIOLATION,
-                frame_type=QuicFrameType.PADDING,
-                reason_phrase="data in too many pieces",
-            )
+            streams, gaps_max = self._crypto_streams.values(), HANDSHAKE_GAPS_MAX
+        for stream in streams:
+            # The first look is the cheap one: without a gap nothing is buffered.
+            if stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max:
+                self.close(
+                    error_code=QuicErrorCode.PROTOCOL_VIOLATION,
+                    frame_type=QuicFrameType.PADDING,
+                    reason_phrase="data in too many pieces",
+                )
+                return
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         try:
