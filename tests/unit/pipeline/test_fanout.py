@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
 from tests.support.blocks import FakeBlocks, Point
+from tests.support.waiting import until
 
 from telemetry_collector.config import Section
 from telemetry_collector.errors import ConfigError, Mistake, PermanentError, RetryableError
@@ -147,13 +148,6 @@ class Stand:
         return [blocks.start for blocks in self.writer.flushed]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Lets the loop run until it is so."""
-    async with asyncio.timeout(WAIT_SECS_MAX):
-        while not condition():  # noqa: ASYNC110 (what it waits for happens in other tasks, a turn at a time)
-            await asyncio.sleep(0)
-
-
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanout, "RESTART_PAUSE_SECS_MIN", 0.001)
@@ -221,7 +215,11 @@ async def test_a_failing_writer_says_so_until_it_works_again() -> None:
     stand.commit()
     await until(lambda: bool(stand.writer.taken))
     await stand.fanout.stop(WAIT_SECS_MAX)
-    assert stand.consumer.failing is None
+    assert not stand.consumer.failing
+
+
+async def test_a_destination_that_keeps_a_writer_waiting_is_told_too() -> None:
+    stand = Stand()
     stand.destination.failing = "refused: 503"
     assert stand.consumer.failing == "refused: 503"
 
@@ -257,7 +255,7 @@ async def test_what_the_destination_already_has_is_skipped() -> None:
     assert stand.flushed == [100]
 
 
-async def test_a_writer_that_hangs_is_named_and_the_stop_keeps_its_deadline() -> None:
+async def test_a_writer_that_hangs_is_named_and_the_stop_keeps_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     stand, other = Stand(), Stand()
     hanging = asyncio.Event()
 
@@ -265,7 +263,7 @@ async def test_a_writer_that_hangs_is_named_and_the_stop_keeps_its_deadline() ->
         hanging.set()
         await asyncio.Event().wait()
 
-    stand.writer.write = hang  # type: ignore[method-assign]
+    monkeypatch.setattr(stand.writer, "write", hang)
     both = FanOut([stand.consumer, other.consumer])
     stand.cursor.commit()
     other.cursor.commit()
