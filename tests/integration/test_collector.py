@@ -93,7 +93,9 @@ async def send(running: Collector, certificates: Files, *batches: Batch, node: s
 
 def query(directory: Path, sql: str) -> list[tuple[Any, ...]]:
     files = f"read_parquet('{directory}/parquet/date=*/hour=*/*.parquet', hive_partitioning=true)"
-    return duckdb.sql(sql.replace("FILES", files)).fetchall()
+    found = duckdb.sql(sql.replace("FILES", files))
+    assert found is not None, "a query has rows"
+    return found.fetchall()
 
 
 async def test_what_agents_sent_is_in_the_files_once_with_its_names(tmp_path: Path, certificates: Files) -> None:
