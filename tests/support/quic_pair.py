@@ -16,12 +16,13 @@ from telemetry_collector.clock import ManualClock
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
+from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
     Transport,
 )
-from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Slots, Trust
+from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
 from telemetry_collector.model import ALPN
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists

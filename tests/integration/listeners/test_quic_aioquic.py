@@ -3,13 +3,14 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aioquic.quic.connection import QuicConnection
+from cryptography import x509
 from prometheus_client import CollectorRegistry
 from tests.support.certificates import SERVER, Authority, Credentials
 from tests.support.consumer import FakeConsumer, FakeConversation, frame, reply
@@ -322,6 +323,31 @@ async def test_an_error_in_the_middle_of_a_stream_closes_the_connection_once(sit
     await until(lambda: site.listener.connections == 0 and not site.listener._routes)
 
 
+async def test_who_cannot_be_verified_is_not_trusted(sites: Sites, authority: Authority) -> None:
+    """The verifier itself fails: in a handshake, and for a connection that is open."""
+
+    class Faulty(ClientVerifier):
+        def verify(self, certificate: x509.Certificate, intermediates: Sequence[x509.Certificate]) -> None:
+            super().verify(certificate, intermediates)
+            raise RuntimeError("a fault of the verifier")
+
+    site = await sites()
+    async with site.agent() as node:
+        node.say(0, frame(b"batch"))
+        await node.reply(0, reply(1))
+        await site.listener.update_trust(Faulty([authority.certificate]), AllowList())
+        assert await node.closed() == (INTERNAL_ERROR, False)
+    async with site.agent() as node:
+        node.say(0, frame(b"batch"))
+        assert await node.closed() == (INTERNAL_ERROR, False)
+    assert len(site.consumer.conversations) == 1
+    assert site.count("connection_errors_total") == 2
+    await site.listener.update_trust(ClientVerifier([authority.certificate]), AllowList())
+    async with site.agent() as node:
+        node.say(0, frame(b"batch"))
+        await node.reply(0, reply(1))
+
+
 async def test_new_trust_closes_the_revoked_and_keeps_the_rest(sites: Sites, authority: Authority) -> None:
     site = await sites()
     bad = authority.issue(uri="spiffe://fleet/bad")
@@ -414,6 +440,35 @@ async def test_stopping_does_not_wait_for_ever(sites: Sites) -> None:
         await until(lambda: site.count("frames_received_total") == 1)
         await site.listener.stop(0.05)
         assert await node.closed() == (CloseCode.SHUTTING_DOWN, True)
+
+
+async def test_stopping_twice_at_a_time_ends_once_and_together(sites: Sites) -> None:
+    site = await sites(consumer=FakeConsumer(immediate=False))
+    async with site.agent() as node:
+        node.say(0, frame(b"batch"))
+        await until(lambda: site.count("frames_received_total") == 1)
+        async with stopping(site) as first:
+            second = asyncio.create_task(site.listener.stop())
+            await asyncio.sleep(0)
+            assert not second.done()
+            site.consumer.commit()
+            await asyncio.gather(first, second)
+        assert await node.closed() == (CloseCode.SHUTTING_DOWN, True)
+
+
+async def test_stopping_that_is_cancelled_still_closes_everything(sites: Sites) -> None:
+    site = await sites(consumer=FakeConsumer(immediate=False))
+    async with site.agent() as node:
+        node.say(0, frame(b"batch"))
+        await until(lambda: site.count("frames_received_total") == 1)
+        task = asyncio.create_task(site.listener.stop(PATIENCE_SECS))
+        await until(lambda: not site.listener._accepting)
+        task.cancel()
+        assert await node.closed() == (CloseCode.SHUTTING_DOWN, True)
+        await asyncio.wait([task])
+        assert task.cancelled()
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = site.listener.address
 
 
 async def test_stopping_is_safe_before_starting(authority: Authority, server: tuple[Path, Path]) -> None:

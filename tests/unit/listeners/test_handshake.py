@@ -9,7 +9,8 @@ from tests.support.consumer import FakeConsumer, frame, reply
 from tests.support.quic_pair import NODE_URI, Pair, agent_configuration
 
 from telemetry_collector.clock import ManualClock
-from telemetry_collector.listeners.quic_aioquic.trust import Slots, Trust
+from telemetry_collector.listeners.quic_aioquic.slots import Slots
+from telemetry_collector.listeners.quic_aioquic.trust import Trust
 from telemetry_collector.model import CloseCode
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists

@@ -22,12 +22,13 @@ from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
 from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
+from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
     Transport,
 )
-from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Slots, Trust
+from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
 from telemetry_collector.model import ALPN, CloseCode
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.security.allowlist import AllowList
@@ -76,6 +77,7 @@ class QuicListener:
         self._socket: DatagramSocket | None = None
         self._checker: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
+        self._stopping = asyncio.Lock()
 
     @property
     def address(self) -> Address:
@@ -108,13 +110,27 @@ class QuicListener:
     async def stop(self, timeout_secs: float = 10.0) -> None:
         """Lets nobody in, reads no more, sends the replies that become due within the time, says SHUTTING_DOWN to all.
 
-        Idempotent, and safe before `start`.
+        Idempotent, and safe before `start`. Cancelled, it waits for no replies; a second call returns with the first.
         """
-        if self._socket is None or not self._accepting:
-            return
-        self._accepting = False
-        if self._checker is not None:
-            self._checker.cancel()
+        async with self._stopping:
+            if self._socket is None:
+                return
+            self._accepting = False
+            if self._checker is not None:
+                self._checker.cancel()
+            try:
+                await self._settle(timeout_secs)
+            finally:
+                for connection in list(self._connections):
+                    connection.close(CloseCode.SHUTTING_DOWN)
+                    self._transmit(connection)
+                    self._forget(connection)
+                self._socket.close()
+                self._socket = None
+                self._events.stopped()
+
+    async def _settle(self, timeout_secs: float) -> None:
+        """Until every batch that was handed over is answered."""
         for connection in self._connections:
             connection.stop_reading()
             self._wake(connection)
@@ -126,13 +142,6 @@ class QuicListener:
         except TimeoutError:
             unsettled = sum(not connection.settled for connection in self._connections)
             _log.warning("listener_stopped_early", connections_with_replies_due=unsettled)
-        for connection in list(self._connections):
-            connection.close(CloseCode.SHUTTING_DOWN)
-            self._transmit(connection)
-            self._forget(connection)
-        self._socket.close()
-        self._socket = None
-        self._events.stopped()
 
     async def update_trust(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
         """From now on these decide. Returns when every open connection was judged by them anew."""
