@@ -350,6 +350,18 @@ def test_an_agent_that_wants_no_replies_loses_the_stream_and_only_that(authority
     assert pair.received(4) == reply(1)
 
 
+def test_a_stream_without_replies_from_the_start_is_not_begun(authority: Authority) -> None:
+    pair = Pair(authority).connect()
+    pair.agent._get_or_create_stream_for_send(0)
+    pair.agent.stop_stream(0, CloseCode.NORMAL)
+    pair.run()
+    pair.send(0, frame(b"batch"))
+    assert pair.consumer.conversations == []
+    assert [event.stream_id for event in pair.heard if isinstance(event, quic.StopSendingReceived)] == [0]
+    pair.send(4, frame(b"batch"))
+    assert pair.received(4) == reply(1)
+
+
 def test_a_conversation_is_let_go_with_its_stream(authority: Authority) -> None:
     import gc
     import weakref

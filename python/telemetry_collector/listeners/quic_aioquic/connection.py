@@ -257,6 +257,10 @@ class AgentConnection:
             return
         stream = self._streams.get(stream_id)
         if stream is None:
+            if self._transport.is_unwanted(stream_id):
+                # It wanted no replies before it sent anything: there is nothing to begin.
+                self._transport.refuse_stream(stream_id, CloseCode.NORMAL)
+                return
             self._forget_finished()
             stream = self._streams[stream_id] = self._open_stream(stream_id)
         stream.take(data, finished=finished)

@@ -95,6 +95,11 @@ class Transport(MtlsConnection):
         """Whether a stream is unfinished on either side."""
         return stream_id in self._streams
 
+    def is_unwanted(self, stream_id: int) -> bool:
+        """Whether the peer asked for no more to be sent on a stream, or it was reset: nothing can be written to it."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.sender._reset_error_code is not None
+
     def written(self, stream_id: int) -> int:
         """Bytes ever written to a stream."""
         stream = self._streams.get(stream_id)
@@ -103,7 +108,7 @@ class Transport(MtlsConnection):
     def unsent(self, stream_id: int) -> int:
         """Bytes written to a stream that wait to be sent: for flow control, congestion, or the next transmission."""
         stream = self._streams.get(stream_id)
-        if stream is None or stream.sender._reset_error_code is not None:
+        if stream is None or self.is_unwanted(stream_id):
             return 0
         return stream.sender._buffer_stop - stream.sender.next_offset
 
