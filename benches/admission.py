@@ -35,7 +35,7 @@ def _figure(form: Form, name: str, unit: str, goal: float) -> Figure:
 
 
 def _round(form: Form) -> float:
-    """Nanoseconds a point. What is timed is `receive`; waiting for commits is not."""
+    """Nanoseconds of processor time a point. What is timed is `receive`; waiting for commits is not."""
     with tempfile.TemporaryDirectory() as directory:
         ingest = _core.Ingest(_core.IngestSettings(journal_dir=directory))
         try:
@@ -52,10 +52,11 @@ def _feed(ingest: _core.Ingest, form: Form) -> float:
     for sequence in range(1, FRAMES + 2):
         now = time.time_ns()
         frame = encoder.frame(batch(now, definitions), sequence=sequence, epoch=1, oldest_unacknowledged=sequence)
-        start = time.perf_counter_ns()
+        # The thread's own processor time: what else the machine does meanwhile is not ours.
+        start = time.thread_time_ns()
         conversation.receive(frame, now)
         if sequence > 1:  # the first one defines the series
-            took_ns += time.perf_counter_ns() - start
+            took_ns += time.thread_time_ns() - start
         if conversation.pending >= IN_FLIGHT:
             _commit(ingest, conversation)
     _commit(ingest, conversation)

@@ -1,0 +1,193 @@
+//! What each stage of the data plane costs a point, in nanoseconds of the measuring thread's processor time.
+//!
+//! Prints one JSON object a line: {"stage": …, "ns": median, "min": …, "max": …}; `python -m benches stages` shows them.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use telemetry_core::columns::{ArrowAssembler, BlockDecoder, BlockEncoder, PointBlock, TimestampUnit};
+use telemetry_core::ingest::{Ingest, IngestSettings, Peer};
+use telemetry_core::journal::{JournalSettings, MemoryStorage};
+use telemetry_core::limits::Limits;
+use telemetry_core::line_protocol::LineEncoder;
+use telemetry_core::wire::{
+    BatchName, Compression, DecodeScratch, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingSeries, decode,
+};
+
+const POINTS: usize = 1_000;
+const SERIES: usize = 1_000;
+const FRAMES: usize = 64;
+const ROUNDS: usize = 15;
+const NOW_NS: i64 = 1_795_000_000_000_000_000;
+
+fn main() {
+    for (form, name) in [(Form::Row, "row"), (Form::Columnar, "columnar")] {
+        let frames = frames(form);
+        report(&format!("{name}: decode"), || decoding(&frames));
+        report(&format!("{name}: decode, admit, encode, append"), || receiving(&frames));
+    }
+    let blocks = blocks();
+    report("journal record: encode", || encoding(&blocks));
+    report("journal record: decode", || decoding_records(&blocks));
+    report("arrow", || arrow(&blocks));
+    report("line protocol", || lines(&blocks));
+}
+
+/// Runs a stage several times and prints the nanoseconds a point.
+fn report(stage: &str, mut measure: impl FnMut() -> f64) {
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
+    rounds.sort_by(f64::total_cmp);
+    let (median, min, max) = (rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
+    println!(r#"{{"stage": "{stage}", "ns": {median:.2}, "min": {min:.2}, "max": {max:.2}}}"#);
+}
+
+/// Processor time of this thread: what else the machine does is not counted.
+fn cpu_ns() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+}
+
+/// Nanoseconds a point of some work on so many points.
+fn timed(points: usize, work: impl FnOnce()) -> f64 {
+    let start = cpu_ns();
+    work();
+    (cpu_ns() - start) / points as f64
+}
+
+/// 1,000 series with five tags each, as one node has them.
+fn batch(step: usize) -> OutgoingBatch {
+    let names =
+        ["system.cpu.usage", "system.memory.used", "system.disk.read", "system.network.received", "gpu.utilization"];
+    let series = (0..SERIES).map(|place| OutgoingSeries {
+        name: names[place % names.len()].into(),
+        tags: vec![
+            ("node_id".into(), "node-0001".into()),
+            ("region".into(), "eu-central".into()),
+            ("zone".into(), format!("eu-central-{}", place % 3).into()),
+            ("service".into(), "training".into()),
+            ("device".into(), format!("device-{place}").into()),
+        ],
+        metric_type: 2,
+        unit: "1".into(),
+        delta: false,
+    });
+    let values = (0..POINTS).map(|place| ((step * 7 + place * 13) % 1_000) as f64 / 10.0);
+    OutgoingBatch::new(
+        Vec::new(),
+        series.collect(),
+        (0..POINTS as u32).collect(),
+        vec![NOW_NS + step as i64 * 1_000_000; POINTS],
+        values.collect(),
+    )
+    .expect("the columns are equal")
+}
+
+/// The first frame defines the series.
+fn frames(form: Form) -> Vec<Vec<u8>> {
+    let settings = EncoderSettings { form, compression: Compression::None, ..EncoderSettings::default() };
+    let mut encoder = FrameEncoder::new(settings).expect("the settings are sound");
+    (1..=FRAMES as u64)
+        .map(|sequence| {
+            let mut frame = Vec::new();
+            let name = BatchName { sequence, epoch: 1, oldest_unacknowledged: sequence };
+            encoder.frame(Some(&batch(sequence as usize)), name, None, &mut frame).expect("the batch fits");
+            frame
+        })
+        .collect()
+}
+
+fn decoding(frames: &[Vec<u8>]) -> f64 {
+    let mut scratch = DecodeScratch::default();
+    let limits = Limits::default();
+    timed((FRAMES - 1) * POINTS, || {
+        for frame in &frames[1..] {
+            black_box(decode(&frame[4..], &limits, &mut scratch).expect("the frame is a batch").points);
+        }
+    })
+}
+
+fn ingest() -> Arc<Ingest> {
+    let settings = IngestSettings {
+        limits: Limits::default(),
+        bind_node_id: true,
+        recent_bytes_max: 64 * 1024 * 1024,
+        journal: JournalSettings::default(),
+    };
+    Ingest::open(Arc::new(MemoryStorage::new()), settings, Box::new(|| {})).expect("memory can be written")
+}
+
+/// All that happens on the thread that received a frame; the commit is another thread's.
+fn receiving(frames: &[Vec<u8>]) -> f64 {
+    let ingest = ingest();
+    let peer = Peer { identity: "node-0001".into(), node: "node-0001".into(), relay: false };
+    let mut conversation = ingest.conversation(Arc::new(peer));
+    let mut replies = Vec::new();
+    let mut took = 0.0;
+    for (place, frame) in frames.iter().enumerate() {
+        let start = cpu_ns();
+        conversation.receive(frame, NOW_NS);
+        took += if place == 0 { 0.0 } else { cpu_ns() - start };
+        assert!(ingest.drain(Duration::from_secs(10)), "memory commits at once");
+        conversation.take_replies(&mut replies);
+    }
+    assert_eq!(ingest.counters().points_committed.load(std::sync::atomic::Ordering::Relaxed), (FRAMES * POINTS) as u64);
+    took / ((FRAMES - 1) * POINTS) as f64
+}
+
+fn blocks() -> Vec<Arc<PointBlock>> {
+    let ingest = ingest();
+    let peer = Peer { identity: "node-0001".into(), node: "node-0001".into(), relay: false };
+    let mut conversation = ingest.conversation(Arc::new(peer));
+    let mut cursor = ingest.cursor("bench").expect("memory can be written");
+    let mut replies = Vec::new();
+    for frame in frames(Form::Columnar) {
+        conversation.receive(&frame, NOW_NS);
+        assert!(ingest.drain(Duration::from_secs(10)), "memory commits at once");
+        conversation.take_replies(&mut replies);
+    }
+    cursor.read(usize::MAX).expect("memory can be read").expect("blocks were committed").blocks
+}
+
+fn encoding(blocks: &[Arc<PointBlock>]) -> f64 {
+    let mut encoder = BlockEncoder::new().expect("there is memory");
+    let mut record = Vec::new();
+    encoder.encode(&blocks[0], &mut record).expect("the block fits");
+    timed((FRAMES - 1) * POINTS, || {
+        for block in &blocks[1..] {
+            record.clear();
+            encoder.encode(block, &mut record).expect("the block fits");
+            black_box(record.len());
+        }
+    })
+}
+
+fn decoding_records(blocks: &[Arc<PointBlock>]) -> f64 {
+    let mut encoder = BlockEncoder::new().expect("there is memory");
+    let mut decoder = BlockDecoder::new().expect("there is memory");
+    let mut record = Vec::new();
+    encoder.encode(&blocks[0], &mut record).expect("the block fits");
+    decoder.decode(&record).expect("what was encoded");
+    timed((FRAMES - 1) * POINTS, || {
+        for _ in 1..FRAMES {
+            black_box(decoder.decode(&record).expect("what was encoded").len());
+        }
+    })
+}
+
+fn arrow(blocks: &[Arc<PointBlock>]) -> f64 {
+    timed(FRAMES * POINTS, || {
+        let mut assembler = ArrowAssembler::new();
+        blocks.iter().for_each(|block| assembler.push(block).expect("the columns fit"));
+        black_box(assembler.finish(TimestampUnit::Microseconds).expect("the columns are sound").num_rows());
+    })
+}
+
+fn lines(blocks: &[Arc<PointBlock>]) -> f64 {
+    timed(FRAMES * POINTS, || {
+        let mut encoder = LineEncoder::new(1 << 20);
+        blocks.iter().for_each(|block| encoder.push(block));
+        black_box(encoder.finish().lines);
+    })
+}
