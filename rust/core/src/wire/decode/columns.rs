@@ -5,7 +5,7 @@ use crate::limits::{BUCKETS_MAX, QUANTILES_MAX, TAGS_MAX};
 use crate::wire::proto::Span;
 
 /// Elements that a column may keep room for between batches; what a larger batch needed is given back after it.
-const RETAINED_ELEMENTS_MAX: usize = 64 * 1024;
+const RETAINED_ELEMENTS_MAX: usize = 8 * 1024;
 
 /// Tags with this key are kept from a list however long it is: the batch speaks for the node that they name.
 const NODE_ID: &[u8] = b"node_id";
