@@ -1,5 +1,15 @@
 //! Admitted points in columns: the block that a batch becomes, its bytes in the journal, and its Arrow form.
 
+pub mod arrow;
 pub mod block;
+pub mod builder;
+pub mod codec;
+mod descriptor_table;
+mod generations;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use arrow::{ArrowAssembler, TimestampUnit};
 pub use block::{Distribution, Histogram, PointBlock, Quantile, Summary};
+pub use builder::{BatchHeader, BlockBuilder};
+pub use codec::{BlockDecoder, BlockEncoder, DecodeError, EncodeError};

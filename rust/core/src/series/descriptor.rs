@@ -1,6 +1,9 @@
 //! A series together with what is stored beside each of its points: type, unit and temporality.
 
-use super::SeriesKey;
+use std::sync::Arc;
+
+use super::key::{KeyRef, SeriesKey};
+use super::{text, varint};
 
 /// The five kinds of metric, with their numbers on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +55,71 @@ pub struct Descriptor {
     pub key: SeriesKey,
     /// Kind of the metric.
     pub metric_type: MetricType,
-    /// UCUM unit, possibly empty.
-    pub unit: Box<str>,
+    /// UCUM unit, possibly empty. There are few, so series share them.
+    pub unit: Arc<str>,
     /// The value is the change since the previous point rather than a total.
     pub delta: bool,
+}
+
+/// A descriptor that has been decoded and judged, not yet copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DescriptorRef<'a> {
+    /// Name and effective tags.
+    pub key: KeyRef<'a>,
+    /// What is stored beside each point.
+    pub meta: Meta<'a>,
+}
+
+/// What is stored beside each point of a series and is no part of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta<'a> {
+    /// Kind of the metric.
+    pub metric_type: MetricType,
+    /// UCUM unit, possibly empty; at most [`crate::limits::UNIT_BYTES_MAX`] bytes.
+    pub unit: &'a str,
+    /// The value is the change since the previous point rather than a total.
+    pub delta: bool,
+}
+
+/// Set in the byte of a type when values are deltas.
+const DELTA_BIT: u8 = 0x80;
+
+impl Descriptor {
+    /// What is stored beside each point.
+    #[must_use]
+    pub fn meta(&self) -> Meta<'_> {
+        Meta { metric_type: self.metric_type, unit: &self.unit, delta: self.delta }
+    }
+
+    /// The same, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> DescriptorRef<'_> {
+        DescriptorRef { key: self.key.borrowed(), meta: self.meta() }
+    }
+
+    /// Appends `varint(len) key, type with the delta bit, varint(len) unit`: its form in journal and checkpoint.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        varint::write(out, self.key.as_bytes().len() as u64);
+        out.extend_from_slice(self.key.as_bytes());
+        out.push(self.metric_type as u8 | if self.delta { DELTA_BIT } else { 0 });
+        varint::write(out, self.unit.len() as u64);
+        out.extend_from_slice(self.unit.as_bytes());
+    }
+}
+
+impl<'a> DescriptorRef<'a> {
+    /// Splits off what [`Descriptor::encode`] wrote; `None` for anything else.
+    pub(crate) fn decode(bytes: &mut &'a [u8]) -> Option<Self> {
+        let key = KeyRef::from_canonical(varint::read_bytes(bytes)?).ok()?;
+        let kind = *varint::take(bytes, 1)?.first()?;
+        let unit = text::check_unit(varint::read_bytes(bytes)?).ok()?;
+        let metric_type = MetricType::from_wire(u64::from(kind & !DELTA_BIT))?;
+        Some(Self { key, meta: Meta { metric_type, unit, delta: kind & DELTA_BIT != 0 } })
+    }
+
+    /// A copy that lives on, with a unit that may be shared.
+    pub(crate) fn to_descriptor(self, unit: Arc<str>) -> Descriptor {
+        let Meta { metric_type, delta, .. } = self.meta;
+        Descriptor { key: self.key.to_key(), metric_type, unit, delta }
+    }
 }

@@ -4,6 +4,7 @@
 //! `varint(len) key varint(len) value`. Equal series have equal bytes and the other way round, so comparing and hashing
 //! bytes is exact. All text is valid UTF-8 without control characters and within the limits of [`crate::limits`].
 
+use super::varint;
 use crate::limits;
 
 /// Canonical bytes of a series' name and effective tags. Only valid keys exist.
@@ -25,10 +26,10 @@ impl SeriesKey {
         Ok(Self(bytes.into()))
     }
 
-    /// Takes bytes that the caller has just made with [`write_key`] of parts it has validated.
-    pub(crate) fn from_validated(bytes: &[u8]) -> Self {
-        debug_assert!(check(bytes).is_ok(), "only canonical bytes become a key");
-        Self(bytes.into())
+    /// The same key, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> KeyRef<'_> {
+        KeyRef(&self.0)
     }
 
     /// The canonical bytes.
@@ -54,6 +55,16 @@ impl SeriesKey {
         })
     }
 
+    /// The same texts as bytes, for copying: name, then key and value of each tag.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (text, after) = split(rest)?;
+            rest = after;
+            Some(text)
+        })
+    }
+
     /// The value of one tag.
     #[must_use]
     pub fn tag(&self, wanted: &str) -> Option<&str> {
@@ -61,29 +72,75 @@ impl SeriesKey {
     }
 }
 
+/// A borrowed key: canonical bytes that have been validated, not yet copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyRef<'a>(&'a [u8]);
+
+impl<'a> KeyRef<'a> {
+    /// Checks canonical bytes, for example from a journal record.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] when they are not what [`write_key`] makes of valid parts.
+    pub fn from_canonical(bytes: &'a [u8]) -> Result<Self, InvalidKey> {
+        check(bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Takes bytes that the caller has just made of parts it has validated.
+    pub(super) fn from_validated(bytes: &'a [u8]) -> Self {
+        debug_assert!(check(bytes).is_ok(), "only canonical bytes become a key");
+        Self(bytes)
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The metric's name.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        split_text(self.0).map_or("", |(name, _)| name)
+    }
+
+    /// A copy that lives on.
+    #[must_use]
+    pub fn to_key(self) -> SeriesKey {
+        SeriesKey(self.0.into())
+    }
+}
+
 /// Appends the canonical bytes of a name and of tags that are sorted by key and hold no key twice.
 pub fn write_key<'a>(out: &mut Vec<u8>, name: &[u8], tags: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
     write_text(out, name);
     for (key, value) in tags {
-        write_text(out, key);
-        write_text(out, value);
+        write_tag(out, key, value);
     }
+}
+
+/// Appends the canonical bytes of one tag.
+pub(super) fn write_tag(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    write_text(out, key);
+    write_text(out, value);
 }
 
 #[inline]
 fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    let mut length = text.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
+    varint::write(out, text.len() as u64);
     out.extend_from_slice(text);
 }
 
-/// Splits one length-prefixed text off; `None` at the end or where the bytes are not valid. Lengths take two bytes at most.
+/// Splits one length-prefixed text off; `None` at the end or where the bytes are not valid.
 #[inline]
 fn split_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (text, rest) = split(bytes)?;
+    Some((std::str::from_utf8(text).ok()?, rest))
+}
+
+/// Splits the bytes of one length-prefixed text off. Lengths take two bytes at most.
+#[inline]
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, mut rest) = bytes.split_first()?;
     let mut length = usize::from(first);
     if length >= 0x80 {
@@ -94,8 +151,7 @@ fn split_text(bytes: &[u8]) -> Option<(&str, &[u8])> {
         length = (length & 0x7f) | usize::from(second) << 7;
         rest = after;
     }
-    let (text, rest) = rest.split_at_checked(length)?;
-    Some((std::str::from_utf8(text).ok()?, rest))
+    rest.split_at_checked(length)
 }
 
 /// True for text of 1 to `bytes_max` bytes of UTF-8 without control characters (U+0000 to U+001F and U+007F).
@@ -125,7 +181,8 @@ fn check(bytes: &[u8]) -> Result<(), InvalidKey> {
         let valid = is_text(key.as_bytes(), limits::TAG_KEY_BYTES_MAX)
             && is_text(value.as_bytes(), limits::TAG_VALUE_BYTES_MAX)
             && key.as_bytes() > previous.as_bytes()
-            && tags <= limits::TAGS_MAX;
+            // One more than a point may bring: `node_id` is filled in where it is missing.
+            && tags <= limits::TAGS_MAX + 1;
         if !valid {
             return Err(InvalidKey);
         }

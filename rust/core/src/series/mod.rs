@@ -1,7 +1,20 @@
 //! Series: what names one, which are active, and what a stream's ids stand for.
 
 pub mod descriptor;
+pub mod dictionary;
+pub mod effective;
+pub mod invalid;
 pub mod key;
+pub mod offenders;
+pub mod registry;
+mod text;
+pub(crate) mod varint;
 
-pub use descriptor::{Descriptor, MetricType};
-pub use key::SeriesKey;
+pub use descriptor::{Descriptor, DescriptorRef, Meta, MetricType};
+pub use dictionary::{DefinitionError, Place, RawDefinition, Refusal, StreamDictionary};
+pub use effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
+pub use invalid::{InvalidSeries, Rule};
+pub use key::{KeyRef, SeriesKey};
+pub use offenders::{Offender, Offenders};
+pub use registry::{CardinalityLimit, DamagedSnapshot, Handle, Registry};
+pub use text::check_unit;

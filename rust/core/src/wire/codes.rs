@@ -100,6 +100,20 @@ wire_numbers! {
     }
 }
 
+impl Outcome {
+    /// The outcome as operators see it: in logs and in metrics' labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Partial => "partial",
+            Self::Rejected => "rejected",
+            Self::RetryLater => "retry_later",
+        }
+    }
+}
+
 impl Reason {
     /// The reason as operators see it: in logs, in metrics' labels and in examples.
     #[must_use]

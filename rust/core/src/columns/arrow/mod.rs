@@ -1,0 +1,317 @@
+//! Blocks as one Arrow record batch, in the columns of docs/dataset.md.
+//!
+//! A descriptor is turned into a row of dictionary codes once; a point then costs one number, and each column is gathered
+//! from the rows at the end. Codes and dictionaries live on from batch to batch while most of them are in use.
+
+mod dictionary;
+mod distributions;
+mod schema;
+mod tags;
+
+use std::sync::Arc;
+
+use arrow_array::types::{TimestampMicrosecondType, TimestampNanosecondType};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, Float64Array, Int64Array, PrimitiveArray, RecordBatch};
+use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow_schema::ArrowError;
+
+use self::dictionary::Dictionary;
+use self::distributions::{HistogramColumn, SummaryColumn};
+use self::tags::TagSets;
+use super::block::{Distribution, PointBlock};
+use super::descriptor_table::DescriptorTable;
+use crate::series::Descriptor;
+
+pub use self::schema::{SCHEMA_VERSION, schema};
+
+/// Tags with a column of their own, in the columns' order. The others are in the map.
+pub const STANDARD_TAGS: [&str; 5] = ["node_id", "region", "zone", "service", "version"];
+
+/// Arrow's offsets are 32-bit: bytes of the text in one column, items of the lists in one.
+const COLUMN_ITEMS_MAX: usize = i32::MAX as usize;
+/// Rows of codes that live on at most, and how small a part of them the last batch may have used.
+const KEPT_ROWS_MAX: usize = 262_144;
+const KEPT_ROWS_USED_MIN: usize = 4;
+
+/// Resolution of the two time columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampUnit {
+    /// Microseconds; nanoseconds are rounded down.
+    Microseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+/// The points do not fit into one record batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {0} of one record batch would be more than {COLUMN_ITEMS_MAX} bytes or items; read fewer points at a time"
+)]
+pub struct TooLarge(&'static str);
+
+/// Assembles record batches out of blocks.
+#[derive(Debug, Default)]
+pub struct ArrowAssembler {
+    table: DescriptorTable,
+    rows: Rows,
+    points: Points,
+    /// Rows in use since the last batch; a row's mark is the batch that used it last.
+    marks: Vec<u64>,
+    batch: u64,
+    used: usize,
+}
+
+/// Codes of descriptors, one row each.
+#[derive(Debug, Default)]
+struct Rows {
+    names: Dictionary,
+    types: Dictionary,
+    units: Dictionary,
+    standard: [Dictionary; STANDARD_TAGS.len()],
+    name: Vec<i32>,
+    kind: Vec<i32>,
+    unit: Vec<i32>,
+    /// -1 where the series has no such tag.
+    standard_tag: [Vec<i32>; STANDARD_TAGS.len()],
+    delta: Vec<bool>,
+    tags: TagSets,
+}
+
+/// Columns that have one element a point.
+#[derive(Debug, Default)]
+struct Points {
+    rows: Vec<u32>,
+    timestamps_unix_ns: Vec<i64>,
+    received_unix_us: Vec<i64>,
+    values: Vec<f64>,
+    histograms: HistogramColumn,
+    summaries: SummaryColumn,
+    identities: Dictionary,
+    identity: Vec<i32>,
+    epochs: Vec<i64>,
+    sequences: Vec<i64>,
+    tag_key_bytes: usize,
+    tag_value_bytes: usize,
+    tag_count: usize,
+}
+
+impl ArrowAssembler {
+    /// An assembler without points.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { batch: 1, ..Self::default() }
+    }
+
+    /// Points taken since the last batch.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.points.rows.len()
+    }
+
+    /// True without points.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.rows.is_empty()
+    }
+
+    /// Appends the points of a block.
+    ///
+    /// # Errors
+    /// [`TooLarge`]; the block was not taken then, and the points before it can be finished.
+    pub fn push(&mut self, block: &PointBlock) -> Result<(), TooLarge> {
+        let rows = self.rows_of(&block.descriptors)?;
+        let first = self.points.rows.len();
+        self.points.reserve_text(block, &rows, &self.rows.tags)?;
+        self.points.rows.extend(block.descriptor_index.iter().map(|&index| rows[index as usize]));
+        self.points.push(block, first);
+        Ok(())
+    }
+
+    /// The record batch of all points taken; the assembler has none afterwards.
+    ///
+    /// # Errors
+    /// Arrow's own, which says that this file is wrong.
+    pub fn finish(&mut self, unit: TimestampUnit) -> Result<RecordBatch, ArrowError> {
+        let columns = self.columns(unit);
+        self.points = Points::default();
+        let kept = self.table.len();
+        if kept > KEPT_ROWS_MAX || self.used * KEPT_ROWS_USED_MIN < kept {
+            self.table.clear();
+            self.rows = Rows::default();
+            self.marks.clear();
+        }
+        self.used = 0;
+        self.batch += 1;
+        RecordBatch::try_new(schema(unit), columns?)
+    }
+
+    /// The rows of codes of a block's descriptors: one look-up each.
+    fn rows_of(&mut self, descriptors: &[Arc<Descriptor>]) -> Result<Vec<u32>, TooLarge> {
+        let mut rows = Vec::with_capacity(descriptors.len());
+        for descriptor in descriptors {
+            let (row, new) = self.table.number(descriptor);
+            if new {
+                self.marks.push(0);
+                self.rows.push(descriptor);
+            }
+            let mark = &mut self.marks[row as usize];
+            self.used += usize::from(*mark != self.batch);
+            *mark = self.batch;
+            rows.push(row);
+        }
+        self.rows.check()?;
+        Ok(rows)
+    }
+
+    fn columns(&mut self, unit: TimestampUnit) -> Result<Vec<ArrayRef>, ArrowError> {
+        let points = &mut self.points;
+        let rows = &self.rows;
+        let length = points.rows.len();
+        let gather = |codes: &[i32]| points.rows.iter().map(|&row| codes[row as usize]).collect::<Vec<i32>>();
+
+        let (timestamp, received) = times(unit, &mut points.timestamps_unix_ns, &mut points.received_unix_us);
+        let mut columns = vec![
+            timestamp,
+            received,
+            rows.names.column(gather(&rows.name))?,
+            rows.types.column(gather(&rows.kind))?,
+            rows.units.column(gather(&rows.unit))?,
+        ];
+        let nulls = points.histograms.nulls_or(&points.summaries, length);
+        columns.push(Arc::new(Float64Array::new(std::mem::take(&mut points.values).into(), nulls)));
+        let delta = BooleanBuffer::collect_bool(length, |point| rows.delta[points.rows[point] as usize]);
+        columns.push(Arc::new(BooleanArray::from(delta)));
+        for (dictionary, codes) in rows.standard.iter().zip(&rows.standard_tag) {
+            columns.push(dictionary.column(gather(codes))?);
+        }
+        let sizes = (points.tag_count, points.tag_key_bytes, points.tag_value_bytes);
+        columns.push(rows.tags.column(&points.rows, sizes)?);
+        columns.push(points.histograms.column(length)?);
+        columns.push(points.summaries.column(length)?);
+        columns.push(points.identities.column(std::mem::take(&mut points.identity))?);
+        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut points.epochs))));
+        columns.push(Arc::new(Int64Array::from(std::mem::take(&mut points.sequences))));
+        Ok(columns)
+    }
+}
+
+impl Rows {
+    fn push(&mut self, descriptor: &Descriptor) {
+        self.name.push(self.names.code(descriptor.key.name()));
+        self.kind.push(self.types.code(descriptor.metric_type.as_str()));
+        self.unit.push(self.units.code(&descriptor.unit));
+        self.delta.push(descriptor.delta);
+        for codes in &mut self.standard_tag {
+            codes.push(-1);
+        }
+        self.tags.begin();
+        for (key, value) in descriptor.key.tags() {
+            match STANDARD_TAGS.iter().position(|&standard| standard == key) {
+                Some(column) => {
+                    let code = self.standard[column].code(value);
+                    if let Some(last) = self.standard_tag[column].last_mut() {
+                        *last = code;
+                    }
+                }
+                None => self.tags.push(key, value),
+            }
+        }
+        self.tags.end();
+    }
+
+    fn check(&self) -> Result<(), TooLarge> {
+        let dictionaries = [&self.names, &self.types, &self.units].into_iter().chain(&self.standard);
+        let largest = dictionaries.map(Dictionary::text_bytes).max().unwrap_or(0);
+        if largest > COLUMN_ITEMS_MAX { Err(TooLarge("dictionaries")) } else { Ok(()) }
+    }
+}
+
+impl Points {
+    /// Counts what the block's tags and lists add to their columns, unless that is too much.
+    fn reserve_text(&mut self, block: &PointBlock, rows: &[u32], tags: &TagSets) -> Result<(), TooLarge> {
+        let (mut count, mut key_bytes, mut value_bytes) = (self.tag_count, self.tag_key_bytes, self.tag_value_bytes);
+        for &index in &block.descriptor_index {
+            let sizes = tags.sizes(rows[index as usize]);
+            count += sizes.0;
+            key_bytes += sizes.1;
+            value_bytes += sizes.2;
+        }
+        if key_bytes.max(value_bytes).max(count) > COLUMN_ITEMS_MAX {
+            return Err(TooLarge("tags"));
+        }
+        let items: usize = block.distributions.iter().map(|(_, distribution)| distribution.items()).sum();
+        if items + self.histograms.items().max(self.summaries.items()) > COLUMN_ITEMS_MAX {
+            return Err(TooLarge("histograms and summaries"));
+        }
+        (self.tag_count, self.tag_key_bytes, self.tag_value_bytes) = (count, key_bytes, value_bytes);
+        Ok(())
+    }
+
+    fn push(&mut self, block: &PointBlock, first: usize) {
+        self.timestamps_unix_ns.extend_from_slice(&block.timestamps_unix_ns);
+        self.values.extend_from_slice(&block.values);
+        let length = self.values.len();
+        self.received_unix_us.resize(length, block.received_unix_us);
+        let identity = self.identities.code(&block.identity);
+        self.identity.resize(length, identity);
+        self.epochs.resize(length, block.epoch.cast_signed());
+        self.sequences.resize(length, block.sequence.cast_signed());
+        for (point, distribution) in &block.distributions {
+            let place = first + *point as usize;
+            match distribution {
+                Distribution::Histogram(histogram) => self.histograms.push(place, histogram),
+                Distribution::Summary(summary) => self.summaries.push(place, summary),
+            }
+        }
+    }
+}
+
+impl Distribution {
+    /// Elements of its longest list.
+    fn items(&self) -> usize {
+        match self {
+            Self::Histogram(histogram) => histogram.bucket_counts.len(),
+            Self::Summary(summary) => summary.quantiles.len(),
+        }
+    }
+}
+
+fn times(
+    unit: TimestampUnit,
+    timestamps_unix_ns: &mut Vec<i64>,
+    received_unix_us: &mut Vec<i64>,
+) -> (ArrayRef, ArrayRef) {
+    let mut timestamps = std::mem::take(timestamps_unix_ns);
+    let mut received = std::mem::take(received_unix_us);
+    match unit {
+        TimestampUnit::Microseconds => {
+            timestamps.iter_mut().for_each(|time| *time = time.div_euclid(1_000));
+            (time::<TimestampMicrosecondType>(timestamps), time::<TimestampMicrosecondType>(received))
+        }
+        TimestampUnit::Nanoseconds => {
+            received.iter_mut().for_each(|time| *time = time.saturating_mul(1_000));
+            (time::<TimestampNanosecondType>(timestamps), time::<TimestampNanosecondType>(received))
+        }
+    }
+}
+
+fn time<T>(values: Vec<i64>) -> ArrayRef
+where
+    T: ArrowPrimitiveType<Native = i64> + arrow_array::types::ArrowTimestampType,
+{
+    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), None).with_timezone(schema::TIME_ZONE))
+}
+
+/// Nulls everywhere but at the places, which ascend.
+fn nulls_except(places: &[u32], length: usize) -> NullBuffer {
+    let mut valid = arrow_buffer::BooleanBufferBuilder::new(length);
+    valid.append_n(length, false);
+    for &place in places {
+        valid.set_bit(place as usize, true);
+    }
+    NullBuffer::new(valid.finish())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

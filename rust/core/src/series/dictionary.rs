@@ -1,0 +1,378 @@
+//! What the ids of one stream stand for.
+//!
+//! A definition is kept as it was sent, whether or not points may use it: a later one of the same id has to be the same,
+//! and one that breaks a rule makes its points refused, not its batch. The series that a definition stands for depends on
+//! the batch's common tags too; it is worked out once and remembered until those change or the series expires, so that a
+//! point of the columnar form costs an index and no hashing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::descriptor::{Descriptor, Meta, MetricType};
+use super::effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
+use super::invalid::{InvalidSeries, Rule};
+use super::key::{KeyRef, write_key};
+use super::registry::{CardinalityLimit, Handle, KeyHasher, Registry};
+use super::{text, varint};
+use crate::limits;
+
+/// A definition as it came over the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct RawDefinition<'a> {
+    /// The metric's name.
+    pub name: &'a [u8],
+    /// Own tags, in any order.
+    pub tags: &'a [RawTag<'a>],
+    /// The type's number.
+    pub type_number: u32,
+    /// The unit.
+    pub unit: &'a [u8],
+    /// The values are changes.
+    pub delta: bool,
+}
+
+/// Why a definition makes its batch malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// The id stands for something else.
+    #[error("series id {0} is defined again with another name, type, unit, delta or set of tags")]
+    Redefined(u32),
+    /// The stream has as many as it may have.
+    #[error("more than {} definitions in a stream", limits::STREAM_DEFINITIONS_MAX)]
+    TooMany,
+    /// The stream's definitions take as much room as they may.
+    #[error("more than {} bytes of definitions in a stream", limits::STREAM_DEFINITION_BYTES_MAX)]
+    TooLarge,
+}
+
+/// Why a point of a defined series is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The series breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSeries),
+    /// The series is new and there are too many.
+    #[error(transparent)]
+    CardinalityLimit(#[from] CardinalityLimit),
+}
+
+/// Where a definition stands in its dictionary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+/// The definitions of one stream.
+#[derive(Debug)]
+pub struct StreamDictionary {
+    node: Box<[u8]>,
+    definitions: Vec<Definition>,
+    /// Places of small ids; `NOWHERE` where an id has none.
+    dense: Vec<u32>,
+    /// Places of the other ids.
+    sparse: HashMap<u32, u32>,
+    bytes: usize,
+    kept: usize,
+    batch: u32,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Definition {
+    id: u32,
+    /// What was sent, in one order: `varint tags`, name and sorted tags as in a canonical key, then the unit.
+    form: Box<[u8]>,
+    bytes: u32,
+    type_number: u32,
+    delta: bool,
+    claim: NodeClaim,
+    fault: Option<InvalidSeries>,
+    resolved: Option<Resolved>,
+    /// The batch for which `index` holds.
+    batch: u32,
+    index: u32,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    common_version: u64,
+    series: Result<(Handle, Arc<Descriptor>), InvalidSeries>,
+}
+
+const NOWHERE: u32 = u32::MAX;
+/// An id is looked up directly when it is below this, or below four times the number of definitions.
+const DENSE_IDS_MIN: usize = 1_024;
+
+impl StreamDictionary {
+    /// The empty dictionary of a stream whose peer's certificate names `node`.
+    #[must_use]
+    pub fn new(node: &[u8]) -> Self {
+        Self {
+            node: node.into(),
+            definitions: Vec::new(),
+            dense: Vec::new(),
+            sparse: HashMap::new(),
+            bytes: 0,
+            kept: 0,
+            batch: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Definitions, those of the batch at hand included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.definitions.len()
+    }
+
+    /// True before the first definition.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.definitions.is_empty()
+    }
+
+    /// Bytes of the names, keys, values and units of all definitions.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Begins a batch: what was defined before it stays for good.
+    pub fn begin(&mut self) {
+        self.kept = self.definitions.len();
+        self.batch = self.batch.wrapping_add(1);
+        if self.batch == 0 {
+            // After 2^32 batches the marks of old ones must not look new.
+            self.batch = 1;
+            for definition in &mut self.definitions {
+                definition.batch = 0;
+            }
+        }
+    }
+
+    /// Takes back what the batch at hand has defined, because it turned out to be malformed.
+    pub fn rollback(&mut self) {
+        for definition in self.definitions.drain(self.kept..) {
+            self.bytes -= definition.bytes as usize;
+            match self.dense.get_mut(definition.id as usize) {
+                Some(place) if *place != NOWHERE => *place = NOWHERE,
+                _ => {
+                    self.sparse.remove(&definition.id);
+                }
+            }
+        }
+    }
+
+    /// Takes one definition of the batch at hand; true when it is new, false for a repetition, which is free.
+    ///
+    /// # Errors
+    /// [`DefinitionError`]; the batch is malformed then, and the caller has to call [`StreamDictionary::rollback`].
+    pub fn define(&mut self, id: u32, raw: RawDefinition<'_>) -> Result<bool, DefinitionError> {
+        self.scratch.clear();
+        let mut sorted = Vec::new();
+        let tags = if raw.tags.is_sorted() {
+            raw.tags
+        } else {
+            sorted.extend_from_slice(raw.tags);
+            sorted.sort_unstable();
+            &sorted
+        };
+        varint::write(&mut self.scratch, tags.len() as u64);
+        write_key(&mut self.scratch, raw.name, tags.iter().copied());
+        self.scratch.extend_from_slice(raw.unit);
+
+        if let Some(Place(place)) = self.place(id) {
+            let known = &self.definitions[place as usize];
+            let same = *known.form == *self.scratch && known.type_number == raw.type_number && known.delta == raw.delta;
+            return if same { Ok(false) } else { Err(DefinitionError::Redefined(id)) };
+        }
+        let bytes =
+            raw.name.len() + raw.unit.len() + tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if self.definitions.len() >= limits::STREAM_DEFINITIONS_MAX {
+            return Err(DefinitionError::TooMany);
+        }
+        if self.bytes + bytes > limits::STREAM_DEFINITION_BYTES_MAX {
+            return Err(DefinitionError::TooLarge);
+        }
+        self.bytes += bytes;
+        self.link(id);
+        self.definitions.push(Definition {
+            id,
+            form: self.scratch.as_slice().into(),
+            bytes: bytes as u32,
+            type_number: raw.type_number,
+            delta: raw.delta,
+            claim: NodeClaim::of(tags, &self.node),
+            fault: fault(raw.name, tags, raw.unit, raw.type_number),
+            resolved: None,
+            batch: 0,
+            index: 0,
+        });
+        Ok(true)
+    }
+
+    /// Where an id's definition stands; `None` when the stream has not defined it.
+    #[must_use]
+    #[inline]
+    pub fn place(&self, id: u32) -> Option<Place> {
+        match self.dense.get(id as usize) {
+            Some(&place) if place != NOWHERE => Some(Place(place)),
+            _ if self.sparse.is_empty() => None,
+            _ => self.sparse.get(&id).map(|&place| Place(place)),
+        }
+    }
+
+    /// What a definition's own tags say about the node.
+    #[must_use]
+    #[inline]
+    pub fn claim(&self, place: Place) -> NodeClaim {
+        self.definitions[place.0 as usize].claim
+    }
+
+    /// The metric's name as it was sent, for examples in refusals.
+    #[must_use]
+    pub fn name(&self, place: Place) -> &[u8] {
+        let mut form = &*self.definitions[place.0 as usize].form;
+        varint::read(&mut form).and_then(|_| varint::read_bytes(&mut form)).unwrap_or_default()
+    }
+
+    /// What [`StreamDictionary::set_index`] noted in the batch at hand: the definition's place in the block being built.
+    #[must_use]
+    #[inline]
+    pub fn index(&self, place: Place) -> Option<u32> {
+        let definition = &self.definitions[place.0 as usize];
+        (definition.batch == self.batch).then_some(definition.index)
+    }
+
+    /// Notes a definition's place in the block being built; forgotten when the next batch begins.
+    #[inline]
+    pub fn set_index(&mut self, place: Place, index: u32) {
+        let definition = &mut self.definitions[place.0 as usize];
+        (definition.batch, definition.index) = (self.batch, index);
+    }
+
+    /// The series that a definition stands for under a batch's common tags, admitted or touched at `now_secs`.
+    ///
+    /// # Errors
+    /// [`Refusal`], for every point that uses the definition in this batch.
+    #[inline]
+    pub fn resolve<H: KeyHasher>(
+        &mut self,
+        place: Place,
+        common: &CommonTags,
+        keys: &mut KeyBuilder,
+        registry: &mut Registry<H>,
+        now_secs: u64,
+    ) -> Result<(Handle, &Arc<Descriptor>), Refusal> {
+        let definition = &mut self.definitions[place.0 as usize];
+        let fresh = match &definition.resolved {
+            Some(Resolved { common_version, series }) if *common_version == common.version() => match series {
+                Ok((handle, _)) => registry.touch(*handle, now_secs),
+                Err(_) => true,
+            },
+            _ => false,
+        };
+        if !fresh {
+            let series = match definition.work_out(common, keys, registry, now_secs) {
+                Ok(series) => Ok(series),
+                Err(Refusal::Invalid(fault)) => Err(fault),
+                // Not remembered: there may be room next time.
+                Err(limit @ Refusal::CardinalityLimit(_)) => return Err(limit),
+            };
+            definition.resolved = Some(Resolved { common_version: common.version(), series });
+        }
+        match &definition.resolved {
+            Some(Resolved { series: Ok((handle, descriptor)), .. }) => Ok((*handle, descriptor)),
+            Some(Resolved { series: Err(fault), .. }) => Err((*fault).into()),
+            None => Err(CardinalityLimit.into()),
+        }
+    }
+
+    /// Judges the series that a definition stands for without admitting it: for points that are refused anyway, so that
+    /// they name the first rule broken.
+    ///
+    /// # Errors
+    /// The first rule that name, tags, unit or type break.
+    #[cold]
+    pub fn check(&self, place: Place, common: &CommonTags, keys: &mut KeyBuilder) -> Result<(), InvalidSeries> {
+        self.definitions[place.0 as usize].judge(common, keys).map(|_| ())
+    }
+
+    fn link(&mut self, id: u32) {
+        let place = self.definitions.len() as u32;
+        let dense_ids = DENSE_IDS_MIN.max(self.definitions.len() * 4);
+        if (id as usize) < self.dense.len().max(dense_ids) {
+            if self.dense.len() <= id as usize {
+                self.dense.resize((id as usize + 1).next_power_of_two().max(64), NOWHERE);
+            }
+            self.dense[id as usize] = place;
+        } else {
+            self.sparse.insert(id, place);
+        }
+    }
+}
+
+impl Definition {
+    fn work_out<H: KeyHasher>(
+        &self,
+        common: &CommonTags,
+        keys: &mut KeyBuilder,
+        registry: &mut Registry<H>,
+        now_secs: u64,
+    ) -> Result<(Handle, Arc<Descriptor>), Refusal> {
+        let (key, meta) = self.judge(common, keys)?;
+        let handle = registry.admit(key, meta, now_secs)?;
+        let descriptor = registry.get(handle).ok_or(CardinalityLimit)?;
+        Ok((handle, Arc::clone(descriptor)))
+    }
+
+    /// The series' key and what is stored beside its points, by the rules in the order of the contract's table: the
+    /// common tags stand between name and type.
+    fn judge<'a>(&'a self, common: &CommonTags, keys: &'a mut KeyBuilder) -> Result<(KeyRef<'a>, Meta<'a>), InvalidSeries> {
+        if let Some(fault) = self.fault
+            && fault.rule() != Rule::Value
+        {
+            return Err(fault);
+        }
+        let (name, tags, unit) = self.parts();
+        let key = keys.build(name, &tags, common)?;
+        let unit = text::check_unit(unit)?;
+        let metric_type = scalar_type(self.type_number)?;
+        Ok((key, Meta { metric_type, unit, delta: self.delta }))
+    }
+
+    fn parts(&self) -> (&[u8], Vec<RawTag<'_>>, &[u8]) {
+        let mut rest = &*self.form;
+        let count = varint::read(&mut rest).unwrap_or_default();
+        let name = varint::read_bytes(&mut rest).unwrap_or_default();
+        let tags =
+            (0..count).map_while(|_| Some((varint::read_bytes(&mut rest)?, varint::read_bytes(&mut rest)?))).collect();
+        (name, tags, rest)
+    }
+}
+
+/// The type of a series of scalar values: unspecified is a gauge. Histograms, summaries and unknown numbers are faults.
+fn scalar_type(number: u32) -> Result<MetricType, InvalidSeries> {
+    match MetricType::from_wire(u64::from(number)) {
+        None if number == 0 => Ok(MetricType::Gauge),
+        Some(kind @ (MetricType::Counter | MetricType::Gauge | MetricType::Meter)) => Ok(kind),
+        _ => Err(InvalidSeries::Type),
+    }
+}
+
+/// The first rule that a definition breaks by itself.
+fn fault(name: &[u8], sorted_tags: &[RawTag<'_>], unit: &[u8], type_number: u32) -> Option<InvalidSeries> {
+    if let Err(fault) = text::check_name(name) {
+        return Some(fault);
+    }
+    if sorted_tags.len() > limits::TAGS_MAX {
+        return Some(InvalidSeries::TooManyTags);
+    }
+    if sorted_tags.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Some(InvalidSeries::TagTwice);
+    }
+    let own = sorted_tags.iter().find_map(|tag| super::effective::tag_fault(*tag));
+    own.or_else(|| text::check_unit(unit).err()).or_else(|| scalar_type(type_number).err())
+}
+
+#[cfg(test)]
+#[path = "dictionary_tests.rs"]
+mod tests;
