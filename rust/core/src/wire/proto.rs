@@ -101,6 +101,13 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// Continues at a position where a field begins, or at the message's end.
+    #[inline]
+    pub(super) fn seek(&mut self, position: usize) {
+        debug_assert!((self.at..=self.bytes.len()).contains(&position), "forward and within the message");
+        self.at = position;
+    }
+
     /// True after the last field.
     #[must_use]
     #[inline]
@@ -168,6 +175,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn varint_of_many(&mut self) -> Result<u64, WireFault> {
         if let Some(chunk) = self.rest().first_chunk::<8>()
             && let Some((number, bytes)) = varint_in_word(u64::from_le_bytes(*chunk))
@@ -175,6 +183,12 @@ impl<'a> Reader<'a> {
             self.at += bytes;
             return Ok(number);
         }
+        self.varint_bytewise()
+    }
+
+    /// The last bytes of a message, and varints of more than eight bytes.
+    #[cold]
+    fn varint_bytewise(&mut self) -> Result<u64, WireFault> {
         let rest = self.rest();
         let mut number = 0_u64;
         for (place, &byte) in rest.iter().take(10).enumerate() {

@@ -5,7 +5,7 @@ use crate::limits::{BUCKETS_MAX, QUANTILES_MAX, TAGS_MAX};
 use crate::wire::proto::Span;
 
 /// Elements that a column may keep room for between batches; what a larger batch needed is given back after it.
-const RETAINED_ELEMENTS_MAX: usize = 64 * 1024;
+const RETAINED_ELEMENTS_MAX: usize = 8 * 1024;
 
 /// Tags with this key are kept from a list however long it is: the batch speaks for the node that they name.
 const NODE_ID: &[u8] = b"node_id";
@@ -141,6 +141,23 @@ impl Columns {
         *heartbeat = None;
     }
 
+    /// Bytes that the columns have room for.
+    pub(super) fn memory_bytes(&self) -> usize {
+        room(&self.common_tags)
+            + room(&self.rows)
+            + room(&self.tags)
+            + room(&self.histograms)
+            + room(&self.upper_bounds)
+            + room(&self.bucket_counts)
+            + room(&self.summaries)
+            + room(&self.quantiles)
+            + room(&self.definitions)
+            + room(&self.series_ids)
+            + room(&self.timestamps_unix_ns)
+            + room(&self.values)
+            + room(&self.running_tasks)
+    }
+
     /// Takes a row that was just read, or only counts it when the batch has `rows_max` already: it is refused as a whole
     /// then, so what its further rows say is of no use.
     pub(super) fn take_row(&mut self, row: Row, rows_max: usize) {
@@ -154,7 +171,15 @@ impl Columns {
     }
 
     /// Takes back the data of the row that is being read: another member of the oneof came after it.
+    #[inline]
     pub(super) fn drop_data(&mut self, data: RowData) {
+        if matches!(data, RowData::Histogram(_) | RowData::Summary(_)) {
+            self.drop_distribution(data);
+        }
+    }
+
+    #[cold]
+    fn drop_distribution(&mut self, data: RowData) {
         match data {
             RowData::None | RowData::Value(_) => {}
             RowData::Histogram(place) => {
@@ -175,6 +200,10 @@ impl Columns {
 fn clear<T>(column: &mut Vec<T>) {
     column.clear();
     column.shrink_to(RETAINED_ELEMENTS_MAX);
+}
+
+fn room<T>(column: &Vec<T>) -> usize {
+    column.capacity() * size_of::<T>()
 }
 
 /// Appends a tag to the list that began at `start`, unless that is too long already: a list over the bound is refused for

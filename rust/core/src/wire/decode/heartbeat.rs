@@ -33,7 +33,8 @@ pub struct RunningTask {
     pub started_unix_ns: i64,
 }
 
-/// Reads a heartbeat and merges it into the one that the batch has already, if any.
+/// Reads a heartbeat and merges it into the one that the batch has already, if any. Its timestamp is judged when the last
+/// has been read: until then it may be negative, which stands for one outside signed 64 bits.
 pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<(), Fault> {
     const WORKER_ID: u32 = key(1, LENGTH);
     const CPU_USAGE: u32 = key(2, FIXED64);
@@ -43,7 +44,6 @@ pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<(), 
     const TIMESTAMP: u32 = key(6, FIXED64);
 
     let heartbeat = columns.heartbeat.get_or_insert_default();
-    let mut timestamp = heartbeat.timestamp_unix_ns as u64;
     while let Some(key) = reader.key()? {
         match key {
             WORKER_ID => heartbeat.worker_id = reader.span()?,
@@ -56,11 +56,10 @@ pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<(), 
                     columns.running_tasks.push(task);
                 }
             }
-            TIMESTAMP => timestamp = reader.fixed64()?,
+            TIMESTAMP => heartbeat.timestamp_unix_ns = reader.fixed64()? as i64,
             _ => reader.skip(key)?,
         }
     }
-    heartbeat.timestamp_unix_ns = i64::try_from(timestamp).map_err(|_| Fault::TimestampOutOfRange)?;
     Ok(())
 }
 

@@ -62,6 +62,11 @@ impl std::fmt::Debug for Inflater {
 }
 
 impl Inflater {
+    /// Bytes of the buffer.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Inflates a body that stands in `frame`.
     pub(super) fn inflate(&mut self, compressed: &Compressed, frame: &[u8], bytes_max: usize) -> Result<&[u8], Fault> {
         let declared = compressed.uncompressed_size;

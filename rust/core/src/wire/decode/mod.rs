@@ -33,6 +33,15 @@ pub struct DecodeScratch {
     inflater: Inflater,
 }
 
+impl DecodeScratch {
+    /// Bytes that the columns and the buffer hold now, used or not. What zstd keeps for itself, at most about its window,
+    /// is not counted.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.columns.memory_bytes() + self.inflater.buffer_bytes()
+    }
+}
+
 /// A batch of sound structure, borrowed from its frame and from the scratch.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodedBatch<'a> {
@@ -102,6 +111,7 @@ fn decode_into<'a>(
     walk(frame, limits, columns, header)?;
     check_name(header)?;
     let Some(compressed) = &header.compressed else {
+        check_heartbeat(columns)?;
         return Ok(frame);
     };
     if header.contents {
@@ -110,6 +120,7 @@ fn decode_into<'a>(
     let body = inflater.inflate(compressed, frame, limits.inflated_bytes_max)?;
     let mut inner = Header::default();
     walk(body, limits, columns, &mut inner)?;
+    check_heartbeat(columns)?;
     if inner.compressed.is_some() {
         return Err(Fault::CompressedTwice);
     }
@@ -117,6 +128,13 @@ fn decode_into<'a>(
         return Err(Fault::NameInsideCompressed);
     }
     Ok(body)
+}
+
+fn check_heartbeat(columns: &Columns) -> Result<(), Fault> {
+    if columns.heartbeat.is_some_and(|heartbeat| heartbeat.timestamp_unix_ns < 0) {
+        return Err(Fault::TimestampOutOfRange);
+    }
+    Ok(())
 }
 
 fn check_name(header: &Header) -> Result<(), Fault> {

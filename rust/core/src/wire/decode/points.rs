@@ -31,13 +31,20 @@ pub(super) fn read(reader: Reader<'_>, columns: &mut Columns) -> Result<(), Faul
         return Err(Fault::UnequalColumns { series_ids: points, timestamps, values: shape.values });
     }
     let base = i64::try_from(shape.base).map_err(|_| Fault::TimestampOutOfRange)?;
-    columns.series_ids.reserve(points);
-    columns.timestamps_unix_ns.reserve(points);
-    columns.values.reserve(points);
-    if shape.deltas == 0 {
-        columns.timestamps_unix_ns.resize(columns.timestamps_unix_ns.len() + points, base);
-    }
-    fill(reader, base, columns)
+    let mut slots = Slots {
+        series_ids: grow(&mut columns.series_ids, points, 0),
+        timestamps_unix_ns: grow(&mut columns.timestamps_unix_ns, points, base),
+        values: grow(&mut columns.values, points, 0.0),
+        timestamp: base,
+    };
+    slots.fill(reader)
+}
+
+/// Makes a column longer and returns its new places.
+fn grow<T: Copy>(column: &mut Vec<T>, elements: usize, element: T) -> std::slice::IterMut<'_, T> {
+    let start = column.len();
+    column.resize(start + elements, element);
+    column[start..].iter_mut()
 }
 
 /// What one message holds.
@@ -80,49 +87,68 @@ fn packed_varints(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte < 0x80).count()
 }
 
-fn fill(mut reader: Reader<'_>, base: i64, columns: &mut Columns) -> Result<(), Fault> {
-    let mut timestamp = base;
-    while let Some(key) = reader.key()? {
-        match key {
-            SERIES_IDS_PACKED => {
-                let mut packed = reader.message()?;
-                while !packed.at_end() {
-                    columns.series_ids.push(packed.varint()? as u32);
+/// The places that the points of one message go to, as many as were measured.
+struct Slots<'a> {
+    series_ids: std::slice::IterMut<'a, u32>,
+    timestamps_unix_ns: std::slice::IterMut<'a, i64>,
+    values: std::slice::IterMut<'a, f64>,
+    /// Of the point before.
+    timestamp: i64,
+}
+
+impl Slots<'_> {
+    fn fill(&mut self, mut reader: Reader<'_>) -> Result<(), Fault> {
+        while let Some(key) = reader.key()? {
+            match key {
+                SERIES_IDS_PACKED => {
+                    let mut packed = reader.message()?;
+                    while !packed.at_end() {
+                        self.put_id(packed.varint()?);
+                    }
                 }
-            }
-            TIMESTAMP_DELTAS_PACKED => {
-                let mut packed = reader.message()?;
-                while !packed.at_end() {
-                    timestamp = advance(timestamp, packed.varint()?)?;
-                    columns.timestamps_unix_ns.push(distinct(timestamp));
+                TIMESTAMP_DELTAS_PACKED => {
+                    let mut packed = reader.message()?;
+                    while !packed.at_end() {
+                        self.put_delta(packed.varint()?)?;
+                    }
                 }
-            }
-            VALUES_PACKED => {
-                let bytes = reader.message()?.rest();
-                let (values, rest) = bytes.as_chunks::<8>();
-                if !rest.is_empty() {
-                    return Err(WireFault::Truncated.into());
+                VALUES_PACKED => {
+                    let (values, rest) = reader.message()?.rest().as_chunks::<8>();
+                    if !rest.is_empty() {
+                        return Err(WireFault::Truncated.into());
+                    }
+                    // The slots come second: zip takes one of the first more than it hands out.
+                    for (bytes, slot) in values.iter().zip(self.values.by_ref()) {
+                        *slot = f64::from_le_bytes(*bytes);
+                    }
                 }
-                columns.values.extend(values.iter().map(|&bytes| f64::from_le_bytes(bytes)));
+                SERIES_IDS => self.put_id(reader.varint()?),
+                TIMESTAMP_DELTAS => self.put_delta(reader.varint()?)?,
+                VALUES => {
+                    let value = reader.double()?;
+                    if let Some(slot) = self.values.next() {
+                        *slot = value;
+                    }
+                }
+                _ => reader.skip(key)?,
             }
-            SERIES_IDS => columns.series_ids.push(reader.varint()? as u32),
-            TIMESTAMP_DELTAS => {
-                timestamp = advance(timestamp, reader.varint()?)?;
-                columns.timestamps_unix_ns.push(distinct(timestamp));
-            }
-            VALUES => columns.values.push(reader.double()?),
-            _ => reader.skip(key)?,
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn put_id(&mut self, id: u64) {
+        if let Some(slot) = self.series_ids.next() {
+            *slot = id as u32;
         }
     }
-    Ok(())
-}
 
-#[inline]
-fn advance(timestamp: i64, delta: u64) -> Result<i64, Fault> {
-    timestamp.checked_add(unzigzag(delta)).ok_or(Fault::TimestampOutOfRange)
-}
-
-#[inline]
-fn distinct(timestamp: i64) -> i64 {
-    if timestamp == RECEIPT_TIME { RECEIPT_TIME + 1 } else { timestamp }
+    #[inline]
+    fn put_delta(&mut self, delta: u64) -> Result<(), Fault> {
+        self.timestamp = self.timestamp.checked_add(unzigzag(delta)).ok_or(Fault::TimestampOutOfRange)?;
+        if let Some(slot) = self.timestamps_unix_ns.next() {
+            *slot = if self.timestamp == RECEIPT_TIME { RECEIPT_TIME + 1 } else { self.timestamp };
+        }
+        Ok(())
+    }
 }

@@ -3,6 +3,7 @@
 use super::columns::{Columns, HistogramRow, QuantileRow, Row, RowData, SummaryRow, TagSpans};
 use super::columns::{buckets_may_grow, push_tag, quantiles_may_grow};
 use super::fault::Fault;
+use crate::limits::TAGS_MAX;
 use crate::wire::proto::{FIXED64, LENGTH, Reader, Span, VARINT, WireFault, key};
 
 /// Reads one metric; its tags and data go to the ends of their columns.
@@ -37,11 +38,15 @@ pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<Row,
             TAGS => {
                 let tag = read_tag(reader.message()?)?;
                 push_tag(&mut columns.tags, tags_start, tag, reader.body());
-                key_place.tag(at, reader.position());
+                read_plain_tags(&mut reader, &mut columns.tags, tags_start);
+                key_place.tags(at, reader.position());
             }
             NAME => {
                 row.name = reader.span()?;
                 key_place.name(at, reader.position());
+                let after_name = reader.position();
+                read_plain_tags(&mut reader, &mut columns.tags, tags_start);
+                key_place.tags(after_name, reader.position());
             }
             TYPE => row.metric_type = reader.varint()? as u32,
             UNIT => row.unit = reader.span()?,
@@ -82,9 +87,10 @@ impl KeyPlace {
     }
 
     #[inline]
-    fn tag(&mut self, at: usize, after: usize) {
+    fn tags(&mut self, at: usize, after: usize) {
         match self {
             Self::Together { end, .. } if *end == at => *end = after,
+            _ if at == after => {}
             _ => *self = Self::Scattered,
         }
     }
@@ -96,9 +102,6 @@ pub(super) fn read_tag(mut reader: Reader<'_>) -> Result<TagSpans, WireFault> {
     const KEY: u32 = key(1, LENGTH);
     const VALUE: u32 = key(2, LENGTH);
 
-    if let Some(tag) = read_plain_tag(&reader) {
-        return Ok(tag);
-    }
     let mut tag = TagSpans::default();
     while let Some(key) = reader.key()? {
         match key {
@@ -110,21 +113,30 @@ pub(super) fn read_tag(mut reader: Reader<'_>) -> Result<TagSpans, WireFault> {
     Ok(tag)
 }
 
-/// The form that nearly every tag has: key, then value, both shorter than 128 bytes, and nothing else.
+/// Reads tags in the form that nearly all have, as long as they follow each other: key, then value, both shorter than 128
+/// bytes, and nothing else. Stops in front of anything else, and of what is too much for a list.
 #[inline]
-fn read_plain_tag(reader: &Reader<'_>) -> Option<TagSpans> {
-    let bytes = reader.rest();
-    let [0x0a, key_len @ 0..0x80, after_key @ ..] = bytes else { return None };
-    let [0x12, value_len @ 0..0x80, value @ ..] = after_key.get(usize::from(*key_len)..)? else { return None };
-    if value.len() != usize::from(*value_len) {
-        return None;
+fn read_plain_tags(reader: &mut Reader<'_>, tags: &mut Vec<TagSpans>, start: usize) {
+    // Key of the tag, its length below 128, key of its key, length of that below 128.
+    const HEAD: u32 = u32::from_le_bytes([0x12, 0, 0x0a, 0]);
+    const HEAD_MASK: u32 = u32::from_le_bytes([0xff, 0x80, 0xff, 0x80]);
+
+    let bytes = reader.body();
+    let mut at = reader.position();
+    while let Some(head) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>)
+        && u32::from_le_bytes(*head) & HEAD_MASK == HEAD
+        && tags.len() - start < TAGS_MAX
+    {
+        let end = at + 2 + usize::from(head[1]);
+        let value_at = at + 4 + usize::from(head[3]);
+        let Some(&[0x12, value_len]) = bytes.get(value_at..).and_then(<[u8]>::first_chunk::<2>) else { break };
+        if value_at + 2 + usize::from(value_len) != end || end > bytes.len() {
+            break;
+        }
+        tags.push(TagSpans { key: Span::between(at + 4, value_at), value: Span::between(value_at + 2, end) });
+        at = end;
     }
-    let key_start = reader.position() as u32 + 2;
-    let (key_len, value_len) = (u32::from(*key_len), u32::from(*value_len));
-    Some(TagSpans {
-        key: Span { start: key_start, len: key_len },
-        value: Span { start: key_start + key_len + 2, len: value_len },
-    })
+    reader.seek(at);
 }
 
 /// Reads a `Histogram` and merges it into the one that the row has already, if any.
