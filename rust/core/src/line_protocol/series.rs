@@ -4,8 +4,8 @@
 //! servers agree on, and three other things cannot be carried at all. They are rewritten:
 //!
 //! 1. A backslash at the end of a text, or before a comma, a space or an equals sign, becomes a slash. At the end it would
-//!    escape what follows the text. Elsewhere InfluxDB 1 and 2 read it as itself when they split a line, but not when
-//!    they look for the line's end, and InfluxDB 3 and `VictoriaMetrics` pair it with the escape.
+//!    escape what follows the text. Elsewhere `InfluxDB` 1 and 2 read it as itself when they split a line, but not when
+//!    they look for the line's end, and `InfluxDB` 3 and `VictoriaMetrics` pair it with the escape.
 //! 2. A name that begins with `#` would make the line a comment; it begins with `_` instead.
 //! 3. The tag keys `time`, `_field` and `_measurement` are reserved; they get a `_` at their end.
 //! 4. A key that is equal to another of the same series after that gets further `_` at its end.

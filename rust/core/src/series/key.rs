@@ -164,7 +164,7 @@ pub fn is_text(bytes: &[u8], bytes_max: usize) -> bool {
 #[must_use]
 pub fn has_control(bytes: &[u8]) -> bool {
     // A fold instead of `any`: without the early exit the compiler vectorises it.
-    bytes.iter().fold(false, |found, &byte| found | (byte < 0x20) | (byte == 0x7f))
+    bytes.iter().fold(false, |found, &byte| found | matches!(byte, 0..0x20 | 0x7f))
 }
 
 fn check(bytes: &[u8]) -> Result<(), InvalidKey> {
