@@ -42,9 +42,9 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Bytes of a compressed body when inflated.
     pub inflated_bytes_max: usize,
-    /// Batches received and not yet committed, over all streams: above it windows shrink to 1, at twice it RETRY_LATER.
+    /// Batches received and not yet committed, over all streams: above it windows shrink to 1, at twice it `RETRY_LATER`.
     pub backpressure_threshold: usize,
-    /// Bytes received and not yet committed, over all streams: above it RETRY_LATER.
+    /// Bytes received and not yet committed, over all streams: above it `RETRY_LATER`.
     pub inflight_bytes_max: usize,
     /// A point may lie so far in the past.
     pub timestamp_past_secs: u64,

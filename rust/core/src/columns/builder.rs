@@ -38,6 +38,12 @@ impl BlockBuilder {
         self.descriptors.number(descriptor).0
     }
 
+    /// Adds a descriptor that the caller knows to be new to the block, without looking for it: its place.
+    #[inline]
+    pub fn append_descriptor(&mut self, descriptor: &Arc<Descriptor>) -> u32 {
+        self.descriptors.append(descriptor)
+    }
+
     /// Adds a scalar point of the descriptor at `index`.
     #[inline]
     pub fn push(&mut self, index: u32, timestamp_unix_ns: i64, value: f64) {

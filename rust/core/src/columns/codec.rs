@@ -281,7 +281,7 @@ struct Counts {
 
 /// Counts that what follows can hold: whatever is allocated for them is bounded by the record's own length.
 fn read_counts(rest: &mut &[u8]) -> Option<Counts> {
-    let mut count = || usize::try_from(varint::read(rest)?).ok().filter(|&count| count <= u32::MAX as usize);
+    let mut count = || u32::try_from(varint::read(rest)?).ok().map(|count| count as usize);
     let counts = Counts { descriptors: count()?, points: count()?, distributions: count()? };
     (counts.points <= rest.len() / 8 && counts.distributions <= counts.points).then_some(counts)
 }

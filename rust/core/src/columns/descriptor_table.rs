@@ -32,6 +32,13 @@ impl DescriptorTable {
         (number, true)
     }
 
+    /// The next number, without the way back from the descriptor to it.
+    #[inline]
+    pub(crate) fn append(&mut self, descriptor: &Arc<Descriptor>) -> u32 {
+        self.descriptors.push(Arc::clone(descriptor));
+        (self.descriptors.len() - 1) as u32
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.descriptors.len()
     }

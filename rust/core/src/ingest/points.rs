@@ -149,7 +149,8 @@ impl PointJudge {
                     let resolved = dictionary.resolve(place, common, &mut work.keys, registry, self.now_secs);
                     match resolved {
                         Ok((_, descriptor)) => {
-                            let index = work.block.descriptor(descriptor);
+                            // The dictionary remembers the place, so each definition comes here once a batch.
+                            let index = work.block.append_descriptor(descriptor);
                             dictionary.set_index(place, index);
                             Ok((index, timestamp))
                         }

@@ -1,4 +1,4 @@
-//! Blocks as InfluxDB line protocol.
+//! Blocks as `InfluxDB` line protocol.
 //!
 //! A point is one line: the metric's name, its effective tags, fields, nanoseconds since 1970. A series is therefore the
 //! same there as here; type, unit and temporality are not sent.

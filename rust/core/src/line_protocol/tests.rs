@@ -4,7 +4,7 @@ use crate::series::{Descriptor, MetricType, SeriesKey};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// A line as InfluxDB takes it apart.
+/// A line as `InfluxDB` takes it apart.
 #[derive(Debug, PartialEq)]
 struct Parsed {
     name: String,
@@ -150,7 +150,9 @@ proptest! {
     #[test]
     fn lines_read_back_as_the_points(blocks in blocks(), bytes_max in 1_usize..400) {
         let mut encoder = LineEncoder::new(bytes_max);
-        blocks.iter().for_each(|block| encoder.push(block));
+        for block in &blocks {
+            encoder.push(block);
+        }
         let lines = encoder.finish();
         let mut expected_rewritten = 0;
         let mut texts = lines_of(&lines).into_iter();
@@ -182,7 +184,7 @@ proptest! {
         prop_assert_eq!(lines.rewritten, expected_rewritten);
         for chunk in &lines.chunks {
             prop_assert!(chunk.ends_with(b"\n"));
-            let single = chunk.iter().filter(|&&byte| byte == b'\n').count() == 1;
+            let single = chunk.split_last().is_some_and(|(_, line)| !line.contains(&b'\n'));
             prop_assert!(chunk.len() <= bytes_max || single);
         }
     }
@@ -222,8 +224,8 @@ fn specials_are_escaped_and_nothing_else() {
 
 #[test]
 fn what_cannot_be_carried_is_rewritten_and_counted() {
-    let cases: [(&str, &[(&str, &str)], &str); 8] = [
-        ("m", &[("path", r"C:\")], "m,path=C:/"),
+    let cases = [
+        ("m", &[("path", r"C:\")][..], "m,path=C:/"),
         (r"m\", &[], "m/"),
         ("m", &[(r"k\", "v")], "m,k/=v"),
         ("m", &[("a", r"x\,y")], r"m,a=x/\,y"),

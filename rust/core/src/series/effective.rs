@@ -204,21 +204,23 @@ impl KeyBuilder {
             return Err(InvalidSeries::TooManyTags);
         }
         self.order.clear();
-        let mut ascending = true;
-        let mut previous: (u64, &[u8]) = (0, &[]);
+        // Insertion from the end: tags mostly come sorted, and are few where they do not.
         for (index, (key, value)) in own.iter().enumerate() {
             check_lengths(key, value)?;
-            let current = (prefix(key), *key);
-            ascending &= previous < current;
-            previous = current;
-            self.order.push((current.0, index as u32));
-        }
-        if ascending {
-            return Ok(());
-        }
-        self.order.sort_unstable_by_key(|&(prefix, index)| (prefix, own[index as usize].0));
-        if self.order.windows(2).any(|pair| own[pair[0].1 as usize].0 == own[pair[1].1 as usize].0) {
-            return Err(InvalidSeries::TagTwice);
+            let new = (prefix(key), index as u32);
+            let mut place = self.order.len();
+            while place > 0 && self.order[place - 1].0 >= new.0 {
+                let before = self.order[place - 1];
+                if before.0 == new.0 {
+                    match own[before.1 as usize].0.cmp(key) {
+                        std::cmp::Ordering::Less => break,
+                        std::cmp::Ordering::Equal => return Err(InvalidSeries::TagTwice),
+                        std::cmp::Ordering::Greater => {}
+                    }
+                }
+                place -= 1;
+            }
+            self.order.insert(place, new);
         }
         Ok(())
     }

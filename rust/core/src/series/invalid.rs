@@ -54,11 +54,11 @@ pub enum TextFault {
 /// The row of the contract's table that a fault belongs to, in the order in which they are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// INVALID_NAME.
+    /// `INVALID_NAME`.
     Name,
-    /// INVALID_TAG; units are judged with the tags.
+    /// `INVALID_TAG`; units are judged with the tags.
     Tag,
-    /// INVALID_VALUE.
+    /// `INVALID_VALUE`.
     Value,
 }
 

@@ -164,7 +164,7 @@ pub fn is_text(bytes: &[u8], bytes_max: usize) -> bool {
 #[must_use]
 pub fn has_control(bytes: &[u8]) -> bool {
     // A fold instead of `any`: without the early exit the compiler vectorises it.
-    bytes.iter().fold(false, |found, &byte| found | (byte < 0x20) | (byte == 0x7f))
+    bytes.iter().fold(false, |found, &byte| found | matches!(byte, 0..0x20 | 0x7f))
 }
 
 fn check(bytes: &[u8]) -> Result<(), InvalidKey> {
@@ -190,4 +190,62 @@ fn check(bytes: &[u8]) -> Result<(), InvalidKey> {
         rest = after_value;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn bytes_of(name: &str, tags: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write_key(&mut bytes, name.as_bytes(), tags.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())));
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_gives_back_its_parts(name in "\\PC{1,60}", tags in prop::collection::btree_map("\\PC{1,30}", "\\PC{1,200}", 0..8)) {
+            let tags: BTreeMap<String, String> = tags;
+            let pairs: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let key = SeriesKey::from_canonical(&bytes_of(&name, &pairs)).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(key.name(), &name);
+            prop_assert_eq!(key.borrowed().name(), &name);
+            prop_assert_eq!(key.tags().collect::<Vec<_>>(), pairs.clone());
+            let texts: Vec<_> = key.texts().map(<[u8]>::to_vec).collect();
+            let expected = [name.as_str()].into_iter().chain(pairs.iter().flat_map(|(key, value)| [*key, *value]));
+            prop_assert_eq!(texts, expected.map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>());
+            for (tag, value) in &tags {
+                prop_assert_eq!(key.tag(tag), Some(value.as_str()));
+            }
+        }
+
+        #[test]
+        fn bytes_are_a_key_only_when_its_parts_make_them_again(bytes in prop::collection::vec(prop_oneof![0_u8..5, any::<u8>()], 0..24)) {
+            if let Ok(key) = SeriesKey::from_canonical(&bytes) {
+                prop_assert_eq!(bytes_of(key.name(), &key.tags().collect::<Vec<_>>()), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn other_forms_of_the_same_parts_are_no_keys() {
+        let long = "x".repeat(200);
+        let cases: [(&str, Vec<u8>); 9] = [
+            ("no name", bytes_of("", &[])),
+            ("a control character", bytes_of("a\n", &[])),
+            ("an empty value", bytes_of("m", &[("a", "")])),
+            ("tags out of order", bytes_of("m", &[("b", "1"), ("a", "1")])),
+            ("a key twice", bytes_of("m", &[("a", "1"), ("a", "2")])),
+            ("a name too long", bytes_of(&"x".repeat(256), &[])),
+            ("a key too long", bytes_of("m", &[(&long, "1")])),
+            ("a length in more bytes than it needs", vec![0x81, 0x00, b'm']),
+            ("a key without a value", b"\x01m\x01a".to_vec()),
+        ];
+        for (what, bytes) in cases {
+            assert_eq!(SeriesKey::from_canonical(&bytes), Err(InvalidKey), "{what}");
+            assert_eq!(KeyRef::from_canonical(&bytes), Err(InvalidKey), "{what}");
+        }
+    }
 }

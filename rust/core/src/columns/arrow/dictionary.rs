@@ -45,7 +45,9 @@ impl Dictionary {
         if codes.iter().any(|&code| code < 0) {
             nulls = Some(codes.iter().map(|&code| code >= 0).collect::<NullBuffer>());
             // What stands under a null does not count, but not all readers look before they leap.
-            codes.iter_mut().for_each(|code| *code = (*code).max(0));
+            for code in &mut codes {
+                *code = (*code).max(0);
+            }
         }
         let offsets: Vec<i32> = std::iter::once(0).chain(self.ends.iter().map(|&end| end as i32)).collect();
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));

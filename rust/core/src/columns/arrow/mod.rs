@@ -285,11 +285,15 @@ fn times(
     let mut received = std::mem::take(received_unix_us);
     match unit {
         TimestampUnit::Microseconds => {
-            timestamps.iter_mut().for_each(|time| *time = time.div_euclid(1_000));
+            for time in &mut timestamps {
+                *time = time.div_euclid(1_000);
+            }
             (time::<TimestampMicrosecondType>(timestamps), time::<TimestampMicrosecondType>(received))
         }
         TimestampUnit::Nanoseconds => {
-            received.iter_mut().for_each(|time| *time = time.saturating_mul(1_000));
+            for time in &mut received {
+                *time = time.saturating_mul(1_000);
+            }
             (time::<TimestampNanosecondType>(timestamps), time::<TimestampNanosecondType>(received))
         }
     }
