@@ -163,6 +163,8 @@ impl<T: Send + 'static> Committer<T> {
         };
         let name = names::segment(header.base);
         if let Err(error) = self.name_segment(&prepared, &header, &name) {
+            // A crash may still bring the new name back, and with it the end of the segment before.
+            self.active = None;
             self.spare.discard(&[&prepared.name, &name]);
             return Err(AppendError::Failed(format!("cannot begin {}: {error}", self.log.storage.describe(&name))));
         }

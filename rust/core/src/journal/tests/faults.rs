@@ -178,6 +178,24 @@ fn io_errors_while_beginning_a_segment_fail_that_group_alone() {
 }
 
 #[test]
+fn a_segment_that_could_not_be_begun_ends_the_one_before_all_the_same() {
+    let storage = faulty();
+    let opened = open(&storage);
+    assert_eq!(opened.commit(&payload(0, 20_000)), Outcome::Committed);
+    assert_eq!(opened.commit(&payload(1, 20_000)), Outcome::Committed);
+    // The new name is there, cannot be made stable and cannot be taken back.
+    storage.fail(fault(Operation::SyncDir, "", 0, 1, Errno::IO));
+    storage.fail(fault(Operation::Remove, "segment-", 0, 1, Errno::IO));
+    assert_eq!(opened.commit(&payload(2, 40_000)), Outcome::Failed);
+    assert_eq!(opened.commit(&payload(3, 100)), Outcome::Committed, "it would have had room in the first segment");
+    storage.crash_after(0);
+    drop(opened);
+    storage.kill();
+    let kept = [payload(0, 20_000), payload(1, 20_000), payload(3, 100)];
+    assert_eq!(payloads(&open(&storage).replayed.records), kept);
+}
+
+#[test]
 fn a_cursor_that_cannot_be_stored_stays_where_it_was() {
     for operation in [Operation::Create, Operation::Write, Operation::SyncData, Operation::Rename] {
         let storage = faulty();

@@ -110,13 +110,17 @@ impl Opened {
     }
 
     /// Every committed record from a position on.
-    pub(super) fn read_from(&self, from: Position) -> Vec<Seen> {
+    pub(super) fn try_read_from(&self, from: Position) -> Result<Vec<Seen>, JournalError> {
         let mut reader = self.journal.reader(from);
         let mut seen = Vec::new();
-        while let Some(record) = reader.next_record().expect("the journal can be read") {
+        while let Some(record) = reader.next_record()? {
             seen.push(Seen::new(record));
         }
-        seen
+        Ok(seen)
+    }
+
+    pub(super) fn read_from(&self, from: Position) -> Vec<Seen> {
+        self.try_read_from(from).expect("the journal can be read")
     }
 
     pub(super) fn read(&self) -> Vec<Seen> {
