@@ -49,9 +49,9 @@ fn what_a_failed_synchronization_covers_is_never_committed_whatever_happens_late
         assert_eq!(payloads(&opened.read()), [&b"before"[..], b"after"]);
         drop(opened);
         if loss {
-            storage.power_loss().unwrap()
+            storage.power_loss().unwrap();
         } else {
-            storage.kill()
+            storage.kill();
         }
         let again = open(&storage);
         assert_eq!(payloads(&again.replayed.records), [&b"before"[..], b"after"]);
@@ -183,9 +183,8 @@ fn a_segment_that_could_not_be_begun_ends_the_one_before_all_the_same() {
     let opened = open(&storage);
     assert_eq!(opened.commit(&payload(0, 20_000)), Outcome::Committed);
     assert_eq!(opened.commit(&payload(1, 20_000)), Outcome::Committed);
-    // The new name is there, cannot be made stable and cannot be taken back.
+    // The new name is there and cannot be made stable.
     storage.fail(fault(Operation::SyncDir, "", 0, 1, Errno::IO));
-    storage.fail(fault(Operation::Remove, "segment-", 0, 1, Errno::IO));
     assert_eq!(opened.commit(&payload(2, 40_000)), Outcome::Failed);
     assert_eq!(opened.commit(&payload(3, 100)), Outcome::Committed, "it would have had room in the first segment");
     storage.crash_after(0);
@@ -193,6 +192,24 @@ fn a_segment_that_could_not_be_begun_ends_the_one_before_all_the_same() {
     storage.kill();
     let kept = [payload(0, 20_000), payload(1, 20_000), payload(3, 100)];
     assert_eq!(payloads(&open(&storage).replayed.records), kept);
+}
+
+#[test]
+fn a_disk_that_keeps_failing_fills_no_directory() {
+    let storage = faulty();
+    let opened = open(&storage);
+    assert_eq!(opened.commit(b"before"), Outcome::Committed);
+    storage.fail(fault(Operation::SyncData, "segment-", 0, 200, Errno::IO));
+    for _ in 0..200 {
+        assert_eq!(opened.commit(b"failed"), Outcome::Failed);
+    }
+    let stats = opened.journal.stats();
+    assert_eq!((stats.segments, stats.faults), (2, 200));
+    assert!(stats.bytes <= 2 * SEGMENT_BYTES);
+    assert_eq!(opened.commit(b"after"), Outcome::Committed);
+    drop(opened);
+    storage.power_loss().unwrap();
+    assert_eq!(payloads(&open(&storage).replayed.records), [&b"before"[..], b"after"]);
 }
 
 #[test]
