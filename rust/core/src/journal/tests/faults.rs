@@ -271,6 +271,29 @@ fn on_a_full_disk_cursors_and_checkpoints_take_the_room_of_the_spare() {
     assert_eq!(open(&storage).replayed.checkpoint, Some((end, vec![7; 10_000])));
 }
 
+#[test]
+fn over_a_real_directory_a_process_takes_its_unsynchronized_writes_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let faulty = || {
+        let disk = DiskStorage::open(directory.path()).unwrap();
+        Arc::new(FaultStorage::new(Arc::new(disk), 7).unwrap())
+    };
+    let storage = faulty();
+    let opened = open(&storage);
+    assert_eq!(opened.commit(b"synchronized"), Outcome::Committed);
+    storage.fail(fault(Operation::SyncData, "segment-", 0, 1, Errno::IO));
+    assert_eq!(opened.commit(b"not synchronized"), Outcome::Failed);
+    storage.crash_after(0);
+    drop((opened, storage));
+    let again = open(&faulty());
+    assert_eq!(payloads(&again.replayed.records), [b"synchronized"]);
+    drop(again);
+    drop(faulty());
+    let names = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| name != "lock" && !name.starts_with("segment-")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
 /// Holds the committer back until told otherwise, so that a test decides what a group consists of.
 #[derive(Default)]
 struct Gate {

@@ -104,9 +104,11 @@ impl Opened {
         self.journal.append(payload, payload.to_vec())
     }
 
-    /// Appends one record and waits for its outcome.
+    /// Appends one record and waits for its outcome, until the sink and the counters know it too.
     pub(super) fn commit(&self, payload: &[u8]) -> Outcome {
-        self.append(payload).map_or(Outcome::Failed, |ticket| ticket.wait(PATIENCE))
+        let Ok(ticket) = self.append(payload) else { return Outcome::Failed };
+        assert!(self.journal.flush(PATIENCE), "every record gets its outcome");
+        ticket.outcome()
     }
 
     /// Every committed record from a position on.
