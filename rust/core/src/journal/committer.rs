@@ -30,11 +30,14 @@ pub(crate) struct Committer<T> {
     active: Option<Active>,
     /// Why the next segment will be begun.
     cause: SegmentCause,
+    /// A segment failed, and no header says yet where it ends.
+    unsealed: bool,
 }
 
 struct Active {
     file: Arc<dyn StorageFile>,
     base: u64,
+    cause: SegmentCause,
     /// Where the next record goes, from the file's beginning.
     offset: u64,
 }
@@ -56,7 +59,7 @@ impl<T: Send + 'static> Committer<T> {
         settings: JournalSettings,
     ) -> Self {
         let cause = if log.segments.count() == 0 { SegmentCause::First } else { SegmentCause::Reopened };
-        Self { log, queue, spare, sink, settings, active: None, cause }
+        Self { log, queue, spare, sink, settings, active: None, cause, unsealed: false }
     }
 
     /// Commits until the queue is closed and empty.
@@ -67,7 +70,7 @@ impl<T: Send + 'static> Committer<T> {
         while let Some(batch) = self.queue.take(buffer) {
             buffer = self.commit(batch);
         }
-        if self.cause == SegmentCause::Fault {
+        if self.unsealed {
             // The last chance to say in a header where the segment before ends; the next start does it otherwise.
             let _ = self.begin_segment();
         }
@@ -135,7 +138,9 @@ impl<T: Send + 'static> Committer<T> {
     /// its last committed record, and the next segment's header says so before anything else is committed.
     fn seal(&mut self, error: &io::Error) -> String {
         let Some(active) = self.active.take() else { return error.to_string() };
-        self.cause = SegmentCause::Fault;
+        // One that failed before its first commit is replaced, and the one before it still ends for the same reason.
+        self.cause = if active.offset == SEGMENT_HEADER_BYTES { active.cause } else { SegmentCause::Fault };
+        self.unsealed = true;
         let mut fault =
             format!("cannot commit to {}: {error}", self.log.storage.describe(&names::segment(active.base)));
         // Should no segment be begun before a crash, then what failed is at least not there to be found.
@@ -151,30 +156,31 @@ impl<T: Send + 'static> Committer<T> {
     /// Makes the spare the segment that is written to, from the committed end on.
     fn begin_segment(&mut self) -> Result<(), AppendError> {
         let prepared = self.spare.take()?;
-        let before = self.log.segments.last();
-        // A segment that failed before its first commit still has its header's place in the log.
-        let first = before.map_or(0, |before| before.first());
         let header = SegmentHeader {
             id: self.log.id,
-            base: self.log.committed().get().max(first),
+            base: self.log.committed().get(),
             bytes: self.settings.segment_bytes,
             created_unix_secs: (self.settings.unix_secs)(),
             cause: self.cause,
         };
         let name = names::segment(header.base);
         if let Err(error) = self.name_segment(&prepared, &header, &name) {
-            self.spare.discard(&[&prepared.name, &name]);
+            // The new name may be there or come back, and with it the end of the segment before.
+            self.active = None;
+            self.spare.discard(&prepared.name);
             return Err(AppendError::Failed(format!("cannot begin {}: {error}", self.log.storage.describe(&name))));
         }
-        self.log.segments.push(Segment {
+        let before = self.log.segments.begin(Segment {
             base: header.base,
             limit: None,
             bytes: header.bytes,
             created_unix_secs: header.created_unix_secs,
             cause: header.cause,
         });
-        self.active = Some(Active { file: prepared.file, base: header.base, offset: SEGMENT_HEADER_BYTES });
+        let (base, cause) = (header.base, header.cause);
+        self.active = Some(Active { file: prepared.file, base, cause, offset: SEGMENT_HEADER_BYTES });
         self.cause = SegmentCause::Full;
+        self.unsealed = false;
         if let Some(before) = before {
             self.cut(&before, header.base);
         }

@@ -34,7 +34,7 @@ pub struct Journal<T: Send + 'static> {
     settings: JournalSettings,
     /// Held for reading by whatever changes the directory; None once that is no longer ours.
     lock: RwLock<Option<Arc<dyn StorageLock>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
 }
 
 impl<T: Send + 'static> Journal<T> {
@@ -63,25 +63,20 @@ impl<T: Send + 'static> Journal<T> {
             checkpoints: Checkpoints::new(recovered.id, &recovered.checkpoints),
             settings,
             lock: RwLock::new(Some(lock.clone())),
-            threads: Mutex::new(Vec::new()),
+            threads: Mutex::default(),
             log,
         };
         let spare = journal.spare.clone();
-        journal.start("journal-spare", move || spare.run())?;
+        journal.threads.lock().spare = Some(start("journal-spare", move || spare.run())?);
         let (queue, spare) = (journal.queue.clone(), journal.spare.clone());
         let committer = Committer::new(journal.log.clone(), queue, spare, sink, journal.settings.clone());
-        journal.start("journal-commit", move || {
+        let commit = move || {
             committer.run();
             // As long as anything is committed, the directory is ours.
             drop(lock);
-        })?;
+        };
+        journal.threads.lock().committer = Some(start("journal-commit", commit)?);
         Ok((journal, recovered.report))
-    }
-
-    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), JournalError> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-        self.threads.lock().push(thread.map_err(JournalError::io("start the thread", name.to_owned()))?);
-        Ok(())
     }
 
     /// The journal's random name.
@@ -172,9 +167,10 @@ impl<T: Send + 'static> Journal<T> {
         let storage = &self.log.storage;
         let mut deleted = 0;
         let removed = self.cursors.with_passed(|passed| {
-            while let Some(segment) = self.log.segments.pop_passed(passed.min(checkpoint).get()) {
+            while let Some(segment) = self.log.segments.first_passed(passed.min(checkpoint)) {
                 let name = names::segment(segment.base);
                 storage.remove(&name).map_err(JournalError::io("remove", storage.describe(&name)))?;
+                self.log.segments.remove_first();
                 deleted += 1;
             }
             Ok(())
@@ -228,16 +224,11 @@ impl<T: Send + 'static> Journal<T> {
     /// reading.
     pub fn close(&self) {
         self.queue.close();
-        let mut threads = std::mem::take(&mut *self.threads.lock());
-        // Started last: the committer still needs the spare's thread.
-        for thread in threads.drain(..).rev() {
-            // A sink that drops the journal runs on the committer, which ends by itself afterwards.
-            if thread.thread().id() != thread::current().id() {
-                // Whoever waited for a panicking committer was told by its queue.
-                let _ = thread.join();
-            }
-            self.spare.close();
-        }
+        let Threads { committer, spare } = std::mem::take(&mut *self.threads.lock());
+        join(committer);
+        // Only now: the committer needs spares until its end.
+        self.spare.close();
+        join(spare);
         self.log.quarantine.close();
         *self.lock.write() = None;
     }
@@ -266,6 +257,25 @@ impl<T: Send + 'static> Journal<T> {
                 .unwrap_or(Err(JournalError::Io { action, path, source })),
             done => done,
         }
+    }
+}
+
+#[derive(Default)]
+struct Threads {
+    committer: Option<JoinHandle<()>>,
+    spare: Option<JoinHandle<()>>,
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, JournalError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(JournalError::io("start the thread", name.to_owned()))
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    // A sink that drops the journal runs on the committer, which ends by itself afterwards.
+    if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+        // The error is a sink's panic: whoever waited was told by the queue.
+        let _ = thread.join();
     }
 }
 

@@ -62,7 +62,7 @@ pub use format::{FORMAT_VERSION, SegmentCause};
 pub use group::{Appended, CommitSink, Outcome, Ticket};
 pub use journal::Journal;
 pub use position::{JournalId, Position};
-pub use quarantine::{QUARANTINE_BYTES_MAX, Quarantined};
+pub use quarantine::{QUARANTINE_BYTES_MAX, QUARANTINE_RANGES_MAX, Quarantined};
 pub use reader::{Reader, Record};
 pub use recovery::{Recovery, Replay};
 pub use scan::Damage;

@@ -16,8 +16,9 @@ use super::storage::{Storage, StorageFile};
 
 /// All quarantine files of a directory together. Over it damage is still reported, without a copy of its bytes.
 pub const QUARANTINE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-/// Damaged ranges remembered so that each is reported once; further ones are counted each time they are met.
-const RANGES_MAX: usize = 65_536;
+/// Damaged ranges that are kept and remembered in one run. Those beyond are left out of the log like the others, without
+/// a copy.
+pub const QUARANTINE_RANGES_MAX: usize = 4_096;
 const COPY_BYTES: usize = 1024 * 1024;
 
 /// A range of the log that is no record.
@@ -79,7 +80,8 @@ impl Quarantine {
     ) -> Quarantined {
         let mut known = self.known.lock();
         let met = known.ranges.contains_key(&start);
-        if !met && known.ranges.len() < RANGES_MAX {
+        let many = !met && known.ranges.len() >= QUARANTINE_RANGES_MAX;
+        if !met && !many {
             known.ranges.insert(start, end);
             known.damaged_bytes += end - start;
         }
@@ -96,6 +98,11 @@ impl Quarantine {
             return found;
         }
         found.new = !met;
+        if many {
+            found.file = None;
+            found.error = Some(format!("{QUARANTINE_RANGES_MAX} ranges are quarantined already"));
+            return found;
+        }
         match self.keep(&mut known, &name, source, start, end, reason) {
             Ok(true) => {}
             Ok(false) => found.file = None,

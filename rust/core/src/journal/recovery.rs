@@ -19,7 +19,7 @@ use super::format::{
 use super::names::{self, Name};
 use super::position::{JournalId, Position};
 use super::publish;
-use super::quarantine::{Quarantine, Quarantined};
+use super::quarantine::{QUARANTINE_RANGES_MAX, Quarantine, Quarantined};
 use super::reader::Record;
 use super::scan::{Damage, Scanner, Step};
 use super::segments::Segment;
@@ -58,8 +58,10 @@ pub struct Recovery {
     pub payload_bytes: u64,
     /// Bytes of a torn tail that was cut.
     pub torn_bytes: u64,
-    /// Damaged ranges behind the checkpoint.
+    /// Damaged ranges behind the checkpoint, at most [`QUARANTINE_RANGES_MAX`] of them.
     pub quarantined: Vec<Quarantined>,
+    /// Bytes of all damaged ranges behind the checkpoint.
+    pub damaged_bytes: u64,
     /// Paths of damaged checkpoints, cursors and whole segments, as they are called now.
     pub damaged_files: Vec<String>,
     /// Every consumer's stored position.
@@ -108,6 +110,7 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, replay: &mut dyn Replay) -> Re
         payload_bytes: 0,
         torn_bytes: 0,
         quarantined: Vec::new(),
+        damaged_bytes: 0,
         damaged_files,
         cursors: Vec::new(),
         end: Position::new(0),
@@ -325,7 +328,7 @@ impl Recovering<'_> {
         let path = self.storage.describe(&names::segment(found.base));
         let upper = limit.unwrap_or(u64::MAX).min(found.end());
         let mut scanner = Scanner::new(found.file.clone(), found.base, self.seed, from, upper);
-        let mut scanned = Scanned { end: from, group_start: from, holes: Vec::new() };
+        let mut seen = Scanned { end: from, group_start: from, holes: Vec::new() };
         loop {
             match scanner.step().map_err(JournalError::io("read", path.clone()))? {
                 Step::Record { start, end, group_start, payload } => {
@@ -336,20 +339,20 @@ impl Recovering<'_> {
                     self.report.payload_bytes += payload.len() as u64;
                     let refused = |reason| JournalError::Replay { path: path.clone(), position, reason };
                     self.replay.record(record).map_err(refused)?;
-                    scanned.end = end;
-                    scanned.group_start = scanned.group_start.max(group_start);
+                    seen.end = end;
+                    seen.group_start = seen.group_start.max(group_start);
                 }
                 Step::Damaged { start, end, reason, group_start } => {
-                    scanned.holes.push((start, end, reason));
-                    scanned.group_start = scanned.group_start.max(group_start.unwrap_or(0));
+                    seen.holes.push((start, end, reason));
+                    seen.group_start = seen.group_start.max(group_start.unwrap_or(0));
                 }
                 Step::End { start } => {
                     let behind = limit.unwrap_or(start);
                     if start < behind {
                         let reason = if start >= found.end() { Damage::Missing } else { Damage::Header };
-                        scanned.holes.push((start, behind, reason));
+                        seen.holes.push((start, behind, reason));
                     }
-                    return Ok(scanned);
+                    return Ok(seen);
                 }
             }
         }
@@ -397,6 +400,10 @@ impl Recovering<'_> {
 
     fn set_aside(&mut self, found: Option<&Found>, start: u64, end: u64, reason: Damage) {
         let source = found.map(|found| (&*found.file, found.base));
-        self.report.quarantined.push(self.quarantine.set_aside(source, start, end, reason));
+        let quarantined = self.quarantine.set_aside(source, start, end, reason);
+        self.report.damaged_bytes += quarantined.bytes;
+        if self.report.quarantined.len() < QUARANTINE_RANGES_MAX {
+            self.report.quarantined.push(quarantined);
+        }
     }
 }

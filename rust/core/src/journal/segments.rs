@@ -61,10 +61,6 @@ impl Segments {
         self.list.read().first().copied()
     }
 
-    pub(crate) fn last(&self) -> Option<Segment> {
-        self.list.read().last().copied()
-    }
-
     /// The segment in which a position lies, or None before the first one and when there is none.
     pub(crate) fn containing(&self, position: Position) -> Option<Segment> {
         let list = self.list.read();
@@ -72,13 +68,21 @@ impl Segments {
         behind.checked_sub(1).map(|index| list[index])
     }
 
-    /// Begins a segment whose bytes were reserved; the one before ends at its base.
-    pub(crate) fn push(&self, segment: Segment) {
+    /// Begins a segment whose bytes were reserved. The one before ends at its base and is the answer, unless that one
+    /// has the same base: then it failed before its first commit, and its file was replaced.
+    pub(crate) fn begin(&self, segment: Segment) -> Option<Segment> {
         let mut list = self.list.write();
-        if let Some(last) = list.last_mut() {
-            last.limit = Some(segment.base);
+        if let Some(failed) = list.pop_if(|last| last.base == segment.base) {
+            self.release(failed.bytes);
+            list.push(segment);
+            return None;
         }
+        let before = list.last_mut().map(|last| {
+            last.limit = Some(segment.base);
+            *last
+        });
         list.push(segment);
+        before
     }
 
     /// The last but one was cut to so many bytes.
@@ -90,14 +94,16 @@ impl Segments {
         }
     }
 
-    /// Takes away the oldest segment if it ends at or before this position.
-    pub(crate) fn pop_passed(&self, position: u64) -> Option<Segment> {
+    /// The oldest segment, if it ends at or before this position.
+    pub(crate) fn first_passed(&self, position: Position) -> Option<Segment> {
+        self.first().filter(|first| first.limit.is_some_and(|limit| limit <= position.get()))
+    }
+
+    /// The oldest segment was deleted.
+    pub(crate) fn remove_first(&self) {
         let mut list = self.list.write();
-        let passed = list.first()?.limit.is_some_and(|limit| limit <= position);
-        passed.then(|| {
-            let segment = list.remove(0);
-            self.release(segment.bytes);
-            segment
-        })
+        if !list.is_empty() {
+            self.release(list.remove(0).bytes);
+        }
     }
 }

@@ -88,12 +88,10 @@ impl Spare {
     }
 
     /// Gives back what was taken and could not be used.
-    pub(crate) fn discard(&self, names: &[&str]) {
-        for name in names {
-            // It has one of these names. A file that stays is replaced by the next segment at this place, or is an
-            // empty segment to the next start.
-            let _ = self.log.storage.remove(name);
-        }
+    pub(crate) fn discard(&self, name: &str) {
+        // A file that stays is removed at the next start. One that has a segment's name already is replaced by the
+        // next segment, which begins at the same place, or is an empty segment to the next start.
+        let _ = self.log.storage.remove(name);
         self.log.segments.release(self.segment_bytes);
         self.room_changed();
     }

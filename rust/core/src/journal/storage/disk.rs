@@ -71,8 +71,8 @@ impl Storage for DiskStorage {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(&path)?;
         if let Err(error) = allocate(&file, bytes) {
-            // A file without its room is of no use and would only hold what room there is.
-            std::fs::remove_file(&path)?;
+            // A file without its room is of no use. Why there is none matters more than whether this succeeds.
+            let _ = std::fs::remove_file(&path);
             return Err(error);
         }
         Ok(Arc::new(DiskFile { file }))

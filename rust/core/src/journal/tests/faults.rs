@@ -49,9 +49,9 @@ fn what_a_failed_synchronization_covers_is_never_committed_whatever_happens_late
         assert_eq!(payloads(&opened.read()), [&b"before"[..], b"after"]);
         drop(opened);
         if loss {
-            storage.power_loss().unwrap()
+            storage.power_loss().unwrap();
         } else {
-            storage.kill()
+            storage.kill();
         }
         let again = open(&storage);
         assert_eq!(payloads(&again.replayed.records), [&b"before"[..], b"after"]);
@@ -178,6 +178,41 @@ fn io_errors_while_beginning_a_segment_fail_that_group_alone() {
 }
 
 #[test]
+fn a_segment_that_could_not_be_begun_ends_the_one_before_all_the_same() {
+    let storage = faulty();
+    let opened = open(&storage);
+    assert_eq!(opened.commit(&payload(0, 20_000)), Outcome::Committed);
+    assert_eq!(opened.commit(&payload(1, 20_000)), Outcome::Committed);
+    // The new name is there and cannot be made stable.
+    storage.fail(fault(Operation::SyncDir, "", 0, 1, Errno::IO));
+    assert_eq!(opened.commit(&payload(2, 40_000)), Outcome::Failed);
+    assert_eq!(opened.commit(&payload(3, 100)), Outcome::Committed, "it would have had room in the first segment");
+    storage.crash_after(0);
+    drop(opened);
+    storage.kill();
+    let kept = [payload(0, 20_000), payload(1, 20_000), payload(3, 100)];
+    assert_eq!(payloads(&open(&storage).replayed.records), kept);
+}
+
+#[test]
+fn a_disk_that_keeps_failing_fills_no_directory() {
+    let storage = faulty();
+    let opened = open(&storage);
+    assert_eq!(opened.commit(b"before"), Outcome::Committed);
+    storage.fail(fault(Operation::SyncData, "segment-", 0, 200, Errno::IO));
+    for _ in 0..200 {
+        assert_eq!(opened.commit(b"failed"), Outcome::Failed);
+    }
+    let stats = opened.journal.stats();
+    assert_eq!((stats.segments, stats.faults), (2, 200));
+    assert!(stats.bytes <= 2 * SEGMENT_BYTES);
+    assert_eq!(opened.commit(b"after"), Outcome::Committed);
+    drop(opened);
+    storage.power_loss().unwrap();
+    assert_eq!(payloads(&open(&storage).replayed.records), [&b"before"[..], b"after"]);
+}
+
+#[test]
 fn a_cursor_that_cannot_be_stored_stays_where_it_was() {
     for operation in [Operation::Create, Operation::Write, Operation::SyncData, Operation::Rename] {
         let storage = faulty();
@@ -234,6 +269,29 @@ fn on_a_full_disk_cursors_and_checkpoints_take_the_room_of_the_spare() {
     storage.limit(None);
     storage.power_loss().unwrap();
     assert_eq!(open(&storage).replayed.checkpoint, Some((end, vec![7; 10_000])));
+}
+
+#[test]
+fn over_a_real_directory_a_process_takes_its_unsynchronized_writes_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let faulty = || {
+        let disk = DiskStorage::open(directory.path()).unwrap();
+        Arc::new(FaultStorage::new(Arc::new(disk), 7).unwrap())
+    };
+    let storage = faulty();
+    let opened = open(&storage);
+    assert_eq!(opened.commit(b"synchronized"), Outcome::Committed);
+    storage.fail(fault(Operation::SyncData, "segment-", 0, 1, Errno::IO));
+    assert_eq!(opened.commit(b"not synchronized"), Outcome::Failed);
+    storage.crash_after(0);
+    drop((opened, storage));
+    let again = open(&faulty());
+    assert_eq!(payloads(&again.replayed.records), [b"synchronized"]);
+    drop(again);
+    drop(faulty());
+    let names = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| name != "lock" && !name.starts_with("segment-")).collect();
+    assert_eq!(left, Vec::<String>::new());
 }
 
 /// Holds the committer back until told otherwise, so that a test decides what a group consists of.

@@ -104,19 +104,25 @@ impl Opened {
         self.journal.append(payload, payload.to_vec())
     }
 
-    /// Appends one record and waits for its outcome.
+    /// Appends one record and waits for its outcome, until the sink and the counters know it too.
     pub(super) fn commit(&self, payload: &[u8]) -> Outcome {
-        self.append(payload).map_or(Outcome::Failed, |ticket| ticket.wait(PATIENCE))
+        let Ok(ticket) = self.append(payload) else { return Outcome::Failed };
+        assert!(self.journal.flush(PATIENCE), "every record gets its outcome");
+        ticket.outcome()
     }
 
     /// Every committed record from a position on.
-    pub(super) fn read_from(&self, from: Position) -> Vec<Seen> {
+    pub(super) fn try_read_from(&self, from: Position) -> Result<Vec<Seen>, JournalError> {
         let mut reader = self.journal.reader(from);
         let mut seen = Vec::new();
-        while let Some(record) = reader.next_record().expect("the journal can be read") {
+        while let Some(record) = reader.next_record()? {
             seen.push(Seen::new(record));
         }
-        seen
+        Ok(seen)
+    }
+
+    pub(super) fn read_from(&self, from: Position) -> Vec<Seen> {
+        self.try_read_from(from).expect("the journal can be read")
     }
 
     pub(super) fn read(&self) -> Vec<Seen> {

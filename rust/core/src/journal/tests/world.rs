@@ -91,13 +91,13 @@ impl World {
         let opened = self.opened();
         let end = self.committed.last().map_or(Position::new(0), |last| last.end);
         assert!(opened.journal.committed() >= end);
-        if self.storage.crashed() {
-            return;
-        }
         for from in [opened.journal.oldest()].into_iter().chain(self.cursors.values().map(|(durable, _)| *durable)) {
             let from = from.max(opened.journal.oldest());
             let expected: Vec<_> = self.committed.iter().filter(|seen| seen.start >= from).cloned().collect();
-            assert_eq!(opened.read_from(from), expected);
+            match opened.try_read_from(from) {
+                Ok(read) => assert_eq!(read, expected),
+                Err(error) => assert!(self.storage.crashed(), "{error}"),
+            }
         }
     }
 
