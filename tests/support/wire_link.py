@@ -84,6 +84,7 @@ class WireLink:
     def advance(self, secs: float) -> None:
         """Lets time pass, polling whenever the session asked for it."""
         end = self.now + secs
+        self.step()
         for _ in range(10_000):
             deadline = self.session.deadline()
             if deadline is None or deadline > end:

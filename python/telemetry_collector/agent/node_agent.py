@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from telemetry_collector import __version__
 from telemetry_collector.agent.config import NodeAgentConfig
 from telemetry_collector.agent.identity import node_of
+from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
 from telemetry_collector.agent.self_metrics import AgentCost, sender_points
@@ -75,7 +76,7 @@ class NodeAgent:
     ) -> None:
         """`sources` takes the place of those that the configuration names.
 
-        Raises CertificateError when the agent's certificate cannot be read or names no node.
+        Raises CertificateError when the agent's certificate or revocation list cannot be used, or it names no node.
         """
         self._config = config
         self._clock = clock or SystemClock()
@@ -88,7 +89,7 @@ class NodeAgent:
         self._events = Events(registry, log, self._clock)
         self._events.declare(UNENCODABLE)
         self._sender = Sender(
-            _transport(config, security),
+            _transport(config, security, self._clock),
             delivery=DeliverySettings(compression=config.compression),
             outbox=OutboxSettings(points_max=config.outbox_points_max, bytes_max=config.outbox_bytes_max),
             on_event=self._report,
@@ -224,12 +225,14 @@ def _sources(config: NodeAgentConfig, clock: Clock, gpu: GpuSource) -> list[Sour
     return sources
 
 
-def _transport(config: NodeAgentConfig, security: Tls) -> TransportSettings:
+def _transport(config: NodeAgentConfig, security: Tls, clock: Clock) -> TransportSettings:
+    crl_path = security.tls_crl_path
     return TransportSettings(
         endpoints=config.collectors,
         cert_path=security.tls_cert_path,
         key_path=security.tls_key_path,
         ca_path=security.tls_ca_path,
+        judge=judge_of(security.tls_ca_path, crl_path, clock) if crl_path is not None else None,
         server_name=config.server_name,
         max_datagram_size=config.max_datagram_size,
     )

@@ -164,8 +164,18 @@ class Connection(QuicConnectionProtocol):
             self._lose(f"the peer speaks {event.alpn_protocol}, not {ALPN}")
         elif certificate is None or not _is_for_servers(certificate):
             self._lose("the collector's certificate is not meant for servers (extended key usage)")
+        elif (objection := self._objection(certificate)) is not None:
+            self._lose(objection)
         else:
             self.established = True
+
+    def _objection(self, certificate: x509.Certificate) -> str | None:
+        if self._settings.judge is not None:
+            try:
+                self._settings.judge(certificate, self._quic.tls._peer_certificate_chain)
+            except CertificateError as error:
+                return str(error)
+        return None
 
     def _pump(self, now: float | None = None) -> None:
         """Sends what may be sent, and sets the timer for the next look."""

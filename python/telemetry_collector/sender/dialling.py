@@ -72,9 +72,18 @@ async def _start(
     family: socket.AddressFamily,
     address: tuple[str, int],
 ) -> Connection:
-    transport, connection = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Connection(quic, session, settings), family=family, remote_addr=address
+    creating = asyncio.ensure_future(
+        asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Connection(quic, session, settings), family=family, remote_addr=address
+        )
     )
+    try:
+        transport, connection = await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        # It takes one round of the event loop, and uvloop leaves the socket open when it is cut short.
+        transport, _ = await creating
+        transport.close()
+        raise
     # The default holds a few dozen datagrams; what does not fit would count as lost on the network.
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     connection.start(transport.get_extra_info("peername"))

@@ -205,9 +205,9 @@ class Sender:
     async def _release(self, connection: Connection, better: asyncio.Task[tuple[Connection, int]] | None) -> None:
         if better is not None:
             better.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                spare, _ = await better
-                spare.shut()
+            await asyncio.wait({better})  # unlike `await better`, this tells its cancellation from ours
+            if not better.cancelled():
+                better.result()[0].shut()
         if connection.lost.done():
             self._lost(connection, connection.lost.result())
         else:

@@ -1,8 +1,11 @@
 """What a developer passes to a sender."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from cryptography.x509 import Certificate
 
 from telemetry_collector.config import Address
 from telemetry_collector.sender import wire
@@ -42,6 +45,8 @@ class TransportSettings:
     key_path: Path
     ca_path: Path
     """The only authorities that a collector's certificate may come from."""
+    judge: Callable[[Certificate, Sequence[Certificate]], None] | None = None
+    """A further say on a collector's verified certificate and its intermediates: raises CertificateError to refuse it."""
     server_name: str | None = None
     """The name that the collector's certificate must carry; the endpoint's host unless given."""
     max_datagram_size: int = 1_200

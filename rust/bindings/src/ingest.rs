@@ -96,8 +96,9 @@ impl Ingest {
     }
 
     fn drain(&self, py: Python<'_>, timeout_secs: f64) -> PyResult<bool> {
-        let timeout = Duration::try_from_secs_f64(timeout_secs)
-            .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("timeout_secs {timeout_secs}: {error}")))?;
+        let timeout = Duration::try_from_secs_f64(timeout_secs).map_err(|error| {
+            pyo3::exceptions::PyValueError::new_err(format!("timeout_secs {timeout_secs}: {error}"))
+        })?;
         Ok(py.detach(|| self.inner.drain(timeout)))
     }
 

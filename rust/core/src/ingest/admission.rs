@@ -167,8 +167,7 @@ impl Ingest {
         let counters = self.counters();
         counters.inflight_batches.fetch_add(1, Relaxed);
         counters.inflight_bytes.fetch_add(frame_bytes, Relaxed);
-        let pending =
-            Pending { block: Arc::clone(&block), conversation: arrival.conversation, frame_bytes, received };
+        let pending = Pending { block: Arc::clone(&block), conversation: arrival.conversation, frame_bytes, received };
         match self.journal.append(record, pending) {
             Ok(ticket) => {
                 names.reserve(&block.identity, block.epoch, block.sequence, ticket.clone());
@@ -249,8 +248,7 @@ impl Ingest {
             status: text(task.status),
             started_unix_ns: task.started_unix_ns as u64,
         });
-        let timestamp_unix_ns =
-            if sent.timestamp_unix_ns == 0 { arrival.now_unix_ns } else { sent.timestamp_unix_ns };
+        let timestamp_unix_ns = if sent.timestamp_unix_ns == 0 { arrival.now_unix_ns } else { sent.timestamp_unix_ns };
         self.heartbeats.lock().take(Heartbeat {
             worker_id,
             cpu_usage: sent.cpu_usage,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Ingest, new_decoder};
 use super::recent::Committed;
+use super::{Ingest, new_decoder};
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{JournalError, Position, Reader};
 

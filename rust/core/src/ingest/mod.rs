@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use self::admission::StreamState;
 pub use self::admission::Peer;
+use self::admission::StreamState;
 pub use self::conversation::Conversation;
 pub use self::counters::{Counters, RetryCause};
 pub use self::cursor::{BlockCursor, Blocks};
@@ -40,7 +40,9 @@ use self::names::Names;
 use self::points::ScratchPool;
 use self::recent::{Committed, Recent};
 use crate::columns::{BlockDecoder, PointBlock};
-use crate::journal::{Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket};
+use crate::journal::{
+    Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket,
+};
 use crate::limits::{CREDIT_INITIAL, Limits};
 use crate::series::{Offender, Offenders, Registry};
 
@@ -131,8 +133,12 @@ impl Ingest {
             wake,
         });
         let mut replay = checkpoint::Replaying::new(Registry::new(settings.limits.max_cardinality), new_decoder());
-        let (journal, recovery) =
-            Journal::open(storage, settings.journal.clone(), Arc::clone(&shared) as Arc<dyn CommitSink<Pending>>, &mut replay)?;
+        let (journal, recovery) = Journal::open(
+            storage,
+            settings.journal.clone(),
+            Arc::clone(&shared) as Arc<dyn CommitSink<Pending>>,
+            &mut replay,
+        )?;
         let mut recovered = replay.recovered;
         recovered.torn_bytes = recovery.torn_bytes;
         recovered.quarantined = recovery.quarantined.iter().map(describe).collect();

@@ -11,7 +11,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-
 use super::ranges::RangeSet;
 use crate::limits::{EPOCHS_PER_IDENTITY_MAX, RANGES_PER_EPOCH_MAX};
 

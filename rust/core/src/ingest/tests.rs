@@ -299,13 +299,7 @@ fn a_batch_for_another_node_is_refused_unless_a_relay_brings_it() {
     let stand = Stand::new();
     let tagged = OutgoingBatch::new(
         vec![("node_id".into(), "node-2".into())],
-        vec![OutgoingSeries {
-            name: "a".into(),
-            tags: Vec::new(),
-            metric_type: 2,
-            unit: "".into(),
-            delta: false,
-        }],
+        vec![OutgoingSeries { name: "a".into(), tags: Vec::new(), metric_type: 2, unit: "".into(), delta: false }],
         vec![0],
         vec![0],
         vec![1.0],

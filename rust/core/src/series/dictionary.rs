@@ -326,7 +326,11 @@ impl Definition {
 
     /// The series' key and what is stored beside its points, by the rules in the order of the contract's table: the
     /// common tags stand between name and type.
-    fn judge<'a>(&'a self, common: &CommonTags, keys: &'a mut KeyBuilder) -> Result<(KeyRef<'a>, Meta<'a>), InvalidSeries> {
+    fn judge<'a>(
+        &'a self,
+        common: &CommonTags,
+        keys: &'a mut KeyBuilder,
+    ) -> Result<(KeyRef<'a>, Meta<'a>), InvalidSeries> {
         if let Some(fault) = self.fault
             && fault.rule() != Rule::Value
         {
