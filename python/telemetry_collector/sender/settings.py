@@ -46,7 +46,7 @@ class TransportSettings:
     ca_path: Path
     """The only authorities that a collector's certificate may come from."""
     judge: Callable[[Certificate, Sequence[Certificate]], None] | None = None
-    """A further say on a collector's verified certificate and its intermediates: raises CertificateError to refuse it."""
+    """A say on a collector's verified certificate and its intermediates: raises CertificateError to refuse it."""
     server_name: str | None = None
     """The name that the collector's certificate must carry; the endpoint's host unless given."""
     max_datagram_size: int = 1_200
