@@ -81,6 +81,7 @@ format: $(VENV)/.dev ## Format all code
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.extension ## Measure; the figures are explained in docs/benchmarks.md
 	@$(BIN)/python -m benches
+	@cargo bench --locked --quiet -p telemetry-core
 
 .PHONY: fuzz
 fuzz: ## Fuzz the frame decoder for SECONDS (60)

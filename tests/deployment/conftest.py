@@ -1,4 +1,4 @@
-"""A fresh directory with what is, or would be, committed, and the collector installed from it as a user installs it."""
+"""A fresh directory with what the image is built from, and the collector installed from it as a user installs it."""
 
 import os
 import shutil
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.repository import REPOSITORY, run, tracked_files
+from tests.support.dockerfile import copied_files
+from tests.support.repository import REPOSITORY, run
 
 BUILD_SECS_MAX = 1_200
 
@@ -30,7 +31,7 @@ class Installation:
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """What the Dockerfile's first two stages do: a wheel from fresh sources, installed into an empty environment."""
     source = tmp_path_factory.mktemp("source")
-    for name in tracked_files():
+    for name in copied_files():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(REPOSITORY / name, source / name)
     wheels = tmp_path_factory.mktemp("wheels")

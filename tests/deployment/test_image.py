@@ -17,16 +17,8 @@ from subprocess import run as run_anyhow
 
 import pytest
 from tests.deployment.conftest import Installation
+from tests.support.dockerfile import Instruction, instructions
 from tests.support.repository import REPOSITORY, run, tracked_files
-
-Instruction = tuple[str, str]
-
-
-def instructions() -> list[Instruction]:
-    """The Dockerfile's instructions in order, continuation lines joined, comments left out."""
-    text = (REPOSITORY / "Dockerfile").read_text()
-    lines = "\n".join(line for line in text.splitlines() if not line.startswith("#")).replace("\\\n", " ").splitlines()
-    return [(word.upper(), rest.strip()) for word, _, rest in (line.strip().partition(" ") for line in lines) if word]
 
 
 def last_stage() -> list[Instruction]:
