@@ -1,0 +1,186 @@
+"""The sender against the collector itself: every promise that needs both halves of the wire."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.support.quic_collector import until
+
+from telemetry_collector.app.collector import Collector
+from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
+from telemetry_collector.model import MetricType
+from telemetry_collector.security.authority import Authority
+from telemetry_collector.sender import Batch, DeliverySettings, Point, Sender, TransportSettings, batch_of
+from telemetry_collector.sender.events import Refused, SenderEvent
+
+NODE = "gpu-7"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("certificates")
+    authority, _ = Authority.create(directory)
+    authority.issue_server("collector", ["127.0.0.1"], file="server")
+    authority.issue_node(NODE)
+    return directory
+
+
+@asynccontextmanager
+async def collecting(certificates: Path, directory: Path, port: int = 0, **limits: int) -> AsyncIterator[Collector]:
+    document = {
+        "server": {"listen_addr": f"127.0.0.1:{port}"},
+        "security": {
+            "tls_cert_path": str(certificates / "server.pem"),
+            "tls_key_path": str(certificates / "server.key"),
+            "tls_ca_path": str(certificates / "ca.pem"),
+        },
+        "limits": limits,
+        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 26},
+        "parquet": {"output_dir": str(directory / "data")},
+        "observability": {"metrics_port": 0, "metrics_addr": "127.0.0.1"},
+    }
+    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
+    await collector.start()
+    try:
+        yield collector
+    finally:
+        await collector.stop()
+
+
+@asynccontextmanager
+async def sending(
+    certificates: Path, collector: Collector, **delivery: Any
+) -> AsyncIterator[tuple[Sender, list[SenderEvent]]]:
+    events: list[SenderEvent] = []
+    transport = TransportSettings(
+        endpoints=(Address.parse(collector.listen_addr),),
+        cert_path=certificates / f"{NODE}.pem",
+        key_path=certificates / f"{NODE}.key",
+        ca_path=certificates / "ca.pem",
+        backoff_min_secs=0.01,
+        backoff_max_secs=0.05,
+        unreachable_secs=0.05,
+    )
+    sender = Sender(transport, delivery=DeliverySettings(**delivery), on_event=events.append)
+    await sender.start()
+    try:
+        async with asyncio.timeout(60):
+            yield sender, events
+    finally:
+        await sender.stop(drain_secs=0)
+
+
+def batch(points: int, name: str = "system.load", node: str = NODE) -> Batch:
+    readings = [Point(name, place / 4, MetricType.GAUGE, "1", (("n", str(place)),)) for place in range(points)]
+    return batch_of(readings, common_tags=(("node_id", node),), timestamp_unix_ns=0)
+
+
+def rows(directory: Path, what: str = "count(*)") -> Any:
+    with duckdb.connect() as connection:
+        found = connection.execute(f"SELECT {what} FROM read_parquet('{directory}/data/*/*/*.parquet')").fetchone()
+        assert found is not None
+        return found[0]
+
+
+@pytest.mark.parametrize("form", ["columnar", "row"])
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+async def test_acknowledged_points_are_rows(certificates: Path, tmp_path: Path, form: str, compression: str) -> None:
+    async with collecting(certificates, tmp_path) as collector:
+        async with sending(certificates, collector, form=form, compression=compression) as (sender, _):
+            for place in range(40):
+                sender.offer(batch(100, name=f"system.load.{place}"))
+            await sender.drained()
+            stats = sender.stats
+        assert (stats.points_acknowledged, stats.points_refused) == (4_000, 0)
+    assert rows(tmp_path) == 4_000
+    assert rows(tmp_path, "count(DISTINCT (name, tags))") == 4_000
+    assert rows(tmp_path, "max(value)") == 99 / 4
+    assert rows(tmp_path, "min(node_id)") == NODE
+
+
+async def test_batches_over_the_collectors_size_are_split(certificates: Path, tmp_path: Path) -> None:
+    async with (
+        collecting(certificates, tmp_path, max_batch_size=100) as collector,
+        sending(certificates, collector) as (sender, _),
+    ):
+        sender.offer(batch(1_000))
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 1_000
+        assert sender.stats.batches_split == 15
+    assert rows(tmp_path) == 1_000
+
+
+async def test_frames_over_the_collectors_size_become_smaller(certificates: Path, tmp_path: Path) -> None:
+    async with (
+        collecting(certificates, tmp_path, frame_bytes_max=4_096) as collector,
+        sending(certificates, collector, compression="none") as (sender, _),
+    ):
+        for _ in range(5):
+            sender.offer(batch(900))
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 4_500
+    assert rows(tmp_path) == 4_500
+
+
+async def test_points_over_the_cardinality_limit_are_refused_and_told(certificates: Path, tmp_path: Path) -> None:
+    async with (
+        collecting(certificates, tmp_path, max_cardinality=30) as collector,
+        sending(certificates, collector) as (sender, events),
+    ):
+        sender.offer(batch(50))
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 30
+        assert sender.stats.refused_by_reason == {"cardinality_limit": 20}
+        refused = next(event for event in events if isinstance(event, Refused))
+        assert "Cardinality limit exceeded" in refused.example
+    assert rows(tmp_path) == 30
+
+
+async def test_a_batch_for_another_node_is_refused_whole(certificates: Path, tmp_path: Path) -> None:
+    async with collecting(certificates, tmp_path) as collector, sending(certificates, collector) as (sender, _):
+        sender.offer(batch(5, node="gpu-8"))
+        sender.offer(batch(5))
+        await sender.drained()
+        assert sender.stats.refused_by_reason == {"identity_mismatch": 5}
+        assert sender.stats.points_acknowledged == 5
+    assert rows(tmp_path) == 5
+
+
+async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(certificates: Path, tmp_path: Path) -> None:
+    async with collecting(certificates, tmp_path) as first:
+        port = Address.parse(first.listen_addr).port
+        sender_context = sending(certificates, first)
+        sender, _ = await sender_context.__aenter__()
+        try:
+            for _ in range(100):
+                sender.offer(batch(50))
+            await until(lambda: sender.stats.points_acknowledged)
+            await first.stop()
+            async with collecting(certificates, tmp_path, port):
+                for _ in range(20):
+                    sender.offer(batch(50))
+                await sender.drained()
+                stats = sender.stats
+                assert stats.points_acknowledged == 6_000
+                assert stats.reconnects >= 1
+        finally:
+            await sender_context.__aexit__(None, None, None)
+    assert rows(tmp_path) == 6_000
+    assert rows(tmp_path, "count(DISTINCT sequence)") == 120
+
+
+async def test_back_pressure_slows_the_sender_and_loses_nothing(certificates: Path, tmp_path: Path) -> None:
+    async with (
+        collecting(certificates, tmp_path, backpressure_threshold=2) as collector,
+        sending(certificates, collector) as (sender, _),
+    ):
+        for _ in range(200):
+            sender.offer(batch(20))
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 4_000
+    assert rows(tmp_path) == 4_000
