@@ -83,7 +83,7 @@ class Collector:
             core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config))
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
-            self._registry.register(CoreMetrics(core.stats))
+            self._registry.register(CoreMetrics(core.stats, self._clock))
 
             fanout = self._fanout = FanOut(_consumers(config, core, self._registry, self._clock))
             self._registry.register(ConsumerMetrics(fanout))
@@ -161,6 +161,7 @@ class Collector:
         }
 
     async def _maintain(self, core: _core.Ingest) -> None:
+        told = 0
         while True:
             await asyncio.sleep(CORE_MAINTENANCE_SECS)
             try:
@@ -169,7 +170,8 @@ class Collector:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
                 log.error("journal_maintenance_failed", error=str(error))
             refused = core.stats()["points_refused"]["cardinality_limit"]
-            if refused and self._offenders.due("cardinality", 0) is not None:
+            if refused > told and self._offenders.due("cardinality") is not None:
+                told = refused
                 worst = [
                     {"identity": identity, "metric": name, "points_refused": points}
                     for identity, name, points in core.offenders()[:OFFENDERS_TOLD_MAX]

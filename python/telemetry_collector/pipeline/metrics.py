@@ -49,8 +49,9 @@ GAUGES = (
 class CoreMetrics(Collector):
     """Reads a snapshot of the core's counters at each scrape."""
 
-    def __init__(self, stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, stats: Callable[[], dict[str, Any]], clock: Clock) -> None:
         self._stats = stats
+        self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
         """All metrics of the core."""
@@ -63,7 +64,16 @@ class CoreMetrics(Collector):
         yield _labelled("batches_answered", "Replies to batches, by outcome", "outcome", stats["batches_answered"])
         retries = stats["retries_asked"]
         yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", retries)
+        yield GaugeMetricFamily(
+            "telemetry_collector_journal_age_seconds",
+            "Age of the journal's oldest segment: how far back a replay could reach",
+            value=self._journal_age_secs(stats),
+        )
         yield _stable_latency(stats)
+
+    def _journal_age_secs(self, stats: dict[str, Any]) -> float:
+        created = stats["journal_oldest_created_unix_secs"]
+        return 0.0 if created is None else max(self._clock.unix_secs() - created, 0.0)
 
 
 def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:

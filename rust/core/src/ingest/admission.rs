@@ -15,6 +15,7 @@ use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
 use crate::series::effective::NODE_ID;
 use crate::series::{CommonTags, NodeClaim, RawTag, StreamDictionary};
+use crate::wire::decode::peek_sequence;
 use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
 
 /// What agents are told to wait when the collector is busy, and when it cannot store at all.
@@ -98,12 +99,12 @@ impl Ingest {
             return Judged::Answered(answer::rejected(batch.sequence, batch.points as u32, vec![rejection]));
         }
         self.take_heartbeat(arrival, &batch);
+        if !name_fits {
+            return self.retry(batch.sequence, RetryCause::Names);
+        }
         if batch.points == 0 {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
             return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
-        }
-        if !name_fits {
-            return self.retry(batch.sequence, RetryCause::Names);
         }
         if let Some(cause) = self.overload(arrival.frame.len()) {
             return self.retry(batch.sequence, cause);
@@ -115,11 +116,9 @@ impl Ingest {
             self.offenders.lock().record(&arrival.peer.identity, name, points);
         });
         drop(registry);
-        for rejection in &rejections {
-            self.counters().refused(rejection.reason, u64::from(rejection.points));
-        }
         let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
         if work.block.is_empty() {
+            self.count_refused(&rejections);
             return Judged::Answered(answer::rejected(batch.sequence, rejected, rejections));
         }
         let outcome = if rejected == 0 { Outcome::Stored } else { Outcome::Partial };
@@ -139,7 +138,7 @@ impl Ingest {
         record.clear();
         match encoder.encode(&block, record) {
             Ok(()) => self.append(arrival, block, ack, record, received),
-            Err(_) => self.too_large(&block),
+            Err(_) => self.too_large(&ack),
         }
     }
 
@@ -172,13 +171,14 @@ impl Ingest {
             Ok(ticket) => {
                 names.reserve(&block.identity, block.epoch, block.sequence, ticket.clone());
                 counters.points_accepted.fetch_add(block.len() as u64, Relaxed);
+                self.count_refused(&ack.rejections);
                 Judged::Appended(ack, ticket)
             }
             Err(error) => {
                 counters.inflight_batches.fetch_sub(1, Relaxed);
                 counters.inflight_bytes.fetch_sub(frame_bytes, Relaxed);
                 match error {
-                    AppendError::TooLarge { .. } => self.too_large(&block),
+                    AppendError::TooLarge { .. } => self.too_large(&ack),
                     AppendError::Full { .. } => self.retry(block.sequence, RetryCause::JournalFull),
                     _ => self.retry(block.sequence, RetryCause::JournalFailed),
                 }
@@ -186,13 +186,21 @@ impl Ingest {
         }
     }
 
-    /// A record that no segment holds. Smaller batches do fit, and splitting is what an agent does with this answer.
-    fn too_large(&self, block: &PointBlock) -> Judged {
-        let points = block.len() as u32;
+    /// A record that no segment holds. Smaller batches do fit, and splitting is what an agent does with this answer: so
+    /// it is given for every point of the batch, whatever the answer would have been.
+    fn too_large(&self, instead_of: &BatchAck) -> Judged {
+        let points = instead_of.accepted_points + instead_of.rejected_points;
         self.counters().refused(Reason::BatchTooLarge, u64::from(points));
         let example = "the batch does not fit into a segment of the journal".into();
         let rejection = Rejection { reason: Reason::BatchTooLarge, points, example };
-        Judged::Answered(answer::rejected(block.sequence, points, vec![rejection]))
+        Judged::Answered(answer::rejected(instead_of.sequence, points, vec![rejection]))
+    }
+
+    /// Counts points that a reply tells as refused.
+    fn count_refused(&self, rejections: &[Rejection]) {
+        for rejection in rejections {
+            self.counters().refused(rejection.reason, u64::from(rejection.points));
+        }
     }
 
     fn verdict(&self, peer: &Peer, batch: &DecodedBatch<'_>) -> Verdict<Ticket> {
@@ -259,13 +267,29 @@ impl Ingest {
         });
     }
 
+    /// Answers a frame whose body was given up for want of memory. What it defined is lost with it: the agent hears of
+    /// unknown series and defines them on a new stream.
+    pub(super) fn judge_shed(&self, head: &[u8]) -> Judged {
+        self.counters().batches_received.fetch_add(1, Relaxed);
+        self.retry(peek_sequence(head), RetryCause::Bytes)
+    }
+
+    /// True when all bytes that may be in flight are.
+    pub(super) fn over_bytes(&self) -> bool {
+        self.bytes_in_flight() > self.limits().inflight_bytes_max as u64
+    }
+
+    fn bytes_in_flight(&self) -> u64 {
+        self.counters().inflight_bytes.load(Relaxed) + self.counters().held_bytes.load(Relaxed)
+    }
+
     /// Why nothing more is taken at the moment, if so.
     fn overload(&self, frame_bytes: usize) -> Option<RetryCause> {
         let counters = self.counters();
         if counters.inflight_batches.load(Relaxed) >= 2 * self.limits().backpressure_threshold as u64 {
             return Some(RetryCause::Batches);
         }
-        let bytes = counters.inflight_bytes.load(Relaxed) + counters.held_bytes.load(Relaxed) + frame_bytes as u64;
+        let bytes = self.bytes_in_flight() + frame_bytes as u64;
         (bytes > self.limits().inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 

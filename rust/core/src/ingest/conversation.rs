@@ -104,26 +104,26 @@ impl Conversation {
 
     /// Takes the stream's next bytes. After a fault they are ignored.
     pub fn receive(&mut self, mut input: &[u8], now_unix_ns: i64) {
+        let conversation = self.id;
+        // The reader lends frames out of itself, so it is set aside while they are judged.
+        let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
         while self.fault.is_none() && !self.finished {
-            // The reader lends the frame out of itself, so it is set aside while the frame is judged.
-            let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
-            let more = match reader.next(&mut input) {
-                Ok(Some(frame)) => {
-                    self.take_frame(frame, now_unix_ns);
-                    true
-                }
-                Ok(None) => false,
-                Err(_) => {
-                    self.fault = Some(CloseCode::FrameTooLarge);
-                    false
-                }
-            };
-            self.reader = reader;
-            if !more {
-                break;
+            let shed = reader.sheds();
+            match reader.next(&mut input) {
+                Ok(Some(head)) if shed => self.take(|ingest, _, _| ingest.judge_shed(head)),
+                Ok(Some(frame)) => self.take(|ingest, peer, stream| {
+                    ingest.judge(&Arrival { conversation, peer, frame, now_unix_ns }, stream)
+                }),
+                Ok(None) => break,
+                Err(_) => self.fault = Some(CloseCode::FrameTooLarge),
             }
         }
+        self.reader = reader;
         self.account_held(self.reader.held_bytes());
+        if self.ingest.over_bytes() {
+            self.reader.shed();
+            self.account_held(self.reader.held_bytes());
+        }
     }
 
     /// The peer finished its sending side; a frame that was begun is thrown away.
@@ -148,15 +148,14 @@ impl Conversation {
         }
     }
 
-    fn take_frame(&mut self, frame: &[u8], now_unix_ns: i64) {
+    /// Takes a frame that ended: its judgement is what the reply says.
+    fn take(&mut self, judge: impl FnOnce(&Ingest, &Peer, &mut StreamState) -> Judged) {
         self.frames += 1;
         if self.replies.len() >= self.window_max as usize {
             self.fault = Some(CloseCode::CreditExceeded);
             return;
         }
-        let arrival = Arrival { conversation: self.id, peer: &self.peer, frame, now_unix_ns };
-        let judged = self.ingest.judge(&arrival, &mut self.stream);
-        self.replies.push_back(match judged {
+        self.replies.push_back(match judge(&self.ingest, &self.peer, &mut self.stream) {
             Judged::Answered(ack) => Reply { ack, waits_for: None },
             Judged::Appended(ack, ticket) => Reply { ack, waits_for: Some(Wait::Commit(ticket)) },
             Judged::CopyOf(sequence, ticket) => {

@@ -141,7 +141,7 @@ impl Ingest {
         )?;
         let mut recovered = replay.recovered;
         recovered.torn_bytes = recovery.torn_bytes;
-        recovered.quarantined = recovery.quarantined.iter().map(describe).collect();
+        recovered.quarantined = recovery.quarantined.iter().map(describe).chain(recovery.damaged_files).collect();
         recovered.elapsed = begun.elapsed();
         *shared.names.lock() = replay.names;
         Ok(Arc::new(Self {

@@ -85,8 +85,7 @@ impl<T: Clone> Names<T> {
         if epoch.closed.contains(sequence) {
             return Verdict::Stored;
         }
-        let full = |set: &RangeSet| set.ranges() >= RANGES_PER_EPOCH_MAX && set.would_grow(sequence);
-        if full(&epoch.closed) || full(&epoch.durable) { Verdict::NoRoom } else { Verdict::New }
+        if epoch.has_room(sequence) { Verdict::New } else { Verdict::NoRoom }
     }
 
     /// Closes the name of a batch whose record was just appended, until its commit is known.
@@ -100,7 +99,10 @@ impl<T: Clone> Names<T> {
 
     /// Closes the name of a batch without points, for as long as this process lives.
     pub fn close_empty(&mut self, identity: &Arc<str>, epoch: u64, sequence: u64) {
-        if let Some(epoch) = self.existing(identity, epoch) {
+        // Another stream may have taken the room since the batch was judged; a name of no points is not worth more.
+        if let Some(epoch) = self.existing(identity, epoch)
+            && epoch.has_room(sequence)
+        {
             epoch.closed.insert(sequence);
         }
     }
@@ -197,6 +199,11 @@ impl<T: Clone> Names<T> {
 }
 
 impl<T> Epoch<T> {
+    fn has_room(&self, sequence: u64) -> bool {
+        let fits = |set: &RangeSet| set.ranges() < RANGES_PER_EPOCH_MAX || !set.would_grow(sequence);
+        fits(&self.closed) && fits(&self.durable)
+    }
+
     fn raise_floor(&mut self, floor: u64) {
         if floor > self.floor {
             self.floor = floor;
@@ -265,6 +272,19 @@ mod tests {
         assert_eq!(names.judge(&who, 7, next, 0), Verdict::NoRoom);
         assert_eq!(names.judge(&who, 7, 2, 0), Verdict::New, "a batch that closes a gap needs no range");
         assert_eq!(names.judge(&who, 7, next, 5), Verdict::New);
+    }
+
+    #[test]
+    fn empty_batches_take_no_more_ranges_than_others() {
+        let (mut names, who) = names();
+        for place in 0..=RANGES_PER_EPOCH_MAX as u64 {
+            names.judge(&who, 7, 2 * place + 1, 0);
+            names.close_empty(&who, 7, 2 * place + 1);
+        }
+        let last = 2 * RANGES_PER_EPOCH_MAX as u64 + 1;
+        assert_eq!(names.judge(&who, 7, last, 0), Verdict::NoRoom);
+        assert_eq!(names.judge(&who, 7, last - 2, 0), Verdict::Stored);
+        assert_eq!(names.judge(&who, 7, last, 3), Verdict::New);
     }
 
     #[test]

@@ -372,6 +372,22 @@ fn bytes_in_flight_over_the_bound_are_told_to_come_later() {
 }
 
 #[test]
+fn a_frame_that_there_is_no_memory_for_is_given_up_and_the_stream_goes_on() {
+    let stand = Stand::with(|settings| settings.limits.inflight_bytes_max = 1_000);
+    let mut stream = stand.stream();
+    let large = stream.frame(Some(&batch(&["a"], &[1.0; 1_000])), 1, 0);
+    let (first, rest) = large.split_at(2_000);
+    stream.conversation.receive(first, NOW_NS);
+    assert!(stand.ingest.counters().held_bytes.load(Ordering::Relaxed) < 100);
+    stream.conversation.receive(rest, NOW_NS);
+    let refused = stream.answer();
+    assert_eq!((refused.sequence, refused.outcome), (1, Answer::RetryLater));
+    let unknown = stream.ask(&batch(&["a"], &[1.0]), 1);
+    assert_eq!((unknown.outcome, unknown.rejections[0].reason), (Answer::Rejected, Reason::UnknownSeries));
+    assert_eq!(stand.stream().ask(&batch(&["a"], &[1.0]), 1).outcome, Answer::Stored, "on a new stream");
+}
+
+#[test]
 fn a_full_journal_stops_taking_and_goes_on_when_consumers_have_read() {
     let stand = Stand::with(|settings| settings.journal.bytes_max = 3 * 64 * 1024);
     let values: Vec<f64> = (0..1_000).map(f64::from).collect();

@@ -9,6 +9,9 @@ pub const PREFIX_BYTES: usize = 4;
 /// A gathering buffer above this size is given back when its frame is done: thousands of streams may be open.
 const RETAINED_BYTES_MAX: usize = 16 * 1024;
 
+/// What is kept of a frame whose body was given up: enough for the fields that name it.
+const HEAD_BYTES: usize = 64;
+
 /// A frame of length 0 or over the limit. The stream cannot be read on: the reader stays in this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {declared} bytes; 1 to {bytes_max} are allowed")]
@@ -28,6 +31,8 @@ pub struct FrameReader {
     /// The body gathered so far; `done` when it was handed out and is to be cleared.
     gathered: Vec<u8>,
     done: bool,
+    /// Bytes of the frame that were counted and not kept; None while everything is kept.
+    shed: Option<usize>,
     fault: Option<FrameTooLarge>,
 }
 
@@ -35,7 +40,7 @@ impl FrameReader {
     /// A reader of frames of at most `bytes_max` bytes, prefix not counted.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, prefix: [0; PREFIX_BYTES], prefix_len: 0, gathered: Vec::new(), done: false, fault: None }
+        Self { bytes_max, prefix: [0; PREFIX_BYTES], prefix_len: 0, gathered: Vec::new(), done: false, shed: None, fault: None }
     }
 
     /// The next whole frame, without its prefix. Takes bytes off the front of `input`; call it with what is left until it
@@ -62,14 +67,17 @@ impl FrameReader {
             self.gathered = Vec::new();
             return Err(fault);
         }
-        if self.gathered.is_empty() && input.len() >= len {
+        if self.gathered.is_empty() && self.shed.is_none() && input.len() >= len {
             self.prefix_len = 0;
             return Ok(input.split_off(..len));
         }
-        let missing = len - self.gathered.len();
+        let missing = len - self.gathered.len() - self.shed.unwrap_or(0);
         let taken = input.split_off(..missing.min(input.len())).unwrap_or_default();
-        self.gathered.extend_from_slice(taken);
-        if self.gathered.len() < len {
+        match &mut self.shed {
+            Some(bytes) => *bytes += taken.len(),
+            None => self.gathered.extend_from_slice(taken),
+        }
+        if taken.len() < missing {
             return Ok(None);
         }
         self.prefix_len = 0;
@@ -81,6 +89,23 @@ impl FrameReader {
     #[must_use]
     pub fn mid_frame(&self) -> bool {
         self.fault.is_none() && self.prefix_len > 0
+    }
+
+    /// Gives up the body of the frame that is being gathered, for memory that is needed elsewhere: its beginning is kept
+    /// and the rest only counted, so that the stream stays in step. Does nothing between frames.
+    pub fn shed(&mut self) {
+        if self.mid_frame() && !self.done && self.shed.is_none() {
+            let given_up = self.gathered.len().saturating_sub(HEAD_BYTES);
+            self.gathered.truncate(HEAD_BYTES);
+            self.gathered.shrink_to_fit();
+            self.shed = Some(given_up);
+        }
+    }
+
+    /// True when the frame under way was shed: what [`FrameReader::next`] hands out of it is only its beginning.
+    #[must_use]
+    pub fn sheds(&self) -> bool {
+        !self.done && self.shed.is_some()
     }
 
     /// Bytes held for a frame that has begun.
@@ -101,6 +126,7 @@ impl FrameReader {
     fn forget_done(&mut self) {
         if self.done {
             self.done = false;
+            self.shed = None;
             self.gathered.clear();
             self.gathered.shrink_to(RETAINED_BYTES_MAX);
         }
@@ -146,6 +172,20 @@ mod tests {
         assert!(reader.mid_frame());
         assert_eq!(reader.held_bytes(), 7);
         assert!(reader.gathered.capacity() < 64);
+    }
+
+    #[test]
+    fn a_shed_frame_costs_no_memory_and_the_next_one_is_whole() {
+        let bytes = [framed(&vec![7; 100_000]), framed(b"next")].concat();
+        let mut reader = FrameReader::new(100_000);
+        assert_eq!(reader.next(&mut &bytes[..50_000]), Ok(None));
+        reader.shed();
+        assert!(reader.sheds());
+        assert!(reader.held_bytes() <= PREFIX_BYTES + HEAD_BYTES);
+        let mut rest = &bytes[50_000..];
+        assert_eq!(reader.next(&mut rest), Ok(Some(&[7; HEAD_BYTES][..])));
+        assert!(!reader.sheds());
+        assert_eq!(reader.next(&mut rest), Ok(Some(&b"next"[..])));
     }
 
     #[test]

@@ -87,6 +87,22 @@ pub fn decode<'a>(
     }
 }
 
+/// The sequence of a batch of which only the beginning is known; 0 when it does not stand there.
+#[must_use]
+pub fn peek_sequence(head: &[u8]) -> u64 {
+    const SEQUENCE: u32 = key(1, VARINT);
+    let mut reader = Reader::new(head);
+    let mut sequence = 0;
+    while let Ok(Some(key)) = reader.key() {
+        match key {
+            SEQUENCE => sequence = reader.varint().unwrap_or(sequence),
+            _ if reader.skip(key).is_ok() => {}
+            _ => break,
+        }
+    }
+    sequence
+}
+
 /// What stands in a batch besides its contents.
 #[derive(Debug, Default)]
 struct Header {
