@@ -45,7 +45,7 @@ class IngestSettings:
 
 @final
 class Ingest:
-    """The one door of the data plane: decode, admit, journal. Opening recovers the journal and replays what is needed."""
+    """The one door of the data plane: decode, admit, journal. Opening recovers the journal, replaying what it must."""
 
     def __new__(cls, settings: IngestSettings) -> Ingest: ...
     @property
@@ -64,9 +64,12 @@ class Ingest:
     def ready(self) -> list[int]:
         """Clears the eventfd; the ids of conversations whose replies became ready since the last call."""
     def cursor(self, consumer: str) -> Cursor:
-        """The durable cursor of a required consumer: what it has not passed is kept. A new one starts at the oldest record kept."""
+        """The durable cursor of a required consumer: what it has not passed is kept.
+
+        A new one starts at the oldest record kept.
+        """
     def maintain(self, now_unix_secs: float) -> None:
-        """Expires idle series, writes a checkpoint where one is due, deletes segments that every consumer has passed."""
+        """Expires idle series, writes a checkpoint where one is due, deletes segments that all consumers passed."""
     def stats(self) -> dict[str, Any]:
         """A snapshot of counters and gauges; docs/operations.md lists them."""
     def offenders(self) -> list[tuple[str, str, int]]:
@@ -121,9 +124,15 @@ class Cursor:
         """Committed bytes behind `position` still to read."""
     @property
     def lag_secs(self) -> float:
-        """Age of the oldest committed batch not yet stored by this consumer; 0 when there is none."""
+        """Age of the oldest committed batch that was not stored by this consumer; 0 when there is none."""
+    @property
+    def lag_points(self) -> int:
+        """Committed points still to read: exact while they are in memory, else an estimate from `lag_bytes`."""
     def read(self, points_max: int) -> Blocks | None:
-        """The next committed batches, at least one and until `points_max` is passed, all received in one UTC hour; None at the end."""
+        """The next committed batches, at least one and until `points_max` is passed; None at the end.
+
+        All were received in one UTC hour.
+        """
     def seek(self, position: int) -> None:
         """Continues reading at a position that a `Blocks` had as start or end."""
     def store(self, position: int) -> None:
@@ -151,7 +160,7 @@ class Blocks:
     def record_batch(self, timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
         """The points as one Arrow record batch, in the columns of docs/dataset.md."""
     def line_protocol(self, bytes_max: int) -> LineProtocol:
-        """The points as InfluxDB line protocol with nanosecond timestamps, in chunks of at most about `bytes_max` bytes."""
+        """The points as InfluxDB line protocol with timestamps in ns, in chunks of at most about `bytes_max` bytes."""
 
 @final
 class RecordBatch:
@@ -199,7 +208,9 @@ class Batch:
 class FrameEncoder:
     """Encodes batches for one stream and remembers which series the stream has defined."""
 
-    def __new__(cls, *, form: Literal["columnar", "row"] = ..., compression: Literal["none", "gzip", "zstd"] = ...) -> FrameEncoder: ...
+    def __new__(
+        cls, *, form: Literal["columnar", "row"] = ..., compression: Literal["none", "gzip", "zstd"] = ...
+    ) -> FrameEncoder: ...
     @property
     def definitions(self) -> int:
         """Series defined on this stream so far."""
@@ -212,7 +223,10 @@ class FrameEncoder:
         oldest_unacknowledged: int = ...,
         heartbeat: Heartbeat | None = ...,
     ) -> bytes:
-        """One frame with its length prefix. EncodeError, with nothing remembered, when the stream's definitions are used up."""
+        """One frame with its length prefix.
+
+        EncodeError, with nothing remembered, when the stream's definitions are used up.
+        """
 
 @final
 class Heartbeat:

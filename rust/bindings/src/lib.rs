@@ -1,1 +1,39 @@
-//! (under construction)
+//! The extension module `telemetry_collector._core`: one class a file, exported here. Only this crate knows Python.
+
+mod ack;
+mod batch;
+mod blocks;
+mod conversation;
+mod cursor;
+mod detached;
+mod errors;
+mod frame_encoder;
+mod heartbeat;
+mod ingest;
+mod line_protocol;
+mod record_batch;
+mod settings;
+mod wake;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("CoreError", module.py().get_type::<errors::CoreError>())?;
+    module.add("JournalError", module.py().get_type::<errors::JournalError>())?;
+    module.add("EncodeError", module.py().get_type::<errors::EncodeError>())?;
+    module.add_class::<settings::IngestSettings>()?;
+    module.add_class::<ingest::Ingest>()?;
+    module.add_class::<conversation::Conversation>()?;
+    module.add_class::<cursor::Cursor>()?;
+    module.add_class::<blocks::Blocks>()?;
+    module.add_class::<record_batch::RecordBatch>()?;
+    module.add_class::<line_protocol::LineProtocol>()?;
+    module.add_class::<batch::Batch>()?;
+    module.add_class::<frame_encoder::FrameEncoder>()?;
+    module.add_class::<heartbeat::Heartbeat>()?;
+    module.add_class::<ack::Ack>()?;
+    module.add_class::<ack::AckReader>()?;
+    Ok(())
+}

@@ -1,1 +1,368 @@
-//! (under construction)
+//! The one door of the data plane: a frame is decoded, judged, journalled and, after the commit, answered.
+//!
+//! ```text
+//! Conversation (a stream) ─► Ingest::judge ─► Journal::append ─► group commit ─► Shared (the commit's sink)
+//!        ▲                                                                          │ names, recent blocks
+//!        └──────────── take_replies ◄── ready conversations ◄── wake ◄──────────────┘
+//! BlockCursor (a consumer) ◄── recent blocks, else the journal on disk
+//! ```
+//!
+//! Locks are taken in the order names → journal; the registry's, the recent blocks' and the others' are leaves.
+
+mod admission;
+mod answer;
+mod checkpoint;
+mod conversation;
+pub mod counters;
+mod cursor;
+pub mod heartbeats;
+pub mod latency;
+pub mod names;
+mod points;
+pub mod ranges;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use self::admission::StreamState;
+pub use self::admission::Peer;
+pub use self::conversation::Conversation;
+pub use self::counters::{Counters, RetryCause};
+pub use self::cursor::{BlockCursor, Blocks};
+use self::heartbeats::Heartbeats;
+use self::names::Names;
+use self::points::ScratchPool;
+use self::recent::{Committed, Recent};
+use crate::columns::{BlockDecoder, PointBlock};
+use crate::journal::{Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket};
+use crate::limits::{CREDIT_INITIAL, Limits};
+use crate::series::{Offender, Offenders, Registry};
+
+/// Slots of the registry that one call of [`Ingest::maintain`] looks at for idle series.
+const EXPIRE_SLOTS_MAX: usize = 65_536;
+
+/// What a developer passes.
+#[derive(Clone, Debug)]
+pub struct IngestSettings {
+    /// Bounds of outside data.
+    pub limits: Limits,
+    /// A batch may speak only for its certificate's node, relays excepted.
+    pub bind_node_id: bool,
+    /// Bytes of committed blocks kept in memory for consumers.
+    pub recent_bytes_max: usize,
+    /// The journal's own.
+    pub journal: JournalSettings,
+}
+
+/// Called on the committer's thread when replies became ready or blocks readable. It must not block.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// The data plane.
+pub struct Ingest {
+    settings: IngestSettings,
+    journal: Journal<Pending>,
+    registry: Mutex<Registry>,
+    offenders: Mutex<Offenders>,
+    heartbeats: Mutex<Heartbeats>,
+    scratches: ScratchPool,
+    shared: Arc<Shared>,
+    conversations: AtomicU64,
+    last_receipt_us: AtomicI64,
+    checkpointed: Mutex<Position>,
+    closed: AtomicBool,
+    recovered: Recovered,
+}
+
+/// What opening found in the journal.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Records that were replayed, and their points.
+    pub records: u64,
+    /// Points of those records.
+    pub points: u64,
+    /// Records whose checksum holds and whose contents do not decode: skipped by every consumer.
+    pub undecodable: u64,
+    /// Bytes of a torn tail that were cut.
+    pub torn_bytes: u64,
+    /// Damaged records that were set aside: where, why and into which file.
+    pub quarantined: Vec<String>,
+    /// How long opening took.
+    pub elapsed: Duration,
+}
+
+/// What travels with a record to its commit.
+struct Pending {
+    block: Arc<PointBlock>,
+    conversation: u64,
+    frame_bytes: u64,
+    received: Instant,
+}
+
+/// What the commit's sink touches.
+struct Shared {
+    names: Mutex<Names<Ticket>>,
+    recent: Mutex<Recent>,
+    ready: Mutex<Vec<u64>>,
+    /// Conversations that wait for the commit of a batch they sent a copy of.
+    copies: Mutex<Vec<(Ticket, u64)>>,
+    counters: Counters,
+    wake: Wake,
+}
+
+impl Ingest {
+    /// Opens the journal in a storage, recovers it and replays what the newest checkpoint does not cover.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal is held by another process, of a newer format, or cannot be read or written.
+    pub fn open(storage: Arc<dyn Storage>, settings: IngestSettings, wake: Wake) -> Result<Arc<Self>, JournalError> {
+        let begun = Instant::now();
+        let shared = Arc::new(Shared {
+            names: Mutex::default(),
+            recent: Mutex::new(Recent::new(settings.recent_bytes_max)),
+            ready: Mutex::default(),
+            copies: Mutex::default(),
+            counters: Counters::default(),
+            wake,
+        });
+        let mut replay = checkpoint::Replaying::new(Registry::new(settings.limits.max_cardinality), new_decoder());
+        let (journal, recovery) =
+            Journal::open(storage, settings.journal.clone(), Arc::clone(&shared) as Arc<dyn CommitSink<Pending>>, &mut replay)?;
+        let mut recovered = replay.recovered;
+        recovered.torn_bytes = recovery.torn_bytes;
+        recovered.quarantined = recovery.quarantined.iter().map(describe).collect();
+        recovered.elapsed = begun.elapsed();
+        *shared.names.lock() = replay.names;
+        Ok(Arc::new(Self {
+            settings,
+            registry: Mutex::new(replay.registry),
+            offenders: Mutex::default(),
+            heartbeats: Mutex::default(),
+            scratches: ScratchPool::default(),
+            shared,
+            conversations: AtomicU64::new(1),
+            last_receipt_us: AtomicI64::new(i64::MIN),
+            checkpointed: Mutex::new(recovery.checkpoint.unwrap_or_default()),
+            closed: AtomicBool::new(false),
+            recovered,
+            journal,
+        }))
+    }
+
+    /// A new stream of a peer.
+    #[must_use]
+    pub fn conversation(self: &Arc<Self>, peer: Arc<Peer>) -> Conversation {
+        let id = self.conversations.fetch_add(1, Ordering::Relaxed);
+        Conversation::new(id, Arc::clone(self), peer)
+    }
+
+    /// The cursor of a consumer, which is required from now on: what it has not stored is kept.
+    ///
+    /// # Errors
+    /// [`JournalError`] when its file cannot be read or written.
+    pub fn cursor(self: &Arc<Self>, consumer: &str) -> Result<BlockCursor, JournalError> {
+        BlockCursor::open(Arc::clone(self), consumer)
+    }
+
+    /// Conversations whose replies became ready since the last call; an id may belong to one that is gone.
+    #[must_use]
+    pub fn take_ready(&self) -> Vec<u64> {
+        let mut ready = std::mem::take(&mut *self.shared.ready.lock());
+        ready.sort_unstable();
+        ready.dedup();
+        ready
+    }
+
+    /// Expires idle series, writes a checkpoint when a segment's worth was committed since the last one, and deletes
+    /// segments that every consumer has passed.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
+    pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
+        self.registry.lock().expire(now_unix_secs, self.settings.limits.series_idle_secs, EXPIRE_SLOTS_MAX);
+        let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
+        if behind >= self.settings.journal.segment_bytes {
+            self.checkpoint()?;
+        }
+        self.journal.trim()?;
+        Ok(())
+    }
+
+    /// Writes a checkpoint: what a restart needs to know besides the records that follow it.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it cannot be written.
+    pub fn checkpoint(&self) -> Result<(), JournalError> {
+        let mut last = self.checkpointed.lock();
+        // The position first: what is committed after it may be in the checkpoint and is replayed too, and taking a name
+        // or a series twice is taking it once.
+        let position = self.journal.committed();
+        let payload = checkpoint::encode(&self.shared.names, &self.registry);
+        self.journal.checkpoint(position, &payload)?;
+        *last = position;
+        Ok(())
+    }
+
+    /// Waits until everything appended is committed or failed; false when time ran out first.
+    #[must_use]
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.journal.flush(timeout)
+    }
+
+    /// Commits what was appended, writes a checkpoint and lets go of the journal. Idempotent.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the checkpoint cannot be written; a restart then replays more.
+    pub fn close(&self) -> Result<(), JournalError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let drained = self.journal.flush(Duration::from_secs(10));
+        let written = if drained { self.checkpoint() } else { Ok(()) };
+        self.journal.close();
+        written
+    }
+
+    /// The batches that a stream may have unacknowledged from now on.
+    fn credit(&self) -> u32 {
+        let inflight = self.counters().inflight_batches.load(Ordering::Relaxed);
+        if inflight > self.settings.limits.backpressure_threshold as u64 { 1 } else { CREDIT_INITIAL }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Bounds of outside data.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &IngestSettings {
+        &self.settings
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal<impl Send + 'static + use<>> {
+        &self.journal
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Active series, series expired so far, and changes of a series' type or unit so far.
+    #[must_use]
+    pub fn series(&self) -> (usize, u64, u64) {
+        let registry = self.registry.lock();
+        (registry.len(), registry.expired(), registry.changed())
+    }
+
+    /// The worst offenders against the cardinality limit, worst first.
+    #[must_use]
+    pub fn offenders(&self) -> Vec<Offender> {
+        self.offenders.lock().worst_first()
+    }
+
+    /// Heartbeats taken and heartbeats ignored.
+    #[must_use]
+    pub fn heartbeat_counts(&self) -> (u64, u64) {
+        self.heartbeats.lock().counts()
+    }
+
+    /// Epochs forgotten so far because their identity opened newer ones.
+    #[must_use]
+    pub fn epochs_forgotten(&self) -> u64 {
+        self.shared.names.lock().epochs_forgotten()
+    }
+
+    /// Bytes of committed blocks in memory.
+    #[must_use]
+    pub fn recent_bytes(&self) -> usize {
+        self.shared.recent.lock().bytes()
+    }
+}
+
+/// A damaged range of the journal in words for the log.
+fn describe(damaged: &Quarantined) -> String {
+    let place = damaged.file.as_deref().or(damaged.error.as_deref()).unwrap_or("no bytes to keep");
+    format!("{} bytes at {}: {:?} ({place})", damaged.bytes, damaged.position, damaged.reason)
+}
+
+/// A decoder of journal records.
+fn new_decoder() -> BlockDecoder {
+    BlockDecoder::new().expect("the compression library gets its memory or nothing works")
+}
+
+impl CommitSink<Pending> for Shared {
+    fn committed(&self, records: Vec<Appended<Pending>>) {
+        let counters = &self.counters;
+        {
+            let mut names = self.names.lock();
+            for Appended { item, .. } in &records {
+                names.committed(&item.block.identity, item.block.epoch, item.block.sequence);
+            }
+        }
+        for Appended { item, .. } in &records {
+            counters.stable_latency.observe(item.received.elapsed());
+            counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
+            self.left_flight(item);
+        }
+        self.ready.lock().extend(records.iter().map(|record| record.item.conversation));
+        let mut recent = self.recent.lock();
+        for Appended { start, end, item } in records {
+            recent.push(Committed { start, end, block: item.block });
+        }
+        drop(recent);
+        self.notify();
+    }
+
+    fn failed(&self, items: Vec<Pending>) {
+        self.counters.commits_failed.fetch_add(items.len() as u64, Ordering::Relaxed);
+        {
+            let mut names = self.names.lock();
+            for item in &items {
+                names.failed(&item.block.identity, item.block.epoch, item.block.sequence);
+            }
+        }
+        for item in &items {
+            self.left_flight(item);
+        }
+        self.ready.lock().extend(items.iter().map(|item| item.conversation));
+        self.notify();
+    }
+}
+
+impl Shared {
+    fn left_flight(&self, item: &Pending) {
+        self.counters.inflight_batches.fetch_sub(1, Ordering::Relaxed);
+        self.counters.inflight_bytes.fetch_sub(item.frame_bytes, Ordering::Relaxed);
+    }
+
+    /// Adds the conversations whose copies are decided, and wakes whoever serves them.
+    fn notify(&self) {
+        let mut ready = self.ready.lock();
+        self.copies.lock().retain(|(ticket, conversation)| {
+            let pending = ticket.outcome() == Outcome::Pending;
+            if !pending {
+                ready.push(*conversation);
+            }
+            pending
+        });
+        drop(ready);
+        (self.wake)();
+    }
+}

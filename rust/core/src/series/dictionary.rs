@@ -286,6 +286,16 @@ impl StreamDictionary {
         }
     }
 
+    /// Judges the series that a definition stands for without admitting it: for points that are refused anyway, so that
+    /// they name the first rule broken.
+    ///
+    /// # Errors
+    /// The first rule that name, tags, unit or type break.
+    #[cold]
+    pub fn check(&self, place: Place, common: &CommonTags, keys: &mut KeyBuilder) -> Result<(), InvalidSeries> {
+        self.definitions[place.0 as usize].judge(common, keys).map(|_| ())
+    }
+
     fn link(&mut self, id: u32) {
         let place = self.definitions.len() as u32;
         let dense_ids = DENSE_IDS_MIN.max(self.definitions.len() * 4);
@@ -308,19 +318,29 @@ impl Definition {
         registry: &mut Registry<H>,
         now_secs: u64,
     ) -> Result<(Handle, Arc<Descriptor>), Refusal> {
-        // Rules are judged in the order of the contract's table, and the common tags stand between name and type.
+        let (key, meta) = self.judge(common, keys)?;
+        let handle = registry.admit(key, meta, now_secs)?;
+        let descriptor = registry.get(handle).ok_or(CardinalityLimit)?;
+        Ok((handle, Arc::clone(descriptor)))
+    }
+
+    /// The series' key and what is stored beside its points, by the rules in the order of the contract's table: the
+    /// common tags stand between name and type.
+    fn judge<'a>(
+        &'a self,
+        common: &CommonTags,
+        keys: &'a mut KeyBuilder,
+    ) -> Result<(KeyRef<'a>, Meta<'a>), InvalidSeries> {
         if let Some(fault) = self.fault
             && fault.rule() != Rule::Value
         {
-            return Err(fault.into());
+            return Err(fault);
         }
         let (name, tags, unit) = self.parts();
-        let key: KeyRef<'_> = keys.build(name, &tags, common)?;
+        let key = keys.build(name, &tags, common)?;
         let unit = text::check_unit(unit)?;
         let metric_type = scalar_type(self.type_number)?;
-        let handle = registry.admit(key, Meta { metric_type, unit, delta: self.delta }, now_secs)?;
-        let descriptor = registry.get(handle).ok_or(CardinalityLimit)?;
-        Ok((handle, Arc::clone(descriptor)))
+        Ok((key, Meta { metric_type, unit, delta: self.delta }))
     }
 
     fn parts(&self) -> (&[u8], Vec<RawTag<'_>>, &[u8]) {

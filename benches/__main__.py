@@ -1,0 +1,21 @@
+"""`python -m benches [admission] [load]`: measures and prints a table; everything unless parts are named."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from benches import admission, load
+from benches.figures import Figure, show
+
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"admission": admission.measure, "load": load.measure}
+
+
+def main() -> None:
+    """Measures the parts that are named."""
+    named = sys.argv[1:] or list(PARTS)
+    if unknown := set(named) - set(PARTS):
+        sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    show(figure for name in named for figure in PARTS[name]())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""A collector in a process of its own, with its own directory, and a database for it to write to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from telemetry_collector.config import Address
+from telemetry_collector.security.authority import Authority, set_up
+from telemetry_collector.sender import DeliverySettings, Sender, TransportSettings
+
+START_SECS_MAX = 30.0
+STOP_SECS_MAX = 60.0
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """A port of loopback that nobody has."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # loopback only
+        body: bytes = answer.read()
+        return body
+
+
+def _until_up(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECS_MAX
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            _get(url)
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"no answer from {url}; the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@contextlib.contextmanager
+def process(command: list[str], url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs until the end of the block; `url` answers when it is up."""
+    with log.open("wb") as output:
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            _until_up(started, url, log)
+            yield started
+        finally:
+            started.send_signal(signal.SIGTERM)
+            started.wait(STOP_SECS_MAX)
+
+
+@contextlib.contextmanager
+def database(directory: Path) -> Iterator[str]:
+    """VictoriaMetrics; its address."""
+    address = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+    command = ["victoria-metrics", f"-storageDataPath={directory / 'database'}", f"-httpListenAddr={address}"]
+    with process(command, f"http://{address}/health", directory / "database.log"):
+        yield f"http://{address}"
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """One that runs."""
+
+    pid: int
+    address: Address
+    metrics_url: str
+    certs: Path
+    dataset: Path
+
+    def metrics(self) -> dict[str, float]:
+        """The samples of /metrics by name with labels."""
+        samples = (line.rpartition(" ") for line in _get(self.metrics_url).decode().splitlines() if line[:1] != "#")
+        return {name: float(value) for name, _, value in samples}
+
+    def resident_mb(self) -> float:
+        """Resident memory of its process."""
+        return psutil.Process(self.pid).memory_info().rss / 1e6
+
+    def sender(self, node: str) -> Sender:
+        """An agent's connection to it, not started."""
+        return Sender(
+            TransportSettings(
+                endpoints=(self.address,),
+                cert_path=self.certs / f"{node}.pem",
+                key_path=self.certs / f"{node}.key",
+                ca_path=self.certs / "ca.pem",
+                server_name="localhost",
+            ),
+            delivery=DeliverySettings(compression="none"),
+        )
+
+
+@contextlib.contextmanager
+def collector(directory: Path, node: str, *, influxdb_url: str | None = None, **limits: int) -> Iterator[Collector]:
+    """A collector that writes Parquet, and to a database where an address is given."""
+    certs, dataset = directory / "certs", directory / "parquet"
+    set_up(certs)
+    Authority.open(certs).issue_node(node)
+    port, metrics_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    config: dict[str, Any] = {
+        "server": {"listen_addr": f"127.0.0.1:{port}", "max_connections": 2_000},
+        "security": {
+            "tls_cert_path": str(certs / "server.pem"),
+            "tls_key_path": str(certs / "server.key"),
+            "tls_ca_path": str(certs / "ca.pem"),
+        },
+        "limits": limits,
+        "journal": {"dir": str(directory / "journal")},
+        "parquet": {"output_dir": str(dataset), "flush_interval_secs": 2},
+        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": metrics_port, "log_level": "warning"},
+    }
+    if influxdb_url is not None:
+        config["influxdb"] = {"url": influxdb_url, "org": "bench", "bucket": "bench", "token": "bench"}
+    path = directory / "collector.json"
+    path.write_text(json.dumps(config))
+    command = [sys.executable, "-m", "telemetry_collector", "run", str(path)]
+    base = f"http://127.0.0.1:{metrics_port}"
+    with process(command, f"{base}/ready", directory / "collector.log") as started:
+        yield Collector(started.pid, Address("127.0.0.1", port), f"{base}/metrics", certs, dataset)
+
+
+def quantile_ms(before: dict[str, float], after: dict[str, float], name: str, quantile: float) -> float:
+    """A quantile of a histogram between two scrapes, interpolated within its bucket as Prometheus does, in ms."""
+    bounds = sorted(
+        (float(match[1]), after[sample] - before.get(sample, 0.0))
+        for sample in after
+        if (match := re.fullmatch(rf'{name}_bucket{{le="([^"]+)"}}', sample))
+    )
+    rank = quantile * bounds[-1][1]
+    lower, below = 0.0, 0.0
+    for upper, count in bounds:
+        if count >= rank:
+            if upper == float("inf"):
+                return lower * 1000
+            return (lower + (upper - lower) * (rank - below) / max(count - below, 1.0)) * 1000
+        lower, below = upper, count
+    return lower * 1000
+
+
+async def until(condition: Callable[[], bool], timeout_secs: float) -> None:
+    """Asks until it is so; TimeoutError after a while."""
+    async with asyncio.timeout(timeout_secs):
+        while not condition():  # noqa: ASYNC110 (another process changes it, which no event tells)
+            await asyncio.sleep(0.1)

@@ -1,0 +1,15 @@
+"""The node agent: reads the machine's metrics on a schedule and hands them to a `Sender`.
+
+```text
+Schedule ─► Sampler ─► points ─► batches ─► Sender ─► collector
+             │ one thread a source; a source that fails or hangs costs only itself
+             └─ cpu · memory · disk · network · host · gpu · processes · agent
+```
+
+docs/metrics.md lists what is read.
+"""
+
+from telemetry_collector.agent.config import NodeAgentConfig
+from telemetry_collector.agent.node_agent import AgentStats, NodeAgent
+
+__all__ = ["AgentStats", "NodeAgent", "NodeAgentConfig"]

@@ -1,0 +1,80 @@
+"""The `agent` section of an agent's configuration."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
+from telemetry_collector.model import STANDARD_TAGS
+
+SourceName = Literal["cpu", "memory", "disk", "network", "host", "gpu", "agent"]
+SOURCES: tuple[SourceName, ...] = ("cpu", "memory", "disk", "network", "host", "gpu", "agent")
+
+_MIB = 1024 * 1024
+
+
+def _reachable(address: Address) -> Address:
+    if address.port == 0:
+        raise ValueError("expected a port from 1, such as collector.example:5001")
+    return address
+
+
+def _fits(text: str, bytes_max: int) -> str:
+    if len(text.encode()) > bytes_max or any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise ValueError(f"expected at most {bytes_max} bytes without control characters")
+    return text
+
+
+Collector = Annotated[Address, AfterValidator(_reachable)]
+TagKey = Annotated[str, StringConstraints(min_length=1), AfterValidator(lambda text: _fits(text, 128))]
+TagValue = Annotated[str, StringConstraints(min_length=1), AfterValidator(lambda text: _fits(text, 1_024))]
+
+
+class NodeAgentConfig(Section):
+    """What a node agent reads, how often, and where it sends it."""
+
+    collectors: tuple[Collector, ...] = Field(
+        (Address("127.0.0.1", 5001),),
+        min_length=1,
+        max_length=16,
+        description="collectors as host:port, the preferred one first",
+    )
+    server_name: Text | None = Field(
+        None, description="the name in the collectors' certificates, or null for the host of each"
+    )
+    interval_secs: Seconds = Field(10.0, description="how often metrics are read")
+    heartbeat_secs: Seconds = Field(5.0, description="how often a heartbeat is sent")
+    node_id: TagValue | None = Field(
+        None, description="the node that the metrics are of, or null for the one in the certificate"
+    )
+    region: TagValue | None = Field(None, description="the tag region of every metric, or null for none")
+    zone: TagValue | None = Field(None, description="the tag zone of every metric, or null for none")
+    service: TagValue | None = Field("node", description="the tag service of every metric, or null for none")
+    version: TagValue | None = Field(None, description="the tag version of every metric, or null for the agent's own")
+    tags: dict[TagKey, TagValue] = Field(
+        default_factory=dict, max_length=32, description="further tags of every metric, at most 32"
+    )
+    sources: tuple[SourceName, ...] = Field(SOURCES, description="what is read")
+    per_cpu: bool = Field(False, description="whether the usage of each processor is read too")
+    processes_top: int = Field(
+        0, ge=0, le=100, description="of how many programs processor time and memory are read; 0 for none"
+    )
+    disk_exclude: tuple[Text, ...] = Field(
+        ("loop*", "ram*", "zram*"), description="patterns of block devices that are left out"
+    )
+    network_exclude: tuple[Text, ...] = Field(
+        ("lo", "veth*"), description="patterns of network interfaces that are left out"
+    )
+    batch_points_max: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")
+    compression: Literal["none", "gzip", "zstd"] = Field("zstd", description="how batches are compressed")
+    outbox_points_max: PositiveInt = Field(1_000_000, description="points kept while no collector takes them")
+    outbox_bytes_max: int = Field(64 * _MIB, ge=_MIB, description="memory for points that no collector takes")
+    max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
+    drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
+
+    @model_validator(mode="after")
+    def _tags_are_told_once(self) -> Self:
+        twice = [key for key in self.tags if key in STANDARD_TAGS]
+        if twice:
+            raise ValueError(f"tags has {twice[0]}, which is a key of its own; expected agent.{twice[0]}")
+        return self

@@ -1,0 +1,235 @@
+"""One agent: sources, schedule and heartbeat on one side, the sender on the other."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from telemetry_collector import __version__
+from telemetry_collector.agent.config import NodeAgentConfig
+from telemetry_collector.agent.identity import node_of
+from telemetry_collector.agent.sampler import Sampler
+from telemetry_collector.agent.schedule import Schedule
+from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.sources import Source
+from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
+from telemetry_collector.agent.sources.disk import DiskSource
+from telemetry_collector.agent.sources.gpu import GpuSource
+from telemetry_collector.agent.sources.host import HostSource
+from telemetry_collector.agent.sources.memory import MemorySource, memory_usage
+from telemetry_collector.agent.sources.network import NetworkSource
+from telemetry_collector.agent.sources.processes import ProcessesSource
+from telemetry_collector.clock import Clock, SystemClock
+from telemetry_collector.config import Tls
+from telemetry_collector.errors import EncodeError
+from telemetry_collector.observe.events import Event, Events
+from telemetry_collector.observe.logs import logger
+from telemetry_collector.sender import (
+    DeliverySettings,
+    Heartbeat,
+    OutboxSettings,
+    Point,
+    Sender,
+    SenderStats,
+    TransportSettings,
+    batch_of,
+)
+from telemetry_collector.sender.points import Tags
+from telemetry_collector.sender.report import SenderReport
+
+log = logger(__name__)
+
+READ_TIMEOUT_SECS_MAX = 5.0
+
+UNENCODABLE = Event(
+    "agent_points_unencodable", "Points that were read and cannot be sent", level="error", every_secs=60.0
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStats:
+    """What an agent did so far."""
+
+    node: str
+    samples: int
+    """Moments at which the sources were read."""
+    samples_missed: int
+    """Moments that passed unread because the agent was late."""
+    source_failures: Mapping[str, int]
+    sender: SenderStats
+
+
+class NodeAgent:
+    """Reads this machine's metrics and sends them. `start` and `stop` are called on one event loop."""
+
+    def __init__(
+        self,
+        config: NodeAgentConfig,
+        security: Tls,
+        registry: CollectorRegistry,
+        *,
+        clock: Clock | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        """`sources` takes the place of those that the configuration names.
+
+        Raises CertificateError when the agent's certificate cannot be read or names no node.
+        """
+        self._config = config
+        self._clock = clock or SystemClock()
+        self.node = config.node_id or node_of(security.tls_cert_path)
+        self._tags = _tags(config, self.node)
+        self._gpu = GpuSource()
+        self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
+        self._registry = registry
+        self._report = SenderReport(registry, self._clock)
+        self._events = Events(registry, log, self._clock)
+        self._events.declare(UNENCODABLE)
+        self._sender = Sender(
+            _transport(config, security),
+            delivery=DeliverySettings(compression=config.compression),
+            outbox=OutboxSettings(points_max=config.outbox_points_max, bytes_max=config.outbox_bytes_max),
+            on_event=self._report,
+        )
+        self._report.watch(lambda: self._sender.stats)
+        self._sampler: Sampler | None = None
+        self._schedule: Schedule | None = None
+        self._cost = AgentCost()
+        self._samples = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
+
+    @property
+    def stats(self) -> AgentStats:
+        """The counters as they stand now."""
+        return AgentStats(
+            node=self.node,
+            samples=self._samples,
+            samples_missed=self._schedule.missed if self._schedule else 0,
+            source_failures=dict(self._sampler.failures) if self._sampler else {},
+            sender=self._sender.stats,
+        )
+
+    async def start(self) -> None:
+        """Begins to read and to send; does not wait for a collector."""
+        interval = self._config.interval_secs
+        self._sampler = Sampler(
+            self._sources, self._registry, self._clock, timeout_secs=min(interval / 2, READ_TIMEOUT_SECS_MAX)
+        )
+        await self._sender.start()
+        self._schedule = Schedule(interval, self._clock)
+        self._tasks = [
+            asyncio.create_task(self._sample_for_ever(self._sampler, self._schedule), name="agent-samples"),
+            asyncio.create_task(self._beat_for_ever(), name="agent-heartbeats"),
+        ]
+        log.info(
+            "agent_started",
+            node=self.node,
+            collectors=[str(address) for address in self._config.collectors],
+            interval_secs=interval,
+        )
+
+    async def wait(self) -> None:
+        """Returns once the agent is stopped; raises what ended a part of it that should run for ever."""
+        running = [*self._tasks, asyncio.create_task(self._sender.wait(), name="agent-sender")]
+        try:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled():
+                    task.result()
+        finally:
+            running[-1].cancel()
+
+    async def stop(self) -> None:
+        """Reads no more, and waits up to `drain_secs` for acknowledgements. Idempotent, and safe before `start`."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._sender.stop(self._config.drain_secs)
+        if self._sampler is not None:
+            self._sampler.stop()
+        self._events.finish()
+        self._report.finish()
+        log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
+
+    async def _sample_for_ever(self, sampler: Sampler, schedule: Schedule) -> None:
+        while True:
+            await schedule.wait()
+            timestamp = self._clock.unix_ns()
+            points = await sampler.sample()
+            if "agent" in self._config.sources:
+                points += self._own_points(sampler)
+            self._samples += 1
+            self._offer(points, timestamp)
+
+    def _offer(self, points: list[Point], timestamp_unix_ns: int) -> None:
+        size = self._config.batch_points_max
+        for start in range(0, len(points), size):
+            some = points[start : start + size]
+            try:
+                batch = batch_of(some, common_tags=self._tags, timestamp_unix_ns=timestamp_unix_ns)
+            except EncodeError as error:
+                self._events.happened(UNENCODABLE, len(some), problem=str(error))
+            else:
+                self._sender.offer(batch)
+
+    def _own_points(self, sampler: Sampler) -> list[Point]:
+        return [*sampler.own_points(), *sender_points(self._sender.stats), *self._cost.points()]
+
+    async def _beat_for_ever(self) -> None:
+        usage = CpuUsage()
+        while True:
+            self._sender.heartbeat(
+                Heartbeat(
+                    worker_id=self.node,
+                    cpu_usage=usage.read(),
+                    memory_usage=memory_usage(),
+                    gpu_usage=self._gpu.usage,
+                    timestamp_unix_ns=self._clock.unix_ns(),
+                )
+            )
+            await self._clock.sleep(self._config.heartbeat_secs)
+
+
+def _tags(config: NodeAgentConfig, node: str) -> Tags:
+    standard = {
+        "node_id": node,
+        "region": config.region,
+        "zone": config.zone,
+        "service": config.service,
+        "version": config.version or __version__,
+    }
+    return (*((key, value) for key, value in standard.items() if value is not None), *config.tags.items())
+
+
+def _sources(config: NodeAgentConfig, clock: Clock, gpu: GpuSource) -> list[Source]:
+    made: dict[str, Callable[[], Source]] = {
+        "cpu": lambda: CpuSource(per_cpu=config.per_cpu),
+        "memory": MemorySource,
+        "disk": lambda: DiskSource(exclude=config.disk_exclude),
+        "network": lambda: NetworkSource(exclude=config.network_exclude),
+        "host": lambda: HostSource(clock),
+        "gpu": lambda: gpu,
+    }
+    sources = [make() for name, make in made.items() if name in config.sources]
+    if config.processes_top:
+        sources.append(ProcessesSource(config.processes_top, clock))
+    return sources
+
+
+def _transport(config: NodeAgentConfig, security: Tls) -> TransportSettings:
+    return TransportSettings(
+        endpoints=config.collectors,
+        cert_path=security.tls_cert_path,
+        key_path=security.tls_key_path,
+        ca_path=security.tls_ca_path,
+        server_name=config.server_name,
+        max_datagram_size=config.max_datagram_size,
+    )

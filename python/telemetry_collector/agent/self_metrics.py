@@ -1,0 +1,38 @@
+"""The agent's metrics of itself: what it sends, what it could not, what it costs."""
+
+from collections.abc import Iterator
+
+import psutil
+
+from telemetry_collector.agent.sources import counter, gauge
+from telemetry_collector.sender import Point, SenderStats
+
+
+def sender_points(stats: SenderStats) -> Iterator[Point]:
+    """The sender's statistics."""
+    yield counter("agent.points.sent", stats.points_sent, "{point}")
+    yield counter("agent.points.acknowledged", stats.points_acknowledged, "{point}")
+    for reason, points in stats.refused_by_reason.items():
+        yield counter("agent.points.refused", points, "{point}", reason=reason)
+    for reason, points in stats.dropped_by_reason.items():
+        yield counter("agent.points.dropped", points, "{point}", reason=reason)
+    yield gauge("agent.points.pending", stats.points_pending, "{point}")
+    yield counter("agent.batches.resent", stats.batches_resent, "{batch}")
+    yield counter("agent.connects", stats.connects, "{connection}")
+    yield counter("agent.connect.failures", stats.connect_failures, "{attempt}")
+    if stats.batches_acknowledged:
+        yield gauge("agent.ack.latency", stats.ack_p50_secs, "s", quantile="0.5")
+        yield gauge("agent.ack.latency", stats.ack_p99_secs, "s", quantile="0.99")
+
+
+class AgentCost:
+    """What the agent's process uses."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+
+    def points(self) -> Iterator[Point]:
+        """Processor time and memory."""
+        times = self._process.cpu_times()
+        yield counter("agent.cpu.time", times.user + times.system, "s")
+        yield gauge("agent.memory.rss", self._process.memory_info().rss, "By")

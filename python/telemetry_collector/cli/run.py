@@ -1,0 +1,28 @@
+"""`telemetry-collector run`: the service."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Run the collector (what happens without a command).")
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="When stopped, print what was done as JSON on standard output.")
+def run(config: Path | None, as_json: bool) -> None:
+    """Run the collector until SIGTERM or Ctrl-C, then finish what is in flight and stop.
+
+    CONFIG is a YAML file, by default /etc/horizon/telemetry-collector.yaml, else ./config.yaml, else built-in defaults,
+    which are printed. Logs go to standard error.
+
+    \b
+    Examples:
+      telemetry-collector run
+      telemetry-collector run config.yaml
+    """
+    from telemetry_collector.cli.documents import load_collector
+
+    configuration = load_collector(config)
+    from telemetry_collector.app.collector import run_collector
+
+    sys.exit(run_collector(configuration, as_json=as_json))

@@ -1,0 +1,61 @@
+"""YAML → frozen, validated sections, or every mistake at once, with its key, value and what would be right."""
+
+from telemetry_collector.config.agent import AgentConfig, load_agent
+from telemetry_collector.config.collector import Config, load
+from telemetry_collector.config.discovery import WRITERS, DiscoveredSections
+from telemetry_collector.config.document import Document, load_document
+from telemetry_collector.config.files import CertificateFile, KeyFile, RevocationFile
+from telemetry_collector.config.section import (
+    Address,
+    Port,
+    PositiveInt,
+    Seconds,
+    Secret,
+    Section,
+    Text,
+    Url,
+    WholeSeconds,
+)
+from telemetry_collector.config.sections import (
+    AgentObservability,
+    AgentSecurity,
+    Journal,
+    Limits,
+    Observability,
+    Security,
+    Server,
+    Tls,
+)
+from telemetry_collector.config.show import to_yaml
+
+__all__ = [
+    "WRITERS",
+    "Address",
+    "AgentConfig",
+    "AgentObservability",
+    "AgentSecurity",
+    "CertificateFile",
+    "Config",
+    "DiscoveredSections",
+    "Document",
+    "Journal",
+    "KeyFile",
+    "Limits",
+    "Observability",
+    "Port",
+    "PositiveInt",
+    "RevocationFile",
+    "Seconds",
+    "Secret",
+    "Section",
+    "Security",
+    "Server",
+    "Text",
+    "Tls",
+    "Url",
+    "WholeSeconds",
+    "load",
+    "load_agent",
+    "load_document",
+    "to_yaml",
+]

@@ -1,0 +1,65 @@
+"""The collector's configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from telemetry_collector.config.document import load_document
+from telemetry_collector.config.section import Section
+from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "server": Server,
+    "security": Security,
+    "limits": Limits,
+    "journal": Journal,
+    "observability": Observability,
+}
+"""The sections that are always there, by their names."""
+
+BUILT_IN = "parquet: {}\n"
+"""The document of a collector that has none: the one destination that needs nothing beside itself."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a user decided, validated; nothing in it changes."""
+
+    server: Server
+    security: Security
+    limits: Limits
+    journal: Journal
+    observability: Observability
+    writers: Mapping[str, Section]
+    """The sections of the writers that are on, by name, in the order of the document."""
+    source: str
+    """The document's path, or a word for where it came from."""
+
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """All sections by name, the writers' last."""
+        return {**{name: getattr(self, name) for name in SECTIONS}, **self.writers}
+
+
+def load(
+    source: str | Path,
+    writers: Mapping[str, type[Section]],
+    *,
+    environ: Mapping[str, str] | None = None,
+    check_files: bool = True,
+) -> Config:
+    """Loads the collector's configuration from a text, or from the file at a path.
+
+    `writers` maps the names of the writers that exist to their sections' classes; a writer without a section in the
+    document is off. ConfigError carries every mistake; see `load_document`.
+    """
+    document = load_document(source, SECTIONS, writers, environ=environ, check_files=check_files)
+    return Config(
+        server=document.section(Server, "server"),
+        security=document.section(Security, "security"),
+        limits=document.section(Limits, "limits"),
+        journal=document.section(Journal, "journal"),
+        observability=document.section(Observability, "observability"),
+        writers={name: section for name, section in document.sections.items() if name not in SECTIONS},
+        source=document.source,
+    )

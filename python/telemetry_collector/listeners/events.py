@@ -1,0 +1,93 @@
+"""What happens at a listener: each event is one counter and, where a person may want to know, one log line.
+
+Lines that strangers can cause are told once in a while, with how often it happened. Those of agents that proved their
+certificate are told each time.
+"""
+
+from prometheus_client import CollectorRegistry
+
+from telemetry_collector.clock import Clock
+from telemetry_collector.model import CloseCode
+from telemetry_collector.observe.events import Event, Events
+from telemetry_collector.observe.logs import logger
+from telemetry_collector.observe.metrics import counter, gauge
+
+_OPENED = Event("connections_opened", "Connections let in")
+_CLOSED = Event("connections_closed", "Connections that were let in and ended", labels=("code", "side"))
+_REFUSED = Event("connections_refused", "Connections not let in", labels=("reason",), level="warning", every_secs=10.0)
+_HANDSHAKE_FAILED = Event(
+    "handshakes_failed", "Handshakes that did not complete", labels=("alert",), level="warning", every_secs=10.0
+)
+_STREAM_FAILED = Event(
+    "streams_failed", "Streams ended before their time", labels=("code",), level="warning", every_secs=1.0
+)
+_HANDLER_FAILED = Event(
+    "connection_errors", "Connections closed because handling them raised an error", level="error", every_secs=1.0
+)
+_DROPPED = Event("datagrams_dropped", "Datagrams thrown away", labels=("reason",), level="debug", every_secs=60.0)
+
+
+class ListenerEvents:
+    """The counters and log lines of one listener; one instance a registry."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock | None = None) -> None:
+        self._events = Events(registry, logger(__name__), clock)
+        self._events.declare(_OPENED, _CLOSED, _REFUSED, _HANDSHAKE_FAILED, _STREAM_FAILED, _HANDLER_FAILED, _DROPPED)
+        self._connections = gauge(registry, "connections", "Open connections that were let in")
+        self._connections_max = gauge(registry, "connections_max", "server.max_connections")
+        self._streams = counter(registry, "streams_opened", "Streams on which agents sent something")
+        self._frames = counter(registry, "frames_received", "Whole frames received")
+        self._bytes = counter(registry, "stream_bytes_received", "Bytes of streams that were handed on")
+        self._datagrams = counter(registry, "datagrams_received", "Datagrams received")
+
+    def started(self, connections_max: int) -> None:
+        """The listener takes so many connections at a time."""
+        self._connections_max.set(connections_max)
+
+    def stopped(self) -> None:
+        """The last word: what was counted and not told yet."""
+        self._events.finish()
+
+    def datagrams_received(self, count: int) -> None:
+        """Datagrams were read from the socket."""
+        self._datagrams.inc(count)
+
+    def datagram_dropped(self, reason: str) -> None:
+        """One was thrown away: garbage, of no connection, or not taken by the system when sending."""
+        self._events.happened(_DROPPED, reason=reason)
+
+    def stream_opened(self) -> None:
+        """A peer sent its first bytes on a new stream."""
+        self._streams.inc()
+
+    def stream_received(self, size: int, frames: int) -> None:
+        """Bytes of a stream were handed on, and completed so many frames."""
+        self._bytes.inc(size)
+        if frames:
+            self._frames.inc(frames)
+
+    def stream_failed(self, code: CloseCode, peer: str, identity: str) -> None:
+        """A stream was ended before its time."""
+        self._events.happened(_STREAM_FAILED, code=code.label, peer=peer, identity=identity)
+
+    def connection_opened(self, peer: str, identity: str, *, relay: bool) -> None:
+        """A peer proved its certificate and was let in."""
+        self._connections.inc()
+        self._events.happened(_OPENED, peer=peer, identity=identity, relay=relay)
+
+    def connection_closed(self, code: str, side: str, peer: str, identity: str, frames: int, words: str) -> None:
+        """A connection that was let in ended; `side` is who ended it: collector, agent or network."""
+        self._connections.dec()
+        self._events.happened(_CLOSED, code=code, side=side, peer=peer, identity=identity, frames=frames, words=words)
+
+    def connection_refused(self, reason: str, peer: str, identity: str | None = None) -> None:
+        """A peer was not let in, for a reason that is not its certificate."""
+        self._events.happened(_REFUSED, reason=reason, peer=peer, identity=identity)
+
+    def handshake_failed(self, alert: str, peer: str, problem: str) -> None:
+        """A peer was refused by TLS, gave up, or took too long."""
+        self._events.happened(_HANDSHAKE_FAILED, alert=alert, peer=peer, problem=problem)
+
+    def handler_failed(self, peer: str, identity: str | None, error: Exception) -> None:
+        """Handling one connection raised an error, a fault of ours; that connection is closed, no other."""
+        self._events.happened(_HANDLER_FAILED, peer=peer, identity=identity, exc_info=error)

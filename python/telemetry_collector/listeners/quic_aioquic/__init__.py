@@ -1,0 +1,16 @@
+"""The QUIC listener on aioquic, which works wherever Python does.
+
+    datagrams   the socket: many datagrams a wake-up
+    listener    the table of connections, timers, start and stop
+    connection  who a peer is, its deadlines; no I/O below this line
+    stream      frames to a conversation, replies back
+    transport   aioquic's connection with the contract's limits and windows
+    mtls        aioquic's connection with client certificates verified
+
+Nothing else in the package but `sender` may import aioquic.
+"""
+
+from telemetry_collector.listeners.quic_aioquic.listener import QuicListener
+from telemetry_collector.listeners.quic_aioquic.settings import Deadlines, QuicListenerSettings
+
+__all__ = ["Deadlines", "QuicListener", "QuicListenerSettings"]

@@ -1,0 +1,364 @@
+"""The listener: one socket, a table of connections, and whom they let in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aioquic._buffer import Buffer
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    QuicProtocolVersion,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+
+from telemetry_collector.clock import Clock, SystemClock
+from telemetry_collector.component import BatchConsumer
+from telemetry_collector.config.section import Address
+from telemetry_collector.errors import CertificateError
+from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
+from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
+from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
+from telemetry_collector.listeners.quic_aioquic.slots import Slots
+from telemetry_collector.listeners.quic_aioquic.transport import (
+    CONNECTION_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+    Transport,
+)
+from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
+from telemetry_collector.model import ALPN, CloseCode
+from telemetry_collector.observe.logs import logger
+from telemetry_collector.security.allowlist import AllowList
+from telemetry_collector.security.verifier import ClientVerifier
+
+TRUST_CHECKS_AT_A_TIME = 50
+"""Certificates verified before the loop gets its turn: some milliseconds."""
+
+CONNECTION_ID_BYTES = 8
+"""Length of our connection ids, and the least that a client's first choice may have."""
+
+# The contract's timeout, TIMED_OUT, is to come before the transport's, which says nothing.
+_IDLE_MARGIN_SECS = 10.0
+_TIMER_SLACK_SECS = 0.001
+
+_log = logger(__name__)
+
+
+class QuicListener:
+    """Takes agents' connections and hands their streams to a consumer.
+
+    Everything runs on one event loop. An error while handling a connection closes that connection and no other.
+    """
+
+    def __init__(
+        self,
+        settings: QuicListenerSettings,
+        consumer: BatchConsumer,
+        verifier: ClientVerifier,
+        allowlist: AllowList,
+        events: ListenerEvents,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._trust = CurrentTrust(Trust(verifier, allowlist))
+        self._events = events
+        self._clock = clock or SystemClock()
+        self._slots = Slots(settings.connections_max)
+        # Connections by connection id, and each once with its timer.
+        self._routes: dict[bytes, AgentConnection] = {}
+        self._connections: dict[AgentConnection, _Timer] = {}
+        self._dirty: dict[AgentConnection, None] = {}
+        self._flush_scheduled = False
+        self._accepting = False
+        self._socket: DatagramSocket | None = None
+        self._checker: asyncio.Task[None] | None = None
+        self._flushed = asyncio.Event()
+        self._stopping = asyncio.Lock()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that the system chose. Only between `start` and `stop`."""
+        if self._socket is None:
+            raise RuntimeError("the listener is not started")
+        return self._socket.address
+
+    @property
+    def connections(self) -> int:
+        """Open connections that were let in."""
+        return self._slots.taken
+
+    async def start(self) -> None:
+        """Begins to listen. CertificateError and AddressError say what is wrong."""
+        self._loop = asyncio.get_running_loop()
+        self._configuration = _configuration(self._settings)
+        self._socket = await DatagramSocket.bind(
+            self._settings.address,
+            receive_buffer_bytes=self._settings.receive_buffer_bytes,
+            send_buffer_bytes=self._settings.send_buffer_bytes,
+            events=self._events,
+        )
+        self._accepting = True
+        self._events.started(self._settings.connections_max)
+        self._socket.start(self._on_datagram, self._flush)
+        self._checker = asyncio.create_task(self._check_trust_forever(), name="quic-listener-trust")
+        _log.info("listening", address=str(self.address), protocol="quic")
+
+    async def stop(self, timeout_secs: float = 10.0) -> None:
+        """Lets nobody in, reads no more, sends the replies that become due within the time, says SHUTTING_DOWN to all.
+
+        Idempotent, and safe before `start`. Cancelled, it waits for no replies; a second call returns with the first.
+        """
+        async with self._stopping:
+            if self._socket is None:
+                return
+            self._accepting = False
+            if self._checker is not None:
+                self._checker.cancel()
+            try:
+                await self._settle(timeout_secs)
+            finally:
+                for connection in list(self._connections):
+                    connection.close(CloseCode.SHUTTING_DOWN)
+                    self._transmit(connection)
+                    self._forget(connection)
+                self._socket.close()
+                self._socket = None
+                self._events.stopped()
+
+    async def _settle(self, timeout_secs: float) -> None:
+        """Until every batch that was handed over is answered."""
+        for connection in self._connections:
+            connection.stop_reading()
+            self._wake(connection)
+        try:
+            async with asyncio.timeout(timeout_secs):
+                while not all(connection.settled for connection in self._connections):
+                    self._flushed.clear()
+                    await self._flushed.wait()
+        except TimeoutError:
+            unsettled = sum(not connection.settled for connection in self._connections)
+            _log.warning("listener_stopped_early", connections_with_replies_due=unsettled)
+
+    async def update_trust(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
+        """From now on these decide. Returns when every open connection was judged by them anew."""
+        self._trust.trust = Trust(verifier, allowlist)
+        await self._check_trust()
+
+    async def _check_trust_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.deadlines.expiry)
+            await self._check_trust()
+
+    async def _check_trust(self) -> None:
+        for place, connection in enumerate(list(self._connections)):
+            try:
+                trusted = connection.check_trust()
+            except Exception as error:  # noqa: BLE001  # see _on_datagram; who cannot be checked is not trusted
+                self._fail(connection, error)
+            else:
+                if not trusted:
+                    self._wake(connection)
+            if place % TRUST_CHECKS_AT_A_TIME == TRUST_CHECKS_AT_A_TIME - 1:
+                await asyncio.sleep(0)
+
+    # Datagrams in
+
+    def _on_datagram(self, data: bytes, path: Path) -> None:
+        if not data[0] & 0x80:
+            connection = self._routes.get(data[1 : 1 + CONNECTION_ID_BYTES])
+            if connection is None:
+                self._events.datagram_dropped("unknown_connection")
+                return
+        else:
+            connection = self._connection_of(data, path)
+            if connection is None:
+                return
+        try:
+            connection.receive(data, path, self._loop.time())
+        except Exception as error:  # noqa: BLE001  # what one peer's datagram causes must end with that peer
+            self._fail(connection, error)
+        if connection.stillborn:
+            # Nothing in it was a client's first packet: it must not take up a handshake's place until its deadline.
+            self._events.datagram_dropped("garbage")
+            self._forget(connection)
+        else:
+            self._dirty[connection] = None
+
+    def _connection_of(self, data: bytes, path: Path) -> AgentConnection | None:
+        """The connection of a datagram with a long header, a new one perhaps."""
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_BYTES)
+        except ValueError:
+            self._events.datagram_dropped("garbage")
+            return None
+        connection = self._routes.get(header.destination_cid)
+        if connection is not None:
+            return connection
+        # A first datagram is padded (RFC 9000, 14.1): nobody is answered with more than was sent.
+        if len(data) < SMALLEST_MAX_DATAGRAM_SIZE or len(header.destination_cid) < CONNECTION_ID_BYTES:
+            self._events.datagram_dropped("garbage")
+            return None
+        if header.version not in self._configuration.supported_versions:
+            self._negotiate_version(header, path)
+            return None
+        if header.packet_type is not QuicPacketType.INITIAL:
+            self._events.datagram_dropped("unknown_connection")
+            return None
+        return self._accept(header, path)
+
+    def _negotiate_version(self, header: QuicHeader, path: Path) -> None:
+        self._events.datagram_dropped("unsupported_version")
+        if self._socket is not None and header.packet_type is not QuicPacketType.VERSION_NEGOTIATION:
+            answer = encode_quic_version_negotiation(
+                source_cid=header.destination_cid,
+                destination_cid=header.source_cid,
+                supported_versions=self._configuration.supported_versions,
+            )
+            self._socket.send(answer, path)
+
+    def _accept(self, header: QuicHeader, path: Path) -> AgentConnection | None:
+        # Address validation by Retry belongs here: it decides before any state is made.
+        peer = str(path)
+        if not self._accepting:
+            self._events.connection_refused("shutting_down", peer)
+            return None
+        if len(self._connections) - self._slots.taken >= self._settings.handshakes_max:
+            self._events.connection_refused("too_many_handshakes", peer)
+            return None
+        transport = Transport(
+            configuration=self._configuration,
+            verify=self._trust.verify,
+            original_destination_connection_id=header.destination_cid,
+        )
+        connection = AgentConnection(
+            transport,
+            peer,
+            consumer=self._consumer,
+            trust=self._trust,
+            slots=self._slots,
+            deadlines=self._settings.deadlines,
+            events=self._events,
+            clock=self._clock,
+            wake=self._wake,
+            routes=self._routes,
+            now=self._loop.time(),
+        )
+        self._connections[connection] = _Timer()
+        return connection
+
+    # Datagrams out
+
+    def _wake(self, connection: AgentConnection) -> None:
+        self._dirty[connection] = None
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Processes and transmits once for every connection that something happened to."""
+        self._flush_scheduled = False
+        dirty, self._dirty = self._dirty, {}
+        now = self._loop.time()
+        for connection in dirty:
+            try:
+                connection.process(now)
+            except Exception as error:  # noqa: BLE001  # see _on_datagram
+                self._fail(connection, error)
+            self._transmit(connection)
+        self._flushed.set()
+
+    def _transmit(self, connection: AgentConnection) -> None:
+        timer = self._connections.get(connection)
+        if timer is None or self._socket is None:
+            return
+        try:
+            for data, path in connection.transmit(self._loop.time()):
+                self._socket.send(data, path)
+            if connection.phase is not Phase.ENDED:
+                self._arm(connection, timer)
+                return
+        except Exception as error:  # noqa: BLE001  # see _on_datagram
+            self._fail(connection, error)
+            return
+        self._forget(connection)
+
+    def _arm(self, connection: AgentConnection, timer: _Timer) -> None:
+        """Sees to it that the timer fires no later than the deadline. One that fires too early is armed again."""
+        at = connection.deadline
+        if at is None:
+            timer.cancel()
+        elif timer.handle is None or at < timer.at:
+            timer.cancel()
+            timer.at = at
+            timer.handle = self._loop.call_at(at, self._on_timer, connection)
+
+    def _on_timer(self, connection: AgentConnection) -> None:
+        timer = self._connections.get(connection)
+        if timer is None:
+            return
+        timer.handle = None
+        now, at = self._loop.time(), connection.deadline
+        if at is not None and at <= now + _TIMER_SLACK_SECS:
+            try:
+                # Loops round their timers; a moment too early must not become a spin until the deadline.
+                connection.expire(max(now, at))
+            except Exception as error:  # noqa: BLE001  # see _on_datagram
+                self._fail(connection, error)
+            self._transmit(connection)
+            self._flushed.set()
+        else:
+            self._arm(connection, timer)
+
+    def _fail(self, connection: AgentConnection, error: Exception) -> None:
+        """Closes a connection that could not be handled; when even that fails, drops it."""
+        closing = connection.phase is not Phase.HANDSHAKING and connection.phase is not Phase.OPEN
+        connection.fail(error)
+        if closing:
+            self._forget(connection)
+        else:
+            self._wake(connection)
+
+    def _forget(self, connection: AgentConnection) -> None:
+        timer = self._connections.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        connection.discard()
+
+
+class _Timer:
+    __slots__ = ("at", "handle")
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.handle: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+
+
+def _configuration(settings: QuicListenerSettings) -> QuicConfiguration:
+    configuration = QuicConfiguration(
+        alpn_protocols=[ALPN],
+        connection_id_length=CONNECTION_ID_BYTES,
+        idle_timeout=settings.deadlines.idle + _IDLE_MARGIN_SECS,
+        is_client=False,
+        max_data=CONNECTION_WINDOW_BYTES,
+        max_stream_data=STREAM_WINDOW_BYTES,
+        supported_versions=[QuicProtocolVersion.VERSION_1],
+    )
+    try:
+        configuration.load_cert_chain(settings.tls_cert_path, settings.tls_key_path)
+    except OSError as error:
+        raise CertificateError(f"Cannot read {error.filename}: {error.strerror}.") from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise CertificateError(
+            f"{settings.tls_cert_path} and {settings.tls_key_path} are no certificate with its unencrypted key, "
+            "both as PEM."
+        ) from error
+    return configuration

@@ -1,0 +1,55 @@
+"""What the listener is told, and the bounds that nobody needs to set."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from telemetry_collector.config.section import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long peers may take, and how long the collector does, in seconds."""
+
+    idle: float = 300.0
+    """A connection without a whole frame for so long is closed; keep-alives are no frames."""
+
+    handshake: float = 10.0
+    """From the first datagram to the end of the handshake."""
+
+    frame: float = 30.0
+    """From a frame's first byte to its last."""
+
+    replies: float = 30.0
+    """Replies may wait so long for the peer's flow control to let them go."""
+
+    expiry: float = 5.0
+    """How often open connections are asked whether their certificate has run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuicListenerSettings:
+    """How a listener is built."""
+
+    address: Address
+    """Where to listen; port 0 lets the system choose. `[::]` takes IPv4 as well."""
+
+    tls_cert_path: Path
+    """The server's certificate as PEM, intermediates after it."""
+
+    tls_key_path: Path
+    """Its unencrypted key as PEM."""
+
+    connections_max: int = 1_000
+    """Connections that are let in at a time; one more is told TOO_MANY_CONNECTIONS after its handshake."""
+
+    handshakes_max: int = 256
+    """Connections that are not let in yet, or on their way out; beyond them first datagrams are dropped, and the
+    client's transport sends them again."""
+
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+    receive_buffer_bytes: int = 8 * 1024 * 1024
+    """The socket's buffer for what arrives while the loop is busy."""
+
+    send_buffer_bytes: int = 2 * 1024 * 1024
+    """The socket's buffer for replies."""

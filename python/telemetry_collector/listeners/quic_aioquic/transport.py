@@ -1,0 +1,199 @@
+"""A QUIC connection with the contract's bounds: four streams at a time, windows that follow what was consumed.
+
+aioquic doubles its flow-control windows whenever half of one was *received*, so a peer could make it buffer without
+end. Here a window reaches a fixed distance beyond what the consumer has taken: what a stream holds unread, or received
+with gaps, is bounded by STREAM_WINDOW_BYTES, and what a connection holds by CONNECTION_WINDOW_BYTES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import (
+    CONNECTION_LIMIT_FRAME_CAPACITY,
+    MAX_STREAM_DATA_FRAME_CAPACITY,
+    Limit,
+    NetworkAddress,
+    QuicConnectionError,
+    QuicConnectionState,
+)
+from aioquic.quic.events import ConnectionTerminated
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
+from aioquic.quic.packet_builder import QuicPacketBuilder
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
+
+from telemetry_collector.listeners.quic_aioquic.mtls import MtlsConnection, Verify
+from telemetry_collector.model import CloseCode
+
+STREAMS_MAX = 4
+"""Bidirectional streams that a peer may have open at a time; unidirectional ones it may have none."""
+
+STREAM_WINDOW_BYTES = 1024 * 1024
+"""What a stream may send beyond what was consumed of it."""
+
+CONNECTION_WINDOW_BYTES = 2 * STREAM_WINDOW_BYTES
+"""What a connection may send, over its streams, beyond what was consumed of it."""
+
+WINDOW_STEP = 4
+"""A window is moved when that part of it is free again: fewer frames, and a sender in full flow never meets its end."""
+
+GAPS_MAX = 1_024
+"""Separate ranges that a stream may have received beyond a gap. Loss makes a few hundred at most; more is an attack on
+the time that keeping them takes."""
+
+HANDSHAKE_GAPS_MAX = 32
+"""The same of the handshake's own data."""
+
+
+class Transport(MtlsConnection):
+    """The server's end of one connection, without I/O: aioquic's state machine within bounds, its buffers shown."""
+
+    def __init__(
+        self,
+        *,
+        configuration: QuicConfiguration,
+        verify: Verify,
+        original_destination_connection_id: bytes,
+        retry_source_connection_id: bytes | None = None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            verify=verify,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        self.unread: dict[int, int] = {}
+        """Bytes by stream that were taken out as events and that the consumer has not had yet."""
+        self.closed_here = False
+        """Whether this side ended the connection, by its own rules or the transport's."""
+        # aioquic raises the limit by one for each stream that is finished on both sides, and forgets that stream.
+        self._local_max_streams_bidi = Limit(QuicFrameType.MAX_STREAMS_BIDI, "max_streams_bidi", STREAMS_MAX)
+        self._local_max_streams_uni = Limit(QuicFrameType.MAX_STREAMS_UNI, "max_streams_uni", 0)
+
+    @property
+    def closing(self) -> ConnectionTerminated | None:
+        """How the connection is about to end, or ended; None while it goes on."""
+        return self._close_event
+
+    @property
+    def unborn(self) -> bool:
+        """Whether no packet of the peer could be read yet."""
+        return self._state is QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended without either side closing it: the path went silent."""
+        return self._close_event is not None and not self.closed_here and self._state is QuicConnectionState.TERMINATED
+
+    def abort(self) -> None:
+        """Closes with the transport's internal error: the fault is on this side."""
+        self.close(error_code=QuicErrorCode.INTERNAL_ERROR, frame_type=QuicFrameType.PADDING)
+
+    def is_live(self, stream_id: int) -> bool:
+        """Whether a stream is unfinished on either side."""
+        return stream_id in self._streams
+
+    def written(self, stream_id: int) -> int:
+        """Bytes ever written to a stream."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.sender._buffer_stop
+
+    def unsent(self, stream_id: int) -> int:
+        """Bytes written to a stream that wait to be sent: for flow control, congestion, or the next transmission."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.sender._reset_error_code is not None:
+            return 0
+        return stream.sender._buffer_stop - stream.sender.next_offset
+
+    def refuse_stream(self, stream_id: int, code: CloseCode) -> None:
+        """Asks the peer to stop sending; from now on its window stands still and what still comes is thrown away."""
+        stream = self._streams.get(stream_id)
+        self.unread.pop(stream_id, None)
+        if stream is not None and not stream.receiver.is_finished:
+            stream.receiver.stop(code)
+
+    # What follows takes the place of aioquic's own methods.
+
+    def close(
+        self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
+    ) -> None:
+        """See QuicConnection."""
+        if self._close_event is None:
+            self.closed_here = True
+        super().close(error_code, frame_type, reason_phrase)
+
+    def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        """See QuicConnection."""
+        super().receive_datagram(data, addr, now)
+        streams: Iterable[QuicStream]
+        if self._handshake_complete:
+            streams, gaps_max = self._streams.values(), GAPS_MAX
+        else:
+            streams, gaps_max = self._crypto_streams.values(), HANDSHAKE_GAPS_MAX
+        for stream in streams:
+            # The first look is the cheap one: without a gap nothing is buffered.
+            if stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max:
+                self.close(
+                    error_code=QuicErrorCode.PROTOCOL_VIOLATION,
+                    frame_type=QuicFrameType.PADDING,
+                    reason_phrase="data in too many pieces",
+                )
+                return
+
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        try:
+            return super()._get_or_create_stream(frame_type, stream_id)
+        except QuicConnectionError as error:
+            if error.error_code != QuicErrorCode.STREAM_LIMIT_ERROR:
+                raise
+            # The contract's own code tells an agent more; without a frame type it goes out as an application's.
+            raise QuicConnectionError(
+                error_code=CloseCode.TOO_MANY_STREAMS,
+                frame_type=None,  # type: ignore[arg-type]
+                reason_phrase=f"more than {STREAMS_MAX} streams",
+            ) from error
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        del space
+        data = self._local_max_data
+        unconsumed = sum(self._unconsumed(stream) for stream in self._streams.values())
+        edge = data.used - unconsumed + CONNECTION_WINDOW_BYTES
+        if edge - data.value >= CONNECTION_WINDOW_BYTES // WINDOW_STEP:
+            data.value = edge
+        for limit in (data, self._local_max_streams_bidi):
+            if limit.sent != limit.value:
+                buffer = builder.start_frame(
+                    limit.frame_type,
+                    capacity=CONNECTION_LIMIT_FRAME_CAPACITY,
+                    handler=self._on_connection_limit_delivery,
+                    handler_args=(limit,),
+                )
+                buffer.push_uint_var(limit.value)
+                limit.sent = limit.value
+
+    def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
+        del space
+        receiver, stream_id = stream.receiver, stream.stream_id
+        assert stream_id is not None, "only the handshake's streams have none"
+        if receiver.is_finished or receiver._final_size is not None or receiver._stop_error_code is not None:
+            return
+        edge = receiver.highest_offset - self._unconsumed(stream) + STREAM_WINDOW_BYTES
+        if edge - stream.max_stream_data_local >= STREAM_WINDOW_BYTES // WINDOW_STEP:
+            stream.max_stream_data_local = edge
+        if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+            buffer = builder.start_frame(
+                QuicFrameType.MAX_STREAM_DATA,
+                capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
+                handler=self._on_max_stream_data_delivery,
+                handler_args=(stream,),
+            )
+            buffer.push_uint_var(stream_id)
+            buffer.push_uint_var(stream.max_stream_data_local)
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+    def _unconsumed(self, stream: QuicStream) -> int:
+        receiver = stream.receiver
+        gaps = 0 if receiver.is_finished else receiver.highest_offset - receiver.starting_offset()
+        return gaps + self.unread.get(stream.stream_id or 0, 0)

@@ -1,0 +1,154 @@
+"""The core's counters as Prometheus metrics, read when somebody scrapes: the hot path never touches Python for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from telemetry_collector.clock import Clock
+from telemetry_collector.pipeline.fanout import FanOut
+
+# Receive-to-written reaches from a second (InfluxDB) to a destination's outage.
+WRITTEN_LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 3600.0)
+
+# (key in the core's stats, metric, its help)
+COUNTERS = (
+    ("batches_received", "batches_received", "Batches received, whatever became of them"),
+    ("batches_malformed", "batches_malformed", "Frames that are no MetricBatch"),
+    ("points_received", "points_received", "Points in batches that were judged"),
+    ("points_accepted", "points_accepted", "Points accepted: journalled, or waiting for their commit"),
+    ("frame_bytes_received", "frame_bytes_received", "Bytes of frames received, length prefixes included"),
+    ("heartbeats_taken", "heartbeats_taken", "Heartbeats of workers that were taken"),
+    ("heartbeats_ignored", "heartbeats_ignored", "Heartbeats with a number that is NaN or above 1"),
+    ("series_expired", "series_expired", "Series forgotten after limits.series_idle_secs without a point"),
+    ("series_changed", "series_changed", "Times a series came with another type or unit than before"),
+    ("epochs_forgotten", "epochs_forgotten", "Epochs of identities forgotten because newer ones were opened"),
+    ("points_committed", "points_committed", "Points on stable storage"),
+    ("commits_failed", "commits_failed_batches", "Batches whose commit failed: their agents send them again"),
+    ("journal_syncs", "journal_syncs", "Group commits: one fdatasync each"),
+    ("journal_quarantined", "journal_quarantined_records", "Damaged journal records that were set aside"),
+)
+GAUGES = (
+    ("series", "series", "Active series"),
+    ("series_max", "series_max", "limits.max_cardinality"),
+    ("inflight_batches", "inflight_batches", "Batches received and not yet committed"),
+    ("inflight_bytes", "inflight_bytes", "Bytes received and not yet committed"),
+    ("recent_bytes", "recent_bytes", "Memory that holds committed blocks for the writers"),
+    ("journal_bytes", "journal_bytes", "Bytes of the journal's segments on disk"),
+    ("journal_bytes_max", "journal_bytes_max", "journal.max_bytes"),
+    ("journal_segments", "journal_segments", "Segments of the journal"),
+    ("held_bytes", "held_bytes", "Bytes of frames that have begun and not ended"),
+)
+
+
+@final
+class CoreMetrics(Collector):
+    """Reads a snapshot of the core's counters at each scrape."""
+
+    def __init__(self, stats: Callable[[], dict[str, Any]]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics of the core."""
+        stats = self._stats()
+        for key, name, text in COUNTERS:
+            yield CounterMetricFamily(f"telemetry_collector_{name}", text, value=stats[key])
+        for key, name, text in GAUGES:
+            yield GaugeMetricFamily(f"telemetry_collector_{name}", text, value=stats[key])
+        yield _labelled("points_refused", "Points refused, by reason", "reason", stats["points_refused"])
+        yield _labelled("batches_answered", "Replies to batches, by outcome", "outcome", stats["batches_answered"])
+        retries = stats["retries_asked"]
+        yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", retries)
+        yield _stable_latency(stats)
+
+
+def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"telemetry_collector_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _stable_latency(stats: dict[str, Any]) -> Metric:
+    bounds_us, counts, sum_us = stats["stable_latency"]
+    family = HistogramMetricFamily(
+        "telemetry_collector_receive_to_stable_seconds", "From a batch's receipt to the fdatasync that covers it"
+    )
+    buckets, total = [], 0
+    for bound, count in zip([f"{bound / 1e6}" for bound in bounds_us] + ["+Inf"], counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    family.add_metric([], buckets, sum_us / 1e6)
+    return family
+
+
+@final
+class ConsumerMetrics(Collector):
+    """How far each writer is behind, read at each scrape."""
+
+    def __init__(self, fanout: FanOut) -> None:
+        self._fanout = fanout
+
+    def collect(self) -> Iterator[Metric]:
+        """Lag of every writer, in bytes, points and seconds."""
+        families = {
+            "lag_bytes": GaugeMetricFamily(
+                "telemetry_collector_writer_lag_bytes", "Committed journal bytes not read yet", labels=["writer"]
+            ),
+            "lag_points": GaugeMetricFamily(
+                "telemetry_collector_writer_lag_points",
+                "Committed points not read yet: the writer's queue; an estimate for what is only on disk",
+                labels=["writer"],
+            ),
+            "lag_secs": GaugeMetricFamily(
+                "telemetry_collector_writer_lag_seconds", "Age of the oldest batch not stored", labels=["writer"]
+            ),
+        }
+        for consumer in self._fanout.consumers:
+            for attribute, family in families.items():
+                family.add_metric([consumer.name], getattr(consumer, attribute))
+        yield from families.values()
+
+
+@final
+class FanOutMetrics:
+    """What the fan-out reports, as counters and a latency histogram for each writer."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+        self._clock = clock
+        self._failures = Counter(
+            "telemetry_collector_writer_restarts",
+            "Times a writer failed and was started anew",
+            ["writer", "error"],
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "telemetry_collector_writer_points_dropped",
+            "Points a writer refused for good",
+            ["writer", "error"],
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "telemetry_collector_receive_to_written_seconds",
+            "From a batch's receipt to the flush that made it durable at the destination",
+            ["writer"],
+            buckets=WRITTEN_LATENCY_BUCKETS,
+            registry=registry,
+        )
+
+    def written(self, writer: str, points: int, received_first_us: int) -> None:
+        """A writer has made a batch of blocks durable at its destination; its first was received then."""
+        del points  # counted by the writer itself
+        self._latency.labels(writer).observe(max(self._clock.unix_secs() - received_first_us / 1e6, 0.0))
+
+    def failed(self, writer: str, reason: str) -> None:
+        """A writer failed and will be started anew."""
+        self._failures.labels(writer, reason).inc()
+
+    def dropped(self, writer: str, points: int, reason: str) -> None:
+        """A writer refused points for good."""
+        self._dropped.labels(writer, reason).inc(points)

@@ -1,0 +1,32 @@
+"""The client half of the wire: what an agent, a forwarder or a bench needs to get batches to a collector.
+
+```text
+offer/put ─► Outbox ─► Delivery ─► Session ─► Connection (aioquic) ─► collector
+             names     what next   streams,   datagrams, TLS
+             bounds    answers     credit
+                          ▲           │
+                          └── replies ┘
+```
+
+`Sender` is the way in. `Delivery` and `Session` know neither sockets nor clocks.
+"""
+
+from telemetry_collector._core import Batch, Heartbeat
+from telemetry_collector.model import MetricType
+from telemetry_collector.sender.points import Point, batch_of
+from telemetry_collector.sender.sender import Sender
+from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, TransportSettings
+from telemetry_collector.sender.stats import SenderStats
+
+__all__ = [
+    "Batch",
+    "DeliverySettings",
+    "Heartbeat",
+    "MetricType",
+    "OutboxSettings",
+    "Point",
+    "Sender",
+    "SenderStats",
+    "TransportSettings",
+    "batch_of",
+]

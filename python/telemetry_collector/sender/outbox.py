@@ -1,0 +1,141 @@
+"""What waits for an acknowledgement: the batches of one epoch under their sequences.
+
+`MemoryOutbox` keeps them in memory and forgets them with the process. A durable one has the same interface, so nothing
+else changes when an agent gets a spool on disk.
+"""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from telemetry_collector._core import Batch
+
+POINT_BYTES = 24
+"""Bytes of memory that a point takes in a `Batch`: its place, time and value, and a share of the batch itself."""
+
+OnDrop = Callable[[int, int], None]
+"""Called with the sequence and the points of a batch that was given up to make room."""
+
+
+class Outbox(Protocol):
+    """Batches in ascending order of their sequences, until they are answered or abandoned.
+
+    Every method is called from one thread. Sequences start at 1, grow by 1 and are never used twice in an epoch.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """Names this outbox's life: random, 64 bits, not 0."""
+
+    @property
+    def oldest(self) -> int | None:
+        """The lowest sequence held; everything below is answered or abandoned."""
+
+    @property
+    def batches(self) -> int: ...
+
+    @property
+    def points(self) -> int: ...
+
+    @property
+    def bytes(self) -> int:
+        """Memory (or disk) that the batches take, about."""
+
+    def has_room(self, points: int) -> bool:
+        """Whether `put` of a batch of so many points would drop nothing."""
+
+    def put(self, batch: Batch) -> int:
+        """Takes a batch and names it. Over a bound, the oldest batches are dropped and reported first."""
+
+    def batch(self, sequence: int) -> Batch | None:
+        """The batch of that name, None once it is answered or dropped."""
+
+    def next_after(self, sequence: int) -> int | None:
+        """The lowest sequence held above another."""
+
+    def acknowledge(self, sequence: int) -> None:
+        """Forgets a batch that has its answer. One that is gone already is no error."""
+
+    def replace(self, sequence: int, parts: Sequence[Batch]) -> None:
+        """Puts parts in a batch's place, under new sequences, as one step. Nothing is dropped for it."""
+
+
+class MemoryOutbox:
+    """An outbox in memory. Over either bound the oldest batches are dropped: fresh metrics are worth more.
+
+    A batch may be dropped while it is on its way. It counts as dropped even when the collector stored it: the counters
+    never claim more than is known.
+    """
+
+    def __init__(self, *, points_max: int, bytes_max: int, on_drop: OnDrop) -> None:
+        self._points_max = points_max
+        self._bytes_max = bytes_max
+        self._on_drop = on_drop
+        self._epoch = secrets.randbits(64) or 1
+        self._next = 1
+        self._held: OrderedDict[int, Batch] = OrderedDict()
+        self._points = 0
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @property
+    def oldest(self) -> int | None:
+        return next(iter(self._held), None)
+
+    @property
+    def batches(self) -> int:
+        return len(self._held)
+
+    @property
+    def points(self) -> int:
+        return self._points
+
+    @property
+    def bytes(self) -> int:
+        return self._points * POINT_BYTES
+
+    def has_room(self, points: int) -> bool:
+        if not self._held:
+            return True  # one batch always fits, or a batch larger than the bound would wait for ever
+        total = self._points + points
+        return total <= self._points_max and total * POINT_BYTES <= self._bytes_max
+
+    def put(self, batch: Batch) -> int:
+        while not self.has_room(batch.points):
+            sequence, dropped = self._held.popitem(last=False)
+            self._points -= dropped.points
+            self._on_drop(sequence, dropped.points)
+        return self._append(batch)
+
+    def batch(self, sequence: int) -> Batch | None:
+        return self._held.get(sequence)
+
+    def next_after(self, sequence: int) -> int | None:
+        oldest = self.oldest
+        if oldest is None:
+            return None
+        # Every sequence is passed over once a walk, so walks over the gaps cost no more than the batches did.
+        for candidate in range(max(sequence + 1, oldest), self._next):
+            if candidate in self._held:
+                return candidate
+        return None
+
+    def acknowledge(self, sequence: int) -> None:
+        batch = self._held.pop(sequence, None)
+        if batch is not None:
+            self._points -= batch.points
+
+    def replace(self, sequence: int, parts: Sequence[Batch]) -> None:
+        self.acknowledge(sequence)
+        for part in parts:
+            self._append(part)
+
+    def _append(self, batch: Batch) -> int:
+        sequence = self._next
+        self._next += 1
+        self._held[sequence] = batch
+        self._points += batch.points
+        return sequence

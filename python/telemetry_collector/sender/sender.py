@@ -1,0 +1,234 @@
+"""The way in: takes batches, keeps a connection to the best collector that works, and reports what became of them."""
+
+import asyncio
+import contextlib
+from random import Random
+
+from telemetry_collector._core import Batch, Heartbeat
+from telemetry_collector.config import Address
+from telemetry_collector.errors import AddressError, CertificateError
+from telemetry_collector.sender import events
+from telemetry_collector.sender.backoff import Backoff
+from telemetry_collector.sender.connection import Connection
+from telemetry_collector.sender.delivery import Delivery
+from telemetry_collector.sender.dialling import dial
+from telemetry_collector.sender.outbox import MemoryOutbox
+from telemetry_collector.sender.session import Session
+from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, TransportSettings
+from telemetry_collector.sender.stats import SenderStats, Tally
+
+
+class Sender:
+    """Sends batches to the first collector of a list that works, and goes back to a better one when that recovers.
+
+    Belongs to the event loop it was started on; nothing here is safe to call from another thread. What the collector
+    has not acknowledged is sent again, on whichever connection there is, under the same names; nothing is dropped
+    without being counted. `random` decides about jitter only.
+    """
+
+    def __init__(
+        self,
+        transport: TransportSettings,
+        *,
+        delivery: DeliverySettings | None = None,
+        outbox: OutboxSettings | None = None,
+        on_event: events.OnEvent = events.ignore,
+        random: Random | None = None,
+    ) -> None:
+        if not transport.endpoints:
+            raise ValueError("a sender needs at least one collector")
+        self._transport = transport
+        self._settings = delivery or DeliverySettings()
+        bounds = outbox or OutboxSettings()
+        self._random = random or Random()
+        self._on_event = on_event
+        self._tally = Tally()
+        self._outbox = MemoryOutbox(
+            points_max=bounds.points_max, bytes_max=bounds.bytes_max, on_drop=self._dropped_by_outbox
+        )
+        self._delivery = Delivery(
+            self._outbox,
+            self._settings,
+            random=self._random,
+            tally=self._tally,
+            on_event=on_event,
+            on_shrink=self._shrunk,
+        )
+        self._heartbeat: Heartbeat | None = None
+        self._connection: Connection | None = None
+        self._endpoint: Address | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._stopped = False
+
+    @property
+    def stats(self) -> SenderStats:
+        """The counters as they stand now."""
+        return self._tally.snapshot(
+            points_pending=self._outbox.points,
+            batches_pending=self._outbox.batches,
+            connected_to=str(self._endpoint) if self._endpoint else None,
+        )
+
+    async def start(self) -> None:
+        """Begins to connect, in the background; batches are taken at once. Not more than once."""
+        if self._task is not None or self._stopped:
+            raise RuntimeError("a sender is started once")
+        self._task = asyncio.create_task(self._run(), name="sender")
+
+    def offer(self, batch: Batch) -> None:
+        """Takes a batch at once. In a full outbox the oldest batches make room; they are counted as dropped."""
+        self._delivery.put(batch)
+        self._wake()
+
+    async def put(self, batch: Batch) -> None:
+        """Takes a batch when there is room for it without dropping anything: for senders that can wait."""
+        while not self._outbox.has_room(batch.points):
+            self._room.clear()
+            await self._room.wait()
+        self.offer(batch)
+
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Sends the worker's state as soon as possible. The newest wins: one that was not sent yet is forgotten."""
+        self._heartbeat = heartbeat
+        if self._connection is not None:
+            self._connection.session.heartbeat(heartbeat)
+            self._wake()
+
+    async def drained(self) -> None:
+        """Returns when every batch taken so far or meanwhile is answered."""
+        while not self._delivery.empty:
+            self._room.clear()
+            await self._room.wait()
+
+    async def wait(self) -> None:
+        """Returns once the sender is stopped; raises what ended it otherwise, which is a fault of its own."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            if not self._task.cancelled():
+                self._task.result()
+
+    async def stop(self, drain_secs: float = 5.0) -> None:
+        """Waits up to `drain_secs` for what is unanswered, then closes with NORMAL. What is left counts as dropped.
+
+        Idempotent, and safe before `start`.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_secs):
+                    await self.drained()
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._delivery.abandon()
+
+    # ---- connections
+
+    async def _run(self) -> None:
+        backoff = Backoff(
+            min_secs=self._transport.backoff_min_secs, max_secs=self._transport.backoff_max_secs, random=self._random
+        )
+        loop = asyncio.get_running_loop()
+        while True:
+            found = await self._first_good(self._transport.endpoints)
+            if found is not None:
+                started = loop.time()
+                await self._serve(*found)
+                if loop.time() - started >= self._transport.backoff_max_secs:
+                    backoff.reset()  # it was a working connection, not one that fails over and over
+            await asyncio.sleep(backoff.next_secs())
+
+    async def _first_good(self, endpoints: tuple[Address, ...]) -> tuple[Connection, int] | None:
+        for place, endpoint in enumerate(endpoints):
+            try:
+                connection = await dial(endpoint, self._new_session, self._transport)
+            except (AddressError, CertificateError) as error:
+                self._tally.connect_failures += 1
+                self._on_event(events.ConnectFailed(str(endpoint), str(error)))
+            else:
+                return connection, place
+        return None
+
+    def _new_session(self) -> Session:
+        session = Session(self._delivery, self._settings, asyncio.get_running_loop().time())
+        if self._heartbeat is not None:
+            session.heartbeat(self._heartbeat)  # the newest state is the first thing that a collector hears
+        return session
+
+    async def _serve(self, connection: Connection, place: int) -> None:
+        """Uses a good connection, and every better one that is found meanwhile, until the one in use is lost."""
+        better: asyncio.Task[tuple[Connection, int]] | None = None
+        try:
+            while True:
+                self._adopt(connection, place)
+                better = asyncio.create_task(self._find_better(place)) if place > 0 else None
+                waits: set[asyncio.Future[object]] = {connection.lost}  # type: ignore[arg-type]
+                if better is not None:
+                    waits.add(better)  # type: ignore[arg-type]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                if connection.lost.done() or better is None:
+                    return
+                await self._retire(connection)
+                connection, place = better.result()
+        finally:
+            await self._release(connection, better)
+
+    def _adopt(self, connection: Connection, place: int) -> None:
+        self._connection = connection
+        self._endpoint = self._transport.endpoints[place]
+        self._tally.connects += 1
+        self._on_event(events.Connected(str(self._endpoint)))
+        connection.session.active = True
+        connection.pump()
+
+    async def _find_better(self, place: int) -> tuple[Connection, int]:
+        """Tries the collectors before this one now and then, until one is good."""
+        while True:
+            await asyncio.sleep(self._transport.failback_secs * self._random.uniform(0.8, 1.2))
+            found = await self._first_good(self._transport.endpoints[:place])
+            if found is not None:
+                return found
+
+    async def _retire(self, connection: Connection) -> None:
+        """Lets a connection that another takes the place of finish what it has begun."""
+        connection.session.finish()
+        connection.pump()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.reply_timeout_secs):
+                await asyncio.wait((connection.finished, connection.lost), return_when=asyncio.FIRST_COMPLETED)
+        self._lost(connection, "a better collector has recovered")
+        connection.shut("a better collector has recovered")
+
+    async def _release(self, connection: Connection, better: asyncio.Task[tuple[Connection, int]] | None) -> None:
+        if better is not None:
+            better.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                spare, _ = await better
+                spare.shut()
+        if connection.lost.done():
+            self._lost(connection, connection.lost.result())
+        else:
+            self._connection = self._endpoint = None
+            connection.session.close()
+        connection.shut("stopped")
+
+    def _lost(self, connection: Connection, reason: str) -> None:
+        unanswered = connection.session.close()
+        if self._connection is connection:
+            self._on_event(events.Disconnected(str(self._endpoint), reason, unanswered))
+            self._connection = self._endpoint = None
+
+    # ---- what happens
+
+    def _wake(self) -> None:
+        if self._connection is not None:
+            self._connection.pump()
+
+    def _shrunk(self) -> None:
+        self._room.set()
+
+    def _dropped_by_outbox(self, sequence: int, points: int) -> None:
+        self._delivery.dropped(sequence, points)

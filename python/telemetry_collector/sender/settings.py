@@ -1,0 +1,64 @@
+"""What a developer passes to a sender."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from telemetry_collector.config import Address
+from telemetry_collector.sender import wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """How batches are sent and what the bounds are."""
+
+    form: Literal["columnar", "row"] = "columnar"
+    compression: Literal["none", "gzip", "zstd"] = "zstd"
+    streams_max: int = wire.STREAMS_MAX
+    """Streams open at a time, 1 to 4. Another is opened only when the others have used up their credit."""
+    credit_max: int = 1_024
+    """A larger window from the collector is taken as this."""
+    inflight_bytes_max: int = 8 * 1024 * 1024
+    """Bytes of unanswered frames on one connection: aioquic would keep any amount in memory. One frame always goes."""
+    frame_bytes_max: int = wire.FRAME_BYTES_MAX
+    """A batch that makes a larger frame is split."""
+    retry_after_max_secs: float = 60.0
+    """A longer wait from the collector is cut to this."""
+    reply_timeout_secs: float = 10.0
+    """With frames unanswered and no reply for so long, the connection is given up."""
+    keepalive_secs: float = 15.0
+    """After so long without a frame a probe is sent: it shows that the collector is there, and that we are."""
+    unknown_series_max: int = 3
+    """A batch refused so often for unknown series, its definitions included, is refused for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportSettings:
+    """How collectors are reached. File contents are read anew for each connection, so renewed certificates are used."""
+
+    endpoints: tuple[Address, ...]
+    """In order of preference: the first one that works is used, and gone back to when it recovers."""
+    cert_path: Path
+    key_path: Path
+    ca_path: Path
+    """The only authorities that a collector's certificate may come from."""
+    server_name: str | None = None
+    """The name that the collector's certificate must carry; the endpoint's host unless given."""
+    max_datagram_size: int = 1_200
+    """Bytes of QUIC in one datagram; 1,200 pass everywhere, jumbo networks gain from up to 9,000."""
+    connect_timeout_secs: float = 10.0
+    """From the first datagram to the first reply."""
+    unreachable_secs: float = 1.0
+    """How long a connection lives on without a datagram after the network said that nobody listens there."""
+    backoff_min_secs: float = 0.25
+    backoff_max_secs: float = 30.0
+    failback_secs: float = 30.0
+    """Mean interval at which better collectors than the one in use are tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxSettings:
+    """Bounds of what waits in memory; over either, the oldest batches are dropped."""
+
+    points_max: int = 1_000_000
+    bytes_max: int = 64 * 1024 * 1024

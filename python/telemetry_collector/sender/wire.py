@@ -1,0 +1,44 @@
+"""What a client has to know of the wire contract besides its numbers, which stand in `telemetry_collector.model`."""
+
+from typing import Final
+
+from telemetry_collector.model import CloseCode, Outcome, Reason
+
+CREDIT_INITIAL: Final = 8
+"""Batches that a new stream may have unacknowledged before the collector has said anything."""
+
+STREAMS_MAX: Final = 4
+"""Streams that a collector lets one connection have open at a time."""
+
+FRAME_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of one frame, without its length prefix, that every collector takes unless told otherwise."""
+
+FRAME_PREFIX_BYTES: Final = 4
+
+RETRY_AFTER_DEFAULT_SECS: Final = 0.1
+"""What a `retry_after_ms` of 0 means."""
+
+
+def outcome_of(number: int) -> Outcome:
+    """The outcome with this number; none, or one of a later version of the contract, is treated as RETRY_LATER."""
+    try:
+        outcome = Outcome(number)
+    except ValueError:
+        return Outcome.RETRY_LATER
+    return Outcome.RETRY_LATER if outcome is Outcome.UNSPECIFIED else outcome
+
+
+def reason_label(number: int) -> str:
+    """A reason in the words of counters and logs, such as `cardinality_limit`; an unknown one by its number."""
+    try:
+        return Reason(number).label
+    except ValueError:
+        return f"reason_{number}"
+
+
+def close_label(number: int) -> str:
+    """A close code in the words of counters and logs; an unknown one by its number."""
+    try:
+        return CloseCode(number).label
+    except ValueError:
+        return f"close_code_{number}"

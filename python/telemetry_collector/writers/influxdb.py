@@ -1,0 +1,233 @@
+"""Writes blocks to InfluxDB (or what takes its line protocol: VictoriaMetrics, QuestDB, …) over HTTP.
+
+Delivery is at least once and in order: one request at a time, each made again until it is answered, so while the
+destination is down `write` waits and the journal keeps the data. A point sent twice is the same point to a time-series
+database. What happens to an answer is decided by `writers.influxdb_answer` from its status alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ipaddress
+import random
+from typing import Annotated, Any, ClassVar, Final, Literal, final
+from urllib.parse import urlsplit
+
+import aiohttp
+from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from telemetry_collector.clock import Clock, SystemClock
+from telemetry_collector.component import Blocks, WriterContext
+from telemetry_collector.config import Seconds, Secret, Section, Text, Url
+from telemetry_collector.errors import RetryableError
+from telemetry_collector.writers.influxdb_answer import Answer, Verdict
+
+# The pause after a first failure; it doubles up to `retry_secs_max`.
+_RETRY_SECS_MIN: Final = 0.25
+# A destination that asks for more patience than this is asked again all the same.
+_RETRY_AFTER_SECS_MAX: Final = 300.0
+# How often one body's refused pieces are halved to find the lines at fault. One bad line among 16,000 takes 14; where
+# most lines are bad, more would only multiply the destination's work.
+_HALVINGS_MAX: Final = 24
+# A destination that calls bodies too large gets smaller ones, down to this.
+_BODY_BYTES_MIN: Final = 4096
+# Level 1 costs a tenth of the default's time and gives a seventh of the bytes; the default gives a tenth.
+_GZIP_LEVEL: Final = 1
+
+
+def _without_credentials(url: str) -> str:
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("expected an address without a user or password, which would show in logs; use token")
+    return url
+
+
+def _switch(value: object) -> object:
+    """YAML reads a bare `on` or `off` as a truth value."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+class InfluxConfig(Section):
+    """The section `influxdb`."""
+
+    url: Annotated[Url, AfterValidator(_without_credentials)] = Field(
+        description="the server's address, such as http://localhost:8086"
+    )
+    org: Text = Field(description="the organization that the bucket belongs to")
+    bucket: Text = Field(description="the bucket to write to")
+    token: Secret = Field(description="a token that may write to the bucket, best as ${INFLUXDB_TOKEN}")
+    gzip: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
+        "auto", description="auto, on or off; auto compresses what leaves the machine"
+    )
+    batch_bytes: int = Field(
+        512 * 1024, ge=_BODY_BYTES_MIN, le=16 * 1024 * 1024, description="bytes of one request before compression"
+    )
+    flush_interval_secs: Seconds = Field(1, description="within how many seconds what was received is sent")
+    timeout_secs: Seconds = Field(10, description="how long one request may take")
+    retry_secs_max: Seconds = Field(30, description="the longest pause between two attempts")
+
+
+@final
+class InfluxWriter:
+    """See the module. Keeps at most `batch_bytes` of lines besides the blocks that it was handed."""
+
+    Config: ClassVar[type[Section]] = InfluxConfig
+
+    batch_points: Final = 5_000
+
+    def __init__(self, config: InfluxConfig, context: WriterContext, clock: Clock | None = None) -> None:
+        self._config = config
+        self._events = context.events
+        self._clock = clock or SystemClock()
+        self._compress = config.gzip == "on" or (config.gzip == "auto" and not _is_loopback(config.url))
+        self._client: Any = None
+        self._delivery: asyncio.Future[None] | None = None
+        self._body_bytes_max = config.batch_bytes
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._position = 0
+
+    @property
+    def flush_interval_secs(self) -> float:
+        """See `Writer`."""
+        return self._config.flush_interval_secs
+
+    async def start(self, stored: int) -> int:
+        """Makes the client; connects with the first request. Returns `stored`: a database does not tell what it has."""
+        await self.stop()
+        self._client = InfluxDBClientAsync(
+            self._config.url,
+            self._config.token.get_secret_value(),
+            self._config.org,
+            timeout=int(self._config.timeout_secs * 1000),
+            connection_pool_maxsize=1,
+            # A redirected POST arrives as a GET, whose 200 would pass for an acceptance.
+            allow_redirects=False,
+        )
+        self._body_bytes_max = self._config.batch_bytes
+        self._position = stored
+        return stored
+
+    async def write(self, blocks: Blocks) -> None:
+        """Sends whole bodies and keeps the rest for `flush`. Waits as long as the destination does not answer."""
+        lines = await asyncio.to_thread(blocks.line_protocol, self._body_bytes_max)
+        if lines.rewritten:
+            self._events.rewritten(lines.rewritten)
+        for chunk in lines.chunks:
+            if self._gathered and self._gathered_bytes + len(chunk) > self._body_bytes_max:
+                await self._send_gathered()
+            self._gathered.append(chunk if chunk.endswith(b"\n") else chunk + b"\n")
+            self._gathered_bytes += len(chunk)
+        self._position = blocks.end
+
+    async def flush(self) -> int:
+        """Sends what is left. Everything before the position returned was accepted, or refused and counted."""
+        await self._send_gathered()
+        return self._position
+
+    async def maintain(self) -> None:
+        """Nothing to do."""
+
+    async def stop(self) -> None:
+        """Gives up what was not accepted yet; a `write` or `flush` that still waits ends with a RetryableError."""
+        client, self._client = self._client, None
+        if self._delivery is not None:
+            self._delivery.cancel()
+        if client is not None:
+            await client.close()
+        self._gathered.clear()
+        self._gathered_bytes = 0
+
+    async def _send_gathered(self) -> None:
+        if not self._gathered:
+            return
+        body = b"".join(self._gathered)
+        self._delivery = asyncio.ensure_future(self._deliver(body))
+        try:
+            await self._delivery
+        except asyncio.CancelledError:
+            if self._client is None:  # not our caller but `stop` has cancelled it
+                raise RetryableError("stopped while the destination had not accepted everything") from None
+            raise
+        finally:
+            self._delivery = None
+        self._gathered.clear()
+        self._gathered_bytes = 0
+
+    async def _deliver(self, body: bytes) -> None:
+        """Brings every line to an answer. A refused body is halved, its halves sent, to lose no line but the bad."""
+        pieces, halvings = [body], 0
+        refused: dict[str, tuple[int, str]] = {}
+        while pieces:
+            piece = pieces.pop()
+            lines = piece.count(b"\n")
+            answer = await self._answer(piece)
+            if answer.verdict is Verdict.ACCEPTED:
+                self._events.written(lines)
+            elif lines > 1 and (answer.verdict is Verdict.TOO_LARGE or halvings < _HALVINGS_MAX):
+                if answer.verdict is Verdict.TOO_LARGE:
+                    self._body_bytes_max = max(min(self._body_bytes_max, len(piece) // 2), _BODY_BYTES_MIN)
+                else:
+                    halvings += 1
+                pieces.extend(reversed(_halves(piece)))
+            else:
+                count, words = refused.get(answer.reason, (0, answer.words))
+                refused[answer.reason] = count + lines, words
+        for reason, (count, words) in refused.items():
+            self._events.refused(reason, count, words)
+
+    async def _answer(self, piece: bytes) -> Answer:
+        """Sends a piece until the destination has accepted or refused it."""
+        body = await asyncio.to_thread(gzip.compress, piece, _GZIP_LEVEL) if self._compress else piece
+        ceiling = _RETRY_SECS_MIN
+        while True:
+            answer = await self._post(body)
+            if answer.verdict is Verdict.ACCEPTED:
+                self._events.accepted(len(body))
+            if answer.verdict not in (Verdict.RETRY, Verdict.MEND):
+                return answer
+            ceiling = min(ceiling * 2, self._config.retry_secs_max)
+            pause = random.uniform(ceiling / 2, ceiling)
+            if answer.retry_after_secs is not None:
+                pause = min(answer.retry_after_secs, _RETRY_AFTER_SECS_MAX) + random.uniform(0, _RETRY_SECS_MIN)
+            self._events.failed(answer.reason, answer.words, pause, operator=answer.verdict is Verdict.MEND)
+            await self._clock.sleep(pause)
+
+    async def _post(self, body: bytes) -> Answer:
+        headers = {"content_encoding": "gzip"} if self._compress else {}
+        api = self._client.api_client
+        service: Any = WriteService(api)  # type: ignore[no-untyped-call]  # the library says it is typed, and is not
+        try:
+            _, status, _ = await service.post_write_async(
+                org=self._config.org,
+                bucket=self._config.bucket,
+                body=body,
+                precision="ns",
+                content_type="text/plain; charset=utf-8",
+                _return_http_data_only=False,
+                **headers,
+            )
+        except ApiException as error:
+            return Answer.of_status(error.status, error.body or b"", error.headers or {})
+        except TimeoutError:
+            return Answer(Verdict.RETRY, "timeout", f"no answer within {self._config.timeout_secs} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return Answer(Verdict.RETRY, "connection", str(error) or type(error).__name__)
+        return Answer.of_status(status, api.last_response.data, {})
+
+
+def _halves(piece: bytes) -> tuple[bytes, bytes]:
+    """Two pieces of whole lines; each has at least one when the piece has two. A newline never stands inside a line."""
+    cut = piece.rfind(b"\n", 0, len(piece) // 2) + 1 or piece.index(b"\n") + 1
+    return piece[:cut], piece[cut:]
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

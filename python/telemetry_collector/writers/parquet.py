@@ -1,0 +1,219 @@
+"""Writes blocks into the hive-partitioned Parquet dataset and compacts what is past.
+
+Blocks gather in one staged file; `flush` finishes, syncs and publishes it under the journal range that it holds. So a
+crash loses at most what the cursor has not passed, and what was published is never written again: `start` returns the
+greatest end among the published names. All slow work happens in one thread, compaction in a second one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal, TypeVar, final
+
+import pyarrow as pa
+from pydantic import Field
+
+from telemetry_collector.clock import Clock, SystemClock
+from telemetry_collector.component import Blocks, WriterContext
+from telemetry_collector.config import PositiveInt, Seconds, Section, WholeSeconds
+from telemetry_collector.errors import PermanentError, RetryableError
+from telemetry_collector.observe.logs import logger
+from telemetry_collector.store.compaction import Compactor, Failed
+from telemetry_collector.store.dataset import Dataset
+from telemetry_collector.store.encoding import Compression, PartFile
+from telemetry_collector.store.part import PartName, partition
+
+T = TypeVar("T")
+
+log = logger(__name__)
+
+# Looking for past periods lists the dataset's hours, so it is not done at every chance.
+_COMPACTION_INTERVAL_SECS: Final = 30
+# A period's last parts are published within one flush interval of its end; compaction waits for two.
+_SETTLE_FLUSHES: Final = 2
+
+
+class ParquetConfig(Section):
+    """The section `parquet`."""
+
+    output_dir: Annotated[Path, Field(description="the dataset's directory")] = Path("/var/lib/horizon/telemetry")
+    rotation_interval_secs: WholeSeconds = Field(
+        3600, description="the period, in seconds, whose files are joined when it is over; never across an hour"
+    )
+    compression: Compression = Field("snappy", description="snappy, zstd or none")
+    flush_interval_secs: Seconds = Field(10, description="within how many seconds what was received is readable")
+    file_max_bytes: PositiveInt = Field(512 * 1024 * 1024, description="bytes that a compacted file has at most")
+    timestamp_unit: Literal["us", "ns"] = Field("us", description="us or ns, the unit of timestamps")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The staged file that blocks go into."""
+
+    file: PartFile
+    hour: int
+
+
+@final
+class ParquetWriter:
+    """See the module. Memory is bounded by one row group being gathered and one being encoded, in each thread."""
+
+    Config: ClassVar[type[Section]] = ParquetConfig
+
+    batch_points: Final = 100_000
+
+    def __init__(self, config: ParquetConfig, context: WriterContext, clock: Clock | None = None) -> None:
+        self._config = config
+        self._context = context
+        self._clock = clock or SystemClock()
+        self._dataset = Dataset(config.output_dir, context.journal_id, key=f"{context.name}.output_dir")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix=context.name)
+        self._compacting = ThreadPoolExecutor(1, thread_name_prefix=f"{context.name}-compaction")
+        self._settle_secs = _SETTLE_FLUSHES * config.flush_interval_secs
+        self._compactor: Compactor | None = None
+        self._compaction: asyncio.Task[None] | None = None
+        self._next_compaction = 0.0
+        # These belong to the writing thread: the file that is open, the end of the last range published (or of what was
+        # there at the start), and the end of the last blocks taken.
+        self._open: _Open | None = None
+        self._covered = 0
+        self._position = 0
+        # When the last blocks were received, microseconds since 1970, and when they came here, on the monotonic clock.
+        self._latest: tuple[int, float] | None = None
+
+    @property
+    def flush_interval_secs(self) -> float:
+        """See `Writer`."""
+        return self._config.flush_interval_secs
+
+    async def start(self, stored: int) -> int:
+        """Locks the directory, removes what an earlier process left staged and finds what it published.
+
+        ConfigError when the directory cannot be used or another process writes it.
+        """
+        await self.stop()
+        position = await self._in_thread(lambda: self._begin(stored))
+        self._compactor = Compactor(
+            self._dataset,
+            compression=self._config.compression,
+            file_bytes_max=self._config.file_max_bytes,
+            period_secs=self._config.rotation_interval_secs,
+            settle_secs=self._settle_secs,
+        )
+        return position
+
+    async def write(self, blocks: Blocks) -> None:
+        """Takes blocks; publishes by itself when their hour is another or the file has its size."""
+        await self._in_thread(lambda: self._take(blocks))
+
+    async def flush(self) -> int:
+        """Publishes what was taken; returns where the journal's published range ends."""
+        return await self._in_thread(self._publish)
+
+    async def maintain(self) -> None:
+        """Begins, when none is under way, to compact every period that is over."""
+        now = self._clock.monotonic()
+        if self._compactor is None or self._compaction is not None or now < self._next_compaction:
+            return
+        self._next_compaction = now + _COMPACTION_INTERVAL_SECS
+        self._compaction = asyncio.create_task(self._compact(self._compactor), name=f"{self._context.name} compaction")
+
+    async def settled(self) -> None:
+        """Waits until the compaction that `maintain` began, if any, has ended."""
+        if self._compaction is not None:
+            await asyncio.shield(self._compaction)
+
+    async def stop(self) -> None:
+        """Ends compaction at the next row group, throws away what was not flushed and releases the directory."""
+        if self._compactor is not None:
+            self._compactor.stop()
+        await self.settled()
+        self._compactor = None
+        await self._in_thread(self._end)
+
+    async def _in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
+        """Runs the work to its end even when the caller is cancelled: the next call finds a whole state, after it."""
+        return await asyncio.get_running_loop().run_in_executor(threads or self._writing, work)
+
+    # In the writing thread.
+
+    def _begin(self, stored: int) -> int:
+        self._dataset.open()
+        self._position = self._covered = max(stored, self._dataset.published_end)
+        return self._position
+
+    def _end(self) -> None:
+        if self._open is not None:
+            self._open.file.discard()
+            self._open = None
+        self._dataset.close()
+
+    def _take(self, blocks: Blocks) -> None:
+        if blocks.start < self._position:
+            raise RetryableError(
+                f"blocks [{blocks.start}, {blocks.end}) were handed over; expected some that begin at {self._position}"
+            )
+        table = self._table(blocks)
+        with self._faults():
+            if self._open is not None and self._open.hour != blocks.hour:
+                self._publish()
+            if table.num_rows:
+                if self._open is None:
+                    file = PartFile(self._dataset.stage(".part"), table.schema, self._config.compression)
+                    self._open = _Open(file, blocks.hour)
+                self._open.file.add(table)
+            self._position = blocks.end
+            self._latest = blocks.received_last_us, self._clock.monotonic()
+            if self._open is not None and self._open.file.file_bytes >= self._config.file_max_bytes:
+                self._publish()
+
+    def _table(self, blocks: Blocks) -> pa.Table:
+        try:
+            return pa.Table.from_batches([pa.record_batch(blocks.record_batch(self._config.timestamp_unit))])
+        except pa.ArrowException as error:
+            raise PermanentError(f"blocks [{blocks.start}, {blocks.end}) make no record batch: {error}") from error
+
+    def _publish(self) -> int:
+        if self._open is None:
+            return self._position
+        opened, name = self._open, PartName(self._context.journal_id, self._covered, self._position)
+        with self._faults():
+            size = opened.file.finish()
+            path = self._dataset.publish(opened.file.path, opened.hour, name)
+        self._open = None
+        self._covered = self._position
+        self._context.events.published(str(path), opened.file.rows, size)
+        return self._position
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise RetryableError(f"cannot write to {self._config.output_dir}: {error}") from error
+
+    # Compaction.
+
+    async def _compact(self, compactor: Compactor) -> None:
+        try:
+            await self._in_thread(lambda: self._compact_due(compactor), self._compacting)
+        except Exception:
+            # A defect here must not end the writing of new data; the log has all of it, and the next round tries again.
+            log.exception("compaction_defect", writer=self._context.name)
+        finally:
+            self._compaction = None
+
+    def _compact_due(self, compactor: Compactor) -> None:
+        events, latest, busy_us = self._context.events, self._latest, None
+        if latest is not None and self._clock.monotonic() - latest[1] < self._settle_secs:
+            busy_us = latest[0]
+        for outcome in compactor.run(self._clock.unix_secs(), busy_us):
+            if isinstance(outcome, Failed):
+                events.compaction_failed(str(partition(outcome.hour)), str(outcome.error))
+            else:
+                events.compacted(str(partition(outcome.hour)), outcome.files, outcome.into, outcome.rows)

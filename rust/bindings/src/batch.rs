@@ -1,0 +1,67 @@
+//! `Batch`: plain points with everything that is needed to send them on any stream.
+
+use pyo3::buffer::{Element, PyBuffer};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use telemetry_core::wire::{OutgoingBatch, OutgoingSeries, OutgoingTag};
+
+use crate::errors::EncodeError;
+
+/// (name, tags, type, unit, delta)
+type Series = (String, Vec<(String, String)>, u32, String, bool);
+
+/// Plain points, self-contained; frozen.
+#[pyclass(frozen, module = "telemetry_collector._core")]
+pub(crate) struct Batch(pub(crate) OutgoingBatch);
+
+#[pymethods]
+impl Batch {
+    #[new]
+    #[pyo3(signature = (*, common_tags, series, series_index, timestamps_unix_ns, values))]
+    fn new(
+        py: Python<'_>,
+        common_tags: Vec<(String, String)>,
+        series: Vec<Series>,
+        series_index: &Bound<'_, PyAny>,
+        timestamps_unix_ns: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let series_index = column::<u32>(py, series_index, "series_index", "uint32")?;
+        let timestamps_unix_ns = column::<i64>(py, timestamps_unix_ns, "timestamps_unix_ns", "int64")?;
+        let values = column::<f64>(py, values, "values", "float64")?;
+        let series = series.into_iter().map(|(name, own, metric_type, unit, delta)| OutgoingSeries {
+            name: name.into(),
+            tags: tags(own),
+            metric_type,
+            unit: unit.into(),
+            delta,
+        });
+        OutgoingBatch::new(tags(common_tags), series.collect(), series_index, timestamps_unix_ns, values)
+            .map(Self)
+            .map_err(|error| EncodeError::new_err(error.to_string()))
+    }
+
+    #[getter]
+    fn points(&self) -> usize {
+        self.0.len()
+    }
+
+    fn split(&self) -> PyResult<(Self, Self)> {
+        let halves = self.0.split().map_err(|error| EncodeError::new_err(error.to_string()))?;
+        Ok((Self(halves.0), Self(halves.1)))
+    }
+}
+
+fn tags(tags: Vec<(String, String)>) -> Vec<OutgoingTag> {
+    tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+/// Copies a buffer of one dimension out of Python.
+fn column<T: Element>(py: Python<'_>, buffer: &Bound<'_, PyAny>, argument: &str, element: &str) -> PyResult<Vec<T>> {
+    let expected = || PyTypeError::new_err(format!("{argument} must be a C-contiguous buffer of {element}"));
+    let buffer = PyBuffer::<T>::get(buffer).map_err(|_| expected())?;
+    if buffer.dimensions() != 1 || !buffer.is_c_contiguous() {
+        return Err(expected());
+    }
+    buffer.to_vec(py)
+}

@@ -1,0 +1,66 @@
+//! `Cursor`.
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use telemetry_core::ingest::BlockCursor;
+use telemetry_core::journal::Position;
+
+use crate::blocks::Blocks;
+use crate::detached::detached;
+
+/// A consumer's place in the journal. One reader at a time.
+#[pyclass(frozen, module = "telemetry_collector._core")]
+pub(crate) struct Cursor {
+    inner: Mutex<BlockCursor>,
+}
+
+impl Cursor {
+    pub(crate) fn new(inner: BlockCursor) -> Self {
+        Self { inner: Mutex::new(inner) }
+    }
+}
+
+#[pymethods]
+impl Cursor {
+    #[getter]
+    fn consumer(&self) -> String {
+        self.inner.lock().consumer().to_owned()
+    }
+
+    #[getter]
+    fn position(&self) -> u64 {
+        self.inner.lock().position().get()
+    }
+
+    #[getter]
+    fn stored(&self) -> u64 {
+        self.inner.lock().stored().get()
+    }
+
+    #[getter]
+    fn lag_bytes(&self) -> u64 {
+        self.inner.lock().lag_bytes()
+    }
+
+    #[getter]
+    fn lag_points(&self) -> u64 {
+        self.inner.lock().lag_points()
+    }
+
+    #[getter]
+    fn lag_secs(&self) -> f64 {
+        self.inner.lock().lag_secs()
+    }
+
+    fn read(&self, py: Python<'_>, points_max: usize) -> PyResult<Option<Blocks>> {
+        Ok(detached(py, || self.inner.lock().read(points_max))?.map(Blocks::new))
+    }
+
+    fn seek(&self, py: Python<'_>, position: u64) {
+        py.detach(|| self.inner.lock().seek(Position::new(position)));
+    }
+
+    fn store(&self, py: Python<'_>, position: u64) -> PyResult<()> {
+        detached(py, || self.inner.lock().store(Position::new(position)))
+    }
+}

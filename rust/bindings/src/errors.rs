@@ -1,0 +1,18 @@
+//! Python's exceptions of the core.
+
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+
+create_exception!(telemetry_collector._core, CoreError, PyException, "Base of what the core raises.");
+create_exception!(
+    telemetry_collector._core,
+    JournalError,
+    CoreError,
+    "The journal cannot be opened, read or written; the message names the path and the operating system's error."
+);
+create_exception!(
+    telemetry_collector._core,
+    EncodeError,
+    CoreError,
+    "A batch that cannot be encoded; the message names the argument."
+);

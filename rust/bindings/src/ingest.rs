@@ -1,0 +1,160 @@
+//! `Ingest`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use telemetry_core::ingest::{self, Peer, RetryCause, latency};
+use telemetry_core::journal::DiskStorage;
+
+use crate::conversation::Conversation;
+use crate::cursor::Cursor;
+use crate::detached::detached;
+use crate::errors;
+use crate::settings::IngestSettings;
+use crate::wake::WakeFd;
+
+/// The one door of the data plane.
+#[pyclass(frozen, module = "telemetry_collector._core")]
+pub(crate) struct Ingest {
+    inner: Arc<ingest::Ingest>,
+    wake: WakeFd,
+}
+
+#[pymethods]
+impl Ingest {
+    #[new]
+    fn new(py: Python<'_>, settings: &IngestSettings) -> PyResult<Self> {
+        let wake = WakeFd::new()?;
+        let signal = wake.clone();
+        let directory = settings.journal_dir.clone();
+        let storage = DiskStorage::open(&directory)
+            .map_err(|error| errors::JournalError::new_err(format!("journal {}: {error}", directory.display())))?;
+        let inner = detached(py, || {
+            ingest::Ingest::open(Arc::new(storage), settings.settings.clone(), Box::new(move || signal.signal()))
+        })?;
+        Ok(Self { inner, wake })
+    }
+
+    #[getter]
+    fn recovery<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let recovered = self.inner.recovered();
+        let found = PyDict::new(py);
+        found.set_item("records", recovered.records)?;
+        found.set_item("points", recovered.points)?;
+        found.set_item("series", self.inner.series().0)?;
+        found.set_item("undecodable", recovered.undecodable)?;
+        found.set_item("torn_bytes", recovered.torn_bytes)?;
+        found.set_item("quarantined", &recovered.quarantined)?;
+        found.set_item("seconds", recovered.elapsed.as_secs_f64())?;
+        Ok(found)
+    }
+
+    #[getter]
+    fn journal_id(&self) -> String {
+        self.inner.journal().id().to_string()
+    }
+
+    #[getter]
+    fn committed(&self) -> u64 {
+        self.inner.journal().committed().get()
+    }
+
+    #[pyo3(signature = (identity, node, *, relay))]
+    fn conversation(&self, identity: &str, node: &str, relay: bool) -> Conversation {
+        let peer = Peer { identity: identity.into(), node: node.into(), relay };
+        Conversation::new(self.inner.conversation(Arc::new(peer)))
+    }
+
+    fn fileno(&self) -> i32 {
+        self.wake.number()
+    }
+
+    fn ready(&self) -> Vec<u64> {
+        // Cleared first: what becomes ready after it signals again.
+        self.wake.clear();
+        self.inner.take_ready()
+    }
+
+    fn cursor(&self, py: Python<'_>, consumer: &str) -> PyResult<Cursor> {
+        Ok(Cursor::new(detached(py, || self.inner.cursor(consumer))?))
+    }
+
+    fn maintain(&self, py: Python<'_>, now_unix_secs: f64) -> PyResult<()> {
+        detached(py, || self.inner.maintain(now_unix_secs.max(0.0) as u64))
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        stats(py, &self.inner)
+    }
+
+    fn offenders(&self) -> Vec<(String, String, u64)> {
+        let worst = self.inner.offenders();
+        worst.into_iter().map(|entry| (entry.identity.into(), entry.name.into(), entry.points)).collect()
+    }
+
+    fn drain(&self, py: Python<'_>, timeout_secs: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(timeout_secs)
+            .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("timeout_secs {timeout_secs}: {error}")))?;
+        Ok(py.detach(|| self.inner.drain(timeout)))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.close()).map_err(|error| errors::JournalError::new_err(error.to_string()))
+    }
+}
+
+fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, PyDict>> {
+    let counters = inner.counters();
+    let out = PyDict::new(py);
+    for (name, counter) in [
+        ("batches_received", &counters.batches_received),
+        ("frame_bytes_received", &counters.frame_bytes_received),
+        ("batches_malformed", &counters.malformed),
+        ("points_received", &counters.points_received),
+        ("points_accepted", &counters.points_accepted),
+        ("points_committed", &counters.points_committed),
+        ("commits_failed", &counters.commits_failed),
+        ("inflight_batches", &counters.inflight_batches),
+        ("inflight_bytes", &counters.inflight_bytes),
+        ("held_bytes", &counters.held_bytes),
+    ] {
+        out.set_item(name, counter.load(Relaxed))?;
+    }
+    let refused = PyDict::new(py);
+    for (reason, points) in counters.refusals() {
+        refused.set_item(reason.as_str(), points)?;
+    }
+    out.set_item("points_refused", refused)?;
+    let answered = PyDict::new(py);
+    for (outcome, batches) in counters.outcomes() {
+        answered.set_item(outcome.as_str(), batches)?;
+    }
+    out.set_item("batches_answered", answered)?;
+    let retries = PyDict::new(py);
+    for cause in RetryCause::ALL {
+        retries.set_item(cause.as_str(), counters.retries_asked.get(cause as usize))?;
+    }
+    out.set_item("retries_asked", retries)?;
+    let (series, expired, changed) = inner.series();
+    out.set_item("series", series)?;
+    out.set_item("series_max", inner.limits().max_cardinality)?;
+    out.set_item("series_expired", expired)?;
+    out.set_item("series_changed", changed)?;
+    let (heartbeats, ignored) = inner.heartbeat_counts();
+    out.set_item("heartbeats_taken", heartbeats)?;
+    out.set_item("heartbeats_ignored", ignored)?;
+    out.set_item("epochs_forgotten", inner.epochs_forgotten())?;
+    out.set_item("recent_bytes", inner.recent_bytes())?;
+    let journal = inner.journal().stats();
+    out.set_item("journal_bytes", journal.bytes)?;
+    out.set_item("journal_bytes_max", inner.settings().journal.bytes_max)?;
+    out.set_item("journal_segments", journal.segments)?;
+    out.set_item("journal_syncs", journal.syncs)?;
+    out.set_item("journal_quarantined", inner.recovered().quarantined.len())?;
+    let (buckets, sum_us) = counters.stable_latency.snapshot();
+    out.set_item("stable_latency", (latency::BOUNDS_US.to_vec(), buckets, sum_us))?;
+    Ok(out)
+}

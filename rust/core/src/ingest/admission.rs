@@ -1,0 +1,338 @@
+//! Judging a frame, in the order of the contract: malformed, stored before, unknown series, too large, identity, then
+//! each point by the first rule that it breaks. What remains becomes one block and one journal record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::answer;
+use super::counters::RetryCause;
+use super::heartbeats::{Heartbeat, RunningTask};
+use super::names::Verdict;
+use super::points::{PointJudge, Scratch, Work};
+use super::{Ingest, Pending};
+use crate::columns::{BatchHeader, PointBlock};
+use crate::journal::{AppendError, Ticket};
+use crate::series::effective::NODE_ID;
+use crate::series::{CommonTags, NodeClaim, RawTag, StreamDictionary};
+use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
+
+/// What agents are told to wait when the collector is busy, and when it cannot store at all.
+const RETRY_AFTER_BUSY_MS: u32 = 100;
+const RETRY_AFTER_FULL_MS: u32 = 1_000;
+
+/// Whose batches a stream brings.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// From the certificate; names the peer's batches.
+    pub identity: Arc<str>,
+    /// The node that the certificate names.
+    pub node: Arc<str>,
+    /// It may speak for any node.
+    pub relay: bool,
+}
+
+/// What a stream has said so far that later batches build on.
+#[derive(Debug)]
+pub(super) struct StreamState {
+    pub(super) dictionary: StreamDictionary,
+    pub(super) common: CommonTags,
+}
+
+/// What became of a frame.
+pub(super) enum Judged {
+    /// The answer is known.
+    Answered(BatchAck),
+    /// The answer, once the commit has succeeded.
+    Appended(BatchAck, Ticket),
+    /// A duplicate of this sequence, once the original's commit has succeeded.
+    CopyOf(u64, Ticket),
+}
+
+/// A frame and where it came from.
+pub(super) struct Arrival<'a> {
+    pub(super) conversation: u64,
+    pub(super) peer: &'a Peer,
+    pub(super) frame: &'a [u8],
+    pub(super) now_unix_ns: i64,
+}
+
+impl Ingest {
+    /// Judges a frame and appends what may be stored.
+    pub(super) fn judge(&self, arrival: &Arrival<'_>, stream: &mut StreamState) -> Judged {
+        let received = Instant::now();
+        self.counters().batches_received.fetch_add(1, Relaxed);
+        self.counters().frame_bytes_received.fetch_add(arrival.frame.len() as u64 + 4, Relaxed);
+        let mut scratch = self.scratches.take();
+        let judged = self.judge_with(arrival, stream, &mut scratch, received);
+        self.scratches.put(scratch);
+        judged
+    }
+
+    fn judge_with(
+        &self,
+        arrival: &Arrival<'_>,
+        stream: &mut StreamState,
+        scratch: &mut Scratch,
+        received: Instant,
+    ) -> Judged {
+        let Scratch { decode: columns, work, encoder, record } = scratch;
+        let batch = match decode(arrival.frame, self.limits(), columns) {
+            Ok(batch) => batch,
+            Err(malformed) => return self.malformed(malformed.sequence, &malformed.to_string()),
+        };
+        if let Err(fault) = define(&batch, &mut stream.dictionary) {
+            stream.dictionary.rollback();
+            return self.malformed(batch.sequence, &fault);
+        }
+        self.counters().points_received.fetch_add(batch.points as u64, Relaxed);
+
+        let name_fits = match self.verdict(arrival.peer, &batch) {
+            Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
+            Verdict::Pending(ticket) => return self.copy_of(arrival.conversation, batch.sequence, ticket),
+            Verdict::New => true,
+            Verdict::NoRoom => false,
+        };
+        if let Err(rejection) = self.judge_batch(arrival.peer, &batch, stream, work) {
+            self.counters().refused(rejection.reason, batch.points as u64);
+            return Judged::Answered(answer::rejected(batch.sequence, batch.points as u32, vec![rejection]));
+        }
+        self.take_heartbeat(arrival, &batch);
+        if batch.points == 0 {
+            self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
+            return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
+        }
+        if !name_fits {
+            return self.retry(batch.sequence, RetryCause::Names);
+        }
+        if let Some(cause) = self.overload(arrival.frame.len()) {
+            return self.retry(batch.sequence, cause);
+        }
+
+        let judge = PointJudge::new(self.limits(), arrival.now_unix_ns);
+        let mut registry = self.registry.lock();
+        let rejections = judge.judge(&batch, stream, work, &mut registry, |name, points| {
+            self.offenders.lock().record(&arrival.peer.identity, name, points);
+        });
+        drop(registry);
+        for rejection in &rejections {
+            self.counters().refused(rejection.reason, u64::from(rejection.points));
+        }
+        let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
+        if work.block.is_empty() {
+            return Judged::Answered(answer::rejected(batch.sequence, rejected, rejections));
+        }
+        let outcome = if rejected == 0 { Outcome::Stored } else { Outcome::Partial };
+        let ack = BatchAck {
+            accepted_points: work.block.len() as u32,
+            rejected_points: rejected,
+            rejections,
+            ..answer::plain(batch.sequence, outcome)
+        };
+        let block = work.block.finish(BatchHeader {
+            identity: Arc::clone(&arrival.peer.identity),
+            epoch: batch.epoch,
+            sequence: batch.sequence,
+            oldest_unacknowledged: batch.oldest_unacknowledged,
+            received_unix_us: self.receipt(arrival.now_unix_ns),
+        });
+        record.clear();
+        match encoder.encode(&block, record) {
+            Ok(()) => self.append(arrival, block, ack, record, received),
+            Err(_) => self.too_large(&block),
+        }
+    }
+
+    /// Journals a block under the lock of the names, so that of two copies only one is appended.
+    fn append(
+        &self,
+        arrival: &Arrival<'_>,
+        block: PointBlock,
+        ack: BatchAck,
+        record: &[u8],
+        received: Instant,
+    ) -> Judged {
+        let block = Arc::new(block);
+        let frame_bytes = arrival.frame.len() as u64;
+        let mut names = self.shared.names.lock();
+        match names.judge(&block.identity, block.epoch, block.sequence, 0) {
+            Verdict::New => {}
+            Verdict::Stored => return Judged::Answered(answer::plain(block.sequence, Outcome::Duplicate)),
+            Verdict::Pending(ticket) => {
+                drop(names);
+                return self.copy_of(arrival.conversation, block.sequence, ticket);
+            }
+            Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
+        }
+        let counters = self.counters();
+        counters.inflight_batches.fetch_add(1, Relaxed);
+        counters.inflight_bytes.fetch_add(frame_bytes, Relaxed);
+        let pending =
+            Pending { block: Arc::clone(&block), conversation: arrival.conversation, frame_bytes, received };
+        match self.journal.append(record, pending) {
+            Ok(ticket) => {
+                names.reserve(&block.identity, block.epoch, block.sequence, ticket.clone());
+                counters.points_accepted.fetch_add(block.len() as u64, Relaxed);
+                Judged::Appended(ack, ticket)
+            }
+            Err(error) => {
+                counters.inflight_batches.fetch_sub(1, Relaxed);
+                counters.inflight_bytes.fetch_sub(frame_bytes, Relaxed);
+                match error {
+                    AppendError::TooLarge { .. } => self.too_large(&block),
+                    AppendError::Full { .. } => self.retry(block.sequence, RetryCause::JournalFull),
+                    _ => self.retry(block.sequence, RetryCause::JournalFailed),
+                }
+            }
+        }
+    }
+
+    /// A record that no segment holds. Smaller batches do fit, and splitting is what an agent does with this answer.
+    fn too_large(&self, block: &PointBlock) -> Judged {
+        let points = block.len() as u32;
+        self.counters().refused(Reason::BatchTooLarge, u64::from(points));
+        let example = "the batch does not fit into a segment of the journal".into();
+        let rejection = Rejection { reason: Reason::BatchTooLarge, points, example };
+        Judged::Answered(answer::rejected(block.sequence, points, vec![rejection]))
+    }
+
+    fn verdict(&self, peer: &Peer, batch: &DecodedBatch<'_>) -> Verdict<Ticket> {
+        let mut names = self.shared.names.lock();
+        names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
+    }
+
+    fn copy_of(&self, conversation: u64, sequence: u64, ticket: Ticket) -> Judged {
+        self.shared.copies.lock().push((ticket.clone(), conversation));
+        Judged::CopyOf(sequence, ticket)
+    }
+
+    /// The rules that concern the batch as a whole. Leaves the place of each point's series in `work`.
+    fn judge_batch(
+        &self,
+        peer: &Peer,
+        batch: &DecodedBatch<'_>,
+        stream: &mut StreamState,
+        work: &mut Work,
+    ) -> Result<(), Rejection> {
+        let refuse = |reason, example| Rejection { reason, points: batch.points as u32, example };
+        work.places.clear();
+        for &id in batch.series_ids() {
+            let Some(place) = stream.dictionary.place(id) else {
+                return Err(refuse(Reason::UnknownSeries, format!("series id {id} is not defined in this stream")));
+            };
+            work.places.push(place);
+        }
+        let points_max = self.limits().max_batch_size;
+        if batch.points > points_max {
+            let example = format!("{} points; at most {points_max} in a batch", batch.points);
+            return Err(refuse(Reason::BatchTooLarge, example));
+        }
+        let tags: Vec<RawTag<'_>> =
+            batch.common_tags().iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))).collect();
+        stream.common.update(&tags, peer.node.as_bytes());
+        if peer.relay || !self.settings.bind_node_id || speaks_for(peer, batch, stream, work) {
+            return Ok(());
+        }
+        Err(refuse(Reason::IdentityMismatch, format!("the certificate names node {}", peer.node)))
+    }
+
+    fn take_heartbeat(&self, arrival: &Arrival<'_>, batch: &DecodedBatch<'_>) {
+        let Some(sent) = batch.heartbeat() else { return };
+        let text = |span| String::from_utf8_lossy(batch.text(span)).into_owned();
+        let worker_id: Arc<str> = match text(sent.worker_id) {
+            missing if missing.is_empty() => Arc::clone(&arrival.peer.node),
+            named => named.into(),
+        };
+        let running_tasks = batch.running_tasks().iter().map(|task| RunningTask {
+            task_id: text(task.task_id),
+            name: text(task.name),
+            status: text(task.status),
+            started_unix_ns: task.started_unix_ns as u64,
+        });
+        let timestamp_unix_ns =
+            if sent.timestamp_unix_ns == 0 { arrival.now_unix_ns } else { sent.timestamp_unix_ns };
+        self.heartbeats.lock().take(Heartbeat {
+            worker_id,
+            cpu_usage: sent.cpu_usage,
+            memory_usage: sent.memory_usage,
+            gpu_usage: sent.gpu_usage,
+            running_tasks: running_tasks.collect(),
+            timestamp_unix_ns,
+        });
+    }
+
+    /// Why nothing more is taken at the moment, if so.
+    fn overload(&self, frame_bytes: usize) -> Option<RetryCause> {
+        let counters = self.counters();
+        if counters.inflight_batches.load(Relaxed) >= 2 * self.limits().backpressure_threshold as u64 {
+            return Some(RetryCause::Batches);
+        }
+        let bytes = counters.inflight_bytes.load(Relaxed) + counters.held_bytes.load(Relaxed) + frame_bytes as u64;
+        (bytes > self.limits().inflight_bytes_max as u64).then_some(RetryCause::Bytes)
+    }
+
+    fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {
+        self.counters().retries_asked.add(cause as usize, 1);
+        let wait_ms = match cause {
+            RetryCause::Batches | RetryCause::Bytes => RETRY_AFTER_BUSY_MS,
+            _ => RETRY_AFTER_FULL_MS,
+        };
+        Judged::Answered(answer::retry_later(sequence, wait_ms))
+    }
+
+    fn malformed(&self, sequence: u64, fault: &str) -> Judged {
+        self.counters().malformed.fetch_add(1, Relaxed);
+        let rejection = Rejection { reason: Reason::Malformed, points: 0, example: fault.into() };
+        Judged::Answered(answer::rejected(sequence, 0, vec![rejection]))
+    }
+
+    /// The time of receipt, which never goes back while the process lives: consumers cut files at the hour.
+    fn receipt(&self, now_unix_ns: i64) -> i64 {
+        let now_us = now_unix_ns / 1_000;
+        self.last_receipt_us.fetch_max(now_us, Relaxed).max(now_us)
+    }
+}
+
+/// Takes the batch's definitions into the stream's dictionary.
+fn define(batch: &DecodedBatch<'_>, dictionary: &mut StreamDictionary) -> Result<(), String> {
+    dictionary.begin();
+    let mut tags = Vec::new();
+    for definition in batch.definitions() {
+        tags.clear();
+        tags.extend(definition.tags.clone());
+        let raw = crate::series::RawDefinition {
+            name: definition.name,
+            tags: &tags,
+            type_number: definition.metric_type,
+            unit: definition.unit,
+            delta: definition.delta,
+        };
+        dictionary.define(definition.id, raw).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// True when the batch speaks for no node but the certificate's.
+fn speaks_for(peer: &Peer, batch: &DecodedBatch<'_>, stream: &StreamState, work: &Work) -> bool {
+    let node = peer.node.as_bytes();
+    let worker = batch.heartbeat().map_or(&[][..], |heartbeat| batch.text(heartbeat.worker_id));
+    if !worker.is_empty() && worker != node {
+        return false;
+    }
+    let common = stream.common.claim();
+    if batch.points == 0 {
+        return common != NodeClaim::Other;
+    }
+    let rows_agree = batch.rows().iter().all(|row| {
+        let own = batch.tags(row).iter().fold(NodeClaim::Absent, |claim, tag| {
+            let is_node = batch.text(tag.key) == NODE_ID;
+            match (is_node, claim) {
+                (false, claim) | (true, claim @ NodeClaim::Other) => claim,
+                (true, _) if batch.text(tag.value) == node => NodeClaim::Same,
+                (true, _) => NodeClaim::Other,
+            }
+        });
+        own.or(common) != NodeClaim::Other
+    });
+    rows_agree && work.places.iter().all(|&place| stream.dictionary.claim(place).or(common) != NodeClaim::Other)
+}

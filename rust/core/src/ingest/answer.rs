@@ -1,0 +1,26 @@
+//! The answers that ingest gives, before the window is filled in.
+
+use crate::wire::{BatchAck, Outcome, Rejection};
+
+/// An answer without counts.
+pub(super) fn plain(sequence: u64, outcome: Outcome) -> BatchAck {
+    BatchAck {
+        sequence,
+        outcome,
+        accepted_points: 0,
+        rejected_points: 0,
+        rejections: Vec::new(),
+        credit: 0,
+        retry_after_ms: 0,
+    }
+}
+
+/// Nothing was stored, and sending it again cannot help.
+pub(super) fn rejected(sequence: u64, points: u32, rejections: Vec<Rejection>) -> BatchAck {
+    BatchAck { rejected_points: points, rejections, ..plain(sequence, Outcome::Rejected) }
+}
+
+/// Nothing was stored; the same batch is welcome later.
+pub(super) fn retry_later(sequence: u64, retry_after_ms: u32) -> BatchAck {
+    BatchAck { retry_after_ms, ..plain(sequence, Outcome::RetryLater) }
+}

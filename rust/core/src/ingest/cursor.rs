@@ -1,0 +1,241 @@
+//! A consumer's place in the journal, and the ranges it reads.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Ingest, new_decoder};
+use super::recent::Committed;
+use crate::columns::{BlockDecoder, PointBlock};
+use crate::journal::{JournalError, Position, Reader};
+
+const HOUR_US: i64 = 3_600_000_000;
+/// A gap of this size is the header between two segments, not records.
+const SEGMENT_HEADER_BYTES: u64 = 4_096;
+/// Journal bytes a point, for estimates of what is only on disk.
+const POINT_BYTES_ESTIMATE: u64 = 10;
+
+/// Memory that the blocks of one read may take; the block that passes it still counts.
+const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Whole batches that stand behind each other in the journal, all received in one UTC hour.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    /// Where the first record starts, or where a gap before it does.
+    pub start: Position,
+    /// Where the next read begins.
+    pub end: Position,
+    /// The batches, at least one.
+    pub blocks: Vec<Arc<PointBlock>>,
+    /// Their points.
+    pub points: usize,
+}
+
+impl Blocks {
+    /// Hours since 1970 of the receipt.
+    #[must_use]
+    pub fn hour(&self) -> i64 {
+        self.blocks.first().map_or(0, |block| hour(block))
+    }
+}
+
+/// Bytes from one position to another; 0 when the other comes first.
+fn distance(from: Position, to: Position) -> u64 {
+    to.get().saturating_sub(from.get())
+}
+
+fn hour(block: &PointBlock) -> i64 {
+    block.received_unix_us.div_euclid(HOUR_US)
+}
+
+/// A consumer's cursor. One reader at a time.
+pub struct BlockCursor {
+    ingest: Arc<Ingest>,
+    consumer: String,
+    position: Position,
+    stored: Position,
+    /// Reads what memory no longer has; kept between reads while it stands at `position`.
+    disk: Option<Reader>,
+    decoder: BlockDecoder,
+    /// Receipt of the oldest batch that was read and not stored.
+    undelivered_since_us: Option<i64>,
+    /// Records that were skipped because their contents do not decode.
+    undecodable: u64,
+}
+
+impl BlockCursor {
+    pub(super) fn open(ingest: Arc<Ingest>, consumer: &str) -> Result<Self, JournalError> {
+        let stored = ingest.journal.cursor(consumer)?;
+        Ok(Self {
+            ingest,
+            consumer: consumer.to_owned(),
+            position: stored,
+            stored,
+            disk: None,
+            decoder: new_decoder(),
+            undelivered_since_us: None,
+            undecodable: 0,
+        })
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
+    /// Where the next read starts.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The durable position.
+    #[must_use]
+    pub fn stored(&self) -> Position {
+        self.stored
+    }
+
+    /// Records skipped because their contents do not decode.
+    #[must_use]
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// Committed bytes still to read.
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        distance(self.position, self.ingest.journal.committed())
+    }
+
+    /// Committed points still to read: exact while they are in memory, else estimated from their bytes.
+    #[must_use]
+    pub fn lag_points(&self) -> u64 {
+        let recent = self.ingest.shared.recent.lock();
+        let in_memory = recent.points_from(self.position);
+        let on_disk = match recent.start() {
+            Some(start) => distance(self.position, start),
+            None => self.lag_bytes(),
+        };
+        in_memory + on_disk.saturating_sub(SEGMENT_HEADER_BYTES).div_ceil(POINT_BYTES_ESTIMATE)
+    }
+
+    /// Age of the oldest batch that was read and not stored, or else of what is still to read; 0 when there is none.
+    #[must_use]
+    pub fn lag_secs(&self) -> f64 {
+        let oldest_us = self.undelivered_since_us.or_else(|| {
+            let recent = self.ingest.shared.recent.lock();
+            let next = recent.from(self.position)?.next()?;
+            Some(next.block.received_unix_us)
+        });
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+        oldest_us.map_or(0.0, |oldest_us| (now_us - oldest_us).max(0) as f64 / 1e6)
+    }
+
+    /// The next committed batches: at least one, until `points_max` or 64 MiB is reached, all of one hour of receipt.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read.
+    pub fn read(&mut self, points_max: usize) -> Result<Option<Blocks>, JournalError> {
+        let mut gathering = Gathering { points_max, bytes: 0, blocks: None };
+        if !self.read_recent(&mut gathering) {
+            self.read_disk(&mut gathering)?;
+        }
+        let Some(blocks) = gathering.blocks else { return Ok(None) };
+        let blocks = Blocks { start: self.position, ..blocks };
+        self.position = blocks.end;
+        if let (None, Some(first)) = (self.undelivered_since_us, blocks.blocks.first()) {
+            self.undelivered_since_us = Some(first.received_unix_us);
+        }
+        Ok(Some(blocks))
+    }
+
+    /// Continues at a position that a [`Blocks`] had as start or end.
+    pub fn seek(&mut self, position: Position) {
+        self.position = position;
+        self.disk = None;
+        self.undelivered_since_us = None;
+    }
+
+    /// Makes a position durable.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it cannot be written; the position on disk is then the old one.
+    pub fn store(&mut self, position: Position) -> Result<(), JournalError> {
+        self.stored = self.ingest.journal.store_cursor(&self.consumer, position)?;
+        if self.stored >= self.position {
+            self.undelivered_since_us = None;
+        }
+        Ok(())
+    }
+
+    /// True when memory reaches back to the position, whether or not there is something to read.
+    fn read_recent(&mut self, gathering: &mut Gathering) -> bool {
+        let recent = self.ingest.shared.recent.lock();
+        let Some(blocks) = recent.from(self.position) else { return false };
+        for committed in blocks {
+            if !gathering.take(committed.clone()) {
+                break;
+            }
+        }
+        self.disk = None;
+        true
+    }
+
+    fn read_disk(&mut self, gathering: &mut Gathering) -> Result<(), JournalError> {
+        if self.lag_bytes() == 0 {
+            return Ok(());
+        }
+        let mut reader = match self.disk.take() {
+            Some(reader) => reader,
+            None => self.ingest.journal.reader(self.position),
+        };
+        let mut reached_limit = false;
+        while let Some(record) = reader.next_record()? {
+            let Ok(block) = self.decoder.decode(record.payload) else {
+                self.undecodable += 1;
+                continue;
+            };
+            if !gathering.take(Committed { start: record.start, end: record.end, block: Arc::new(block) }) {
+                reached_limit = true;
+                break;
+            }
+        }
+        // After a limit the reader stands behind a record that was not taken: the next read opens another.
+        if !reached_limit {
+            self.disk = Some(reader);
+        }
+        Ok(())
+    }
+}
+
+struct Gathering {
+    points_max: usize,
+    bytes: usize,
+    blocks: Option<Blocks>,
+}
+
+impl Gathering {
+    /// Takes the next block unless it is of another hour or enough points are there already.
+    fn take(&mut self, committed: Committed) -> bool {
+        let bytes = committed.block.memory_bytes();
+        let Some(blocks) = &mut self.blocks else {
+            self.bytes = bytes;
+            self.blocks = Some(Blocks {
+                start: committed.start,
+                end: committed.end,
+                points: committed.block.len(),
+                blocks: vec![committed.block],
+            });
+            return true;
+        };
+        let enough = blocks.points >= self.points_max || self.bytes >= READ_BYTES_MAX;
+        if enough || hour(&committed.block) != blocks.hour() {
+            return false;
+        }
+        self.bytes += bytes;
+        blocks.end = committed.end;
+        blocks.points += committed.block.len();
+        blocks.blocks.push(committed.block);
+        true
+    }
+}

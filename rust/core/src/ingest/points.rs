@@ -1,0 +1,262 @@
+//! Judging the points of a batch, one by one, and gathering those that pass into a block.
+
+use parking_lot::Mutex;
+
+use super::StreamState;
+use crate::columns::{BlockBuilder, BlockEncoder, Distribution, Histogram, Quantile, Summary};
+use crate::limits::Limits;
+use crate::series::{CommonTags, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal, Registry};
+use crate::series::{Rule, check_unit};
+use crate::wire::decode::{RECEIPT_TIME, Row, RowData};
+use crate::wire::{DecodeScratch, DecodedBatch, Reason, Rejection, validate};
+
+/// Scratches that wait for the next batch; more are dropped. One a thread that judges is enough.
+const SCRATCHES_MAX: usize = 64;
+/// A record buffer larger than this is given back after its batch.
+const RECORD_BYTES_KEPT: usize = 1024 * 1024;
+/// An example in a rejection is cut to this many bytes.
+const EXAMPLE_BYTES_MAX: usize = 256;
+
+/// Buffers that one batch after the other is judged in.
+pub(super) struct Scratch {
+    pub(super) decode: DecodeScratch,
+    pub(super) work: Work,
+    pub(super) encoder: BlockEncoder,
+    pub(super) record: Vec<u8>,
+}
+
+impl Scratch {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            decode: DecodeScratch::default(),
+            work: Work::default(),
+            encoder: BlockEncoder::new().expect("the compression library gets its memory or nothing works"),
+            record: Vec::new(),
+        })
+    }
+}
+
+/// What judging needs besides the decoded columns.
+#[derive(Default)]
+pub(super) struct Work {
+    keys: KeyBuilder,
+    /// For each point in columns, the place of its series in the stream's dictionary.
+    pub(super) places: Vec<Place>,
+    /// Points that passed.
+    pub(super) block: BlockBuilder,
+}
+
+/// Scratches that are not in use.
+#[derive(Default)]
+pub(super) struct ScratchPool(Mutex<Vec<Box<Scratch>>>);
+
+impl ScratchPool {
+    pub(super) fn take(&self) -> Box<Scratch> {
+        self.0.lock().pop().unwrap_or_else(Scratch::new)
+    }
+
+    pub(super) fn put(&self, mut scratch: Box<Scratch>) {
+        scratch.record.clear();
+        scratch.record.shrink_to(RECORD_BYTES_KEPT);
+        let mut pool = self.0.lock();
+        if pool.len() < SCRATCHES_MAX {
+            pool.push(scratch);
+        }
+    }
+}
+
+/// The rules that points are judged by at one moment.
+pub(super) struct PointJudge {
+    now_unix_ns: i64,
+    now_secs: u64,
+    earliest_unix_ns: i64,
+    latest_unix_ns: i64,
+}
+
+impl PointJudge {
+    pub(super) fn new(limits: &Limits, now_unix_ns: i64) -> Self {
+        let span = |secs: u64| i64::try_from(u128::from(secs) * 1_000_000_000).unwrap_or(i64::MAX);
+        Self {
+            now_unix_ns,
+            now_secs: (now_unix_ns / 1_000_000_000).max(0) as u64,
+            earliest_unix_ns: now_unix_ns.saturating_sub(span(limits.timestamp_past_secs)),
+            latest_unix_ns: now_unix_ns.saturating_add(span(limits.timestamp_future_secs)),
+        }
+    }
+
+    /// Judges every point; those that pass are in `work.block` then, the others in the rejections. `over_limit` is told the metric's name of points refused for the cardinality limit.
+    pub(super) fn judge(
+        &self,
+        batch: &DecodedBatch<'_>,
+        stream: &mut StreamState,
+        work: &mut Work,
+        registry: &mut Registry,
+        over_limit: impl FnMut(&str, u64),
+    ) -> Vec<Rejection> {
+        let mut refusals = Refusals { rejections: Vec::new(), over_limit };
+        work.block.clear();
+        let mut tags = Vec::with_capacity(8);
+        for row in batch.rows() {
+            if let Err((reason, fault)) = self.judge_row(batch, row, &stream.common, work, registry, &mut tags) {
+                refusals.add(reason, batch.text(row.name), fault);
+            }
+        }
+        self.judge_columns(batch, stream, work, registry, &mut refusals);
+        refusals.rejections
+    }
+
+    fn judge_row<'a>(
+        &self,
+        batch: &DecodedBatch<'a>,
+        row: &Row,
+        common: &CommonTags,
+        work: &mut Work,
+        registry: &mut Registry,
+        tags: &mut Vec<RawTag<'a>>,
+    ) -> Result<(), (Reason, Fault)> {
+        tags.clear();
+        tags.extend(batch.tags(row).iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))));
+        let key = work.keys.build(batch.text(row.name), tags, common).map_err(invalid)?;
+        let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
+        let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
+        let timestamp = self.timestamp(row.timestamp_unix_ns)?;
+        let meta = Meta { metric_type, unit, delta: row.delta };
+        let handle = registry.admit(key, meta, self.now_secs).map_err(|_| over_limit())?;
+        let Some(descriptor) = registry.get(handle) else { return Err(over_limit()) };
+        let index = work.block.descriptor(descriptor);
+        push(batch, row, index, timestamp, &mut work.block);
+        Ok(())
+    }
+
+    fn judge_columns(
+        &self,
+        batch: &DecodedBatch<'_>,
+        stream: &mut StreamState,
+        work: &mut Work,
+        registry: &mut Registry,
+        refusals: &mut Refusals<impl FnMut(&str, u64)>,
+    ) {
+        let StreamState { dictionary, common } = stream;
+        let points = work.places.iter().zip(batch.timestamps_unix_ns()).zip(batch.values());
+        for ((&place, &timestamp), &value) in points {
+            let own = match validate::check_scalar(value) {
+                Ok(()) => self.timestamp(timestamp),
+                Err(fault) => Err((Reason::InvalidValue, fault.into())),
+            };
+            let judged = match (own, dictionary.index(place)) {
+                (Ok(timestamp), Some(index)) => Ok((index, timestamp)),
+                (Ok(timestamp), None) => {
+                    let resolved = dictionary.resolve(place, common, &mut work.keys, registry, self.now_secs);
+                    match resolved {
+                        Ok((_, descriptor)) => {
+                            let index = work.block.descriptor(descriptor);
+                            dictionary.set_index(place, index);
+                            Ok((index, timestamp))
+                        }
+                        Err(Refusal::Invalid(fault)) => Err(invalid(fault)),
+                        Err(Refusal::CardinalityLimit(_)) => Err(over_limit()),
+                    }
+                }
+                // A point is refused by the first rule it breaks, and its series' rules come before its own.
+                (Err(own), Some(_)) => Err(own),
+                (Err(own), None) => match dictionary.check(place, common, &mut work.keys) {
+                    Ok(()) => Err(own),
+                    Err(fault) => Err(invalid(fault)),
+                },
+            };
+            match judged {
+                Ok((index, timestamp)) => work.block.push(index, timestamp, value),
+                Err((reason, fault)) => refusals.add(reason, dictionary.name(place), fault),
+            }
+        }
+    }
+
+    /// The point's time; the time of receipt where it has none.
+    #[inline]
+    fn timestamp(&self, timestamp_unix_ns: i64) -> Result<i64, (Reason, Fault)> {
+        if timestamp_unix_ns == RECEIPT_TIME {
+            Ok(self.now_unix_ns)
+        } else if timestamp_unix_ns < self.earliest_unix_ns {
+            Err((Reason::InvalidTimestamp, Fault::TooOld(timestamp_unix_ns)))
+        } else if timestamp_unix_ns > self.latest_unix_ns {
+            Err((Reason::InvalidTimestamp, Fault::TooNew(timestamp_unix_ns)))
+        } else {
+            Ok(timestamp_unix_ns)
+        }
+    }
+}
+
+/// What was wrong with a point, in words for the agent's developer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Series(#[from] InvalidSeries),
+    #[error(transparent)]
+    Value(#[from] validate::InvalidValue),
+    #[error("timestamp {0} ns is too far in the past")]
+    TooOld(i64),
+    #[error("timestamp {0} ns is too far in the future")]
+    TooNew(i64),
+    #[error("Cardinality limit exceeded")]
+    CardinalityLimit,
+}
+
+fn invalid(fault: InvalidSeries) -> (Reason, Fault) {
+    let reason = match fault.rule() {
+        Rule::Name => Reason::InvalidName,
+        Rule::Tag => Reason::InvalidTag,
+        Rule::Value => Reason::InvalidValue,
+    };
+    (reason, Fault::Series(fault))
+}
+
+fn over_limit() -> (Reason, Fault) {
+    (Reason::CardinalityLimit, Fault::CardinalityLimit)
+}
+
+/// Adds a row that was found valid to the block.
+fn push(batch: &DecodedBatch<'_>, row: &Row, index: u32, timestamp_unix_ns: i64, block: &mut BlockBuilder) {
+    let distribution = match row.data {
+        RowData::None => return,
+        RowData::Value(value) => return block.push(index, timestamp_unix_ns, value),
+        RowData::Histogram(place) => {
+            let sent = batch.histogram(place);
+            Distribution::Histogram(Histogram {
+                count: sent.count,
+                sum: sent.sum,
+                min: sent.min,
+                max: sent.max,
+                upper_bounds: sent.upper_bounds.to_vec(),
+                bucket_counts: sent.bucket_counts.to_vec(),
+            })
+        }
+        RowData::Summary(place) => {
+            let sent = batch.summary(place);
+            let quantiles = sent.quantiles.iter().map(|q| Quantile { quantile: q.quantile, value: q.value }).collect();
+            Distribution::Summary(Summary { count: sent.count, sum: sent.sum, quantiles })
+        }
+    };
+    block.push_distribution(index, timestamp_unix_ns, distribution);
+}
+
+/// Refusals so far, one a reason.
+struct Refusals<F> {
+    rejections: Vec<Rejection>,
+    over_limit: F,
+}
+
+impl<F: FnMut(&str, u64)> Refusals<F> {
+    #[cold]
+    fn add(&mut self, reason: Reason, name: &[u8], fault: Fault) {
+        if reason == Reason::CardinalityLimit {
+            (self.over_limit)(&String::from_utf8_lossy(name), 1);
+        }
+        if let Some(rejection) = self.rejections.iter_mut().find(|rejection| rejection.reason == reason) {
+            rejection.points += 1;
+            return;
+        }
+        let mut example = format!("{}: {fault}", String::from_utf8_lossy(&name[..name.len().min(EXAMPLE_BYTES_MAX)]));
+        example.retain(|character| !character.is_control());
+        self.rejections.push(Rejection { reason, points: 1, example });
+    }
+}

@@ -1,0 +1,276 @@
+//! The journal as its owner sees it.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::checkpoints::Checkpoints;
+use super::committer::Committer;
+use super::cursors::Cursors;
+use super::error::{AppendError, JournalError, is_no_space};
+use super::group::{CommitSink, Ticket};
+use super::log::Log;
+use super::names;
+use super::position::{JournalId, Position};
+use super::publish::publish;
+use super::queue::Queue;
+use super::reader::Reader;
+use super::recovery::{Recovery, Replay, recover};
+use super::segments::Segments;
+use super::settings::JournalSettings;
+use super::spare::Spare;
+use super::stats::JournalStats;
+use super::storage::{Storage, StorageLock};
+
+/// An open journal. Every method may be called from any thread; dropping it closes it.
+pub struct Journal<T: Send + 'static> {
+    log: Arc<Log>,
+    queue: Arc<Queue<T>>,
+    spare: Arc<Spare>,
+    cursors: Cursors,
+    checkpoints: Checkpoints,
+    settings: JournalSettings,
+    /// Held for reading by whatever changes the directory; None once that is no longer ours.
+    lock: RwLock<Option<Arc<dyn StorageLock>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<T: Send + 'static> Journal<T> {
+    /// Takes the directory's lock, recovers what it holds, hands it to `replay` and starts to commit.
+    ///
+    /// # Errors
+    /// `Setting`, `Locked`, `NewerFormat`, `Foreign`, `Replay`, or `Io` with what the operating system says.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        settings: JournalSettings,
+        sink: Arc<dyn CommitSink<T>>,
+        replay: &mut dyn Replay,
+    ) -> Result<(Self, Recovery), JournalError> {
+        let settings = settings.checked()?;
+        let path = storage.describe(names::LOCK);
+        let lock = storage.lock(names::LOCK).map_err(JournalError::io("lock", path.clone()))?;
+        let lock: Arc<dyn StorageLock> = lock.ok_or(JournalError::Locked { path })?.into();
+        let recovered = recover(&storage, replay)?;
+        let segments = Segments::new(recovered.segments);
+        let log = Arc::new(Log::new(storage, recovered.id, segments, recovered.quarantine, recovered.end));
+        let spare = Arc::new(Spare::new(log.clone(), &settings));
+        let journal = Self {
+            queue: Arc::new(Queue::new(&settings)),
+            spare,
+            cursors: Cursors::new(recovered.id, &recovered.cursors),
+            checkpoints: Checkpoints::new(recovered.id, &recovered.checkpoints),
+            settings,
+            lock: RwLock::new(Some(lock.clone())),
+            threads: Mutex::new(Vec::new()),
+            log,
+        };
+        let spare = journal.spare.clone();
+        journal.start("journal-spare", move || spare.run())?;
+        let (queue, spare) = (journal.queue.clone(), journal.spare.clone());
+        let committer = Committer::new(journal.log.clone(), queue, spare, sink, journal.settings.clone());
+        journal.start("journal-commit", move || {
+            committer.run();
+            // As long as anything is committed, the directory is ours.
+            drop(lock);
+        })?;
+        Ok((journal, recovered.report))
+    }
+
+    fn start(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), JournalError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.threads.lock().push(thread.map_err(JournalError::io("start the thread", name.to_owned()))?);
+        Ok(())
+    }
+
+    /// The journal's random name.
+    #[must_use]
+    pub fn id(&self) -> JournalId {
+        self.log.id
+    }
+
+    /// Hands a record to the committer. Never waits for the storage.
+    ///
+    /// # Errors
+    /// The record was not taken, and why.
+    pub fn append(&self, payload: &[u8], item: T) -> Result<Ticket, AppendError> {
+        self.queue.append(payload, item, &self.spare)
+    }
+
+    /// Everything before this position is on stable storage.
+    #[must_use]
+    pub fn committed(&self) -> Position {
+        self.log.committed()
+    }
+
+    /// Where the oldest record kept begins; the committed end if there is none.
+    #[must_use]
+    pub fn oldest(&self) -> Position {
+        self.log.oldest()
+    }
+
+    /// A reader of committed records from a position on: the start or end of a record, a cursor, or `oldest`.
+    #[must_use]
+    pub fn reader(&self, from: Position) -> Reader {
+        Reader::new(self.log.clone(), from)
+    }
+
+    /// Opens a consumer's cursor: from now on nothing it has not passed is deleted. Answers with its stored position;
+    /// a new one starts at the oldest record kept, and so does one whose place was deleted while it was not open
+    /// (compare with [`Recovery::cursors`] to learn what it missed). Open all cursors before the first `trim`.
+    ///
+    /// # Errors
+    /// `CursorName`, `CursorsTooMany`.
+    pub fn cursor(&self, name: &str) -> Result<Position, JournalError> {
+        self.cursors.open(name, || self.log.oldest())
+    }
+
+    /// The log is no longer kept for this consumer; its stored position stays.
+    pub fn close_cursor(&self, name: &str) {
+        self.cursors.close(name);
+    }
+
+    /// Makes a consumer's position durable. It never moves backwards: the answer is the position that is durable now.
+    ///
+    /// # Errors
+    /// `CursorClosed`, `Ahead`, `Closed`, or `Io`: the position before is durable then.
+    pub fn store_cursor(&self, name: &str, position: Position) -> Result<Position, JournalError> {
+        let lock = self.lock.read();
+        self.writable(lock.as_ref(), position, || format!("cursor {name:?}"))?;
+        self.cursors.store(name, position, |file, bytes| self.publish(file, bytes))
+    }
+
+    /// Makes the caller's state durable: what it became by every record that ends at or before `position` and by none
+    /// behind it. The two newest are kept.
+    ///
+    /// # Errors
+    /// `Ahead`, `CheckpointBehind`, `Closed`, or `Io`: the checkpoint before is the newest then, or this one is and
+    /// an older one could not be deleted.
+    pub fn checkpoint(&self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
+        let lock = self.lock.read();
+        self.writable(lock.as_ref(), position, || "checkpoint".to_owned())?;
+        let cursors = self.cursors.stats();
+        let publish = |file: &str, bytes: &[u8]| self.publish(file, bytes);
+        self.checkpoints.store(position, payload, &cursors, &*self.log.storage, publish)
+    }
+
+    /// Deletes the segments that every open cursor and a durable checkpoint have passed; how many.
+    ///
+    /// As long as there is room, that is the older of the two checkpoints, so that either of them can be started
+    /// from; once half of `bytes_max` is used or the disk is full, it is the newer one. The last segment stays.
+    ///
+    /// # Errors
+    /// `Closed`, or `Io`: segments deleted before the error stay deleted.
+    pub fn trim(&self) -> Result<usize, JournalError> {
+        let lock = self.lock.read();
+        lock.as_ref().ok_or(JournalError::Closed)?;
+        let checkpoints = self.checkpoints.positions();
+        let scarce = self.log.segments.bytes() >= self.settings.bytes_max / 2 || self.spare.trouble().is_some();
+        let checkpoint = if scarce { checkpoints.last() } else { checkpoints.first() };
+        let Some(&checkpoint) = checkpoint else { return Ok(0) };
+        let storage = &self.log.storage;
+        let mut deleted = 0;
+        let removed = self.cursors.with_passed(|passed| {
+            while let Some(segment) = self.log.segments.pop_passed(passed.min(checkpoint).get()) {
+                let name = names::segment(segment.base);
+                storage.remove(&name).map_err(JournalError::io("remove", storage.describe(&name)))?;
+                deleted += 1;
+            }
+            Ok(())
+        });
+        self.spare.room_changed();
+        if deleted > 0 {
+            let path = storage.describe(names::LOCK);
+            storage.sync_dir().map_err(JournalError::io("synchronize the directory of", path))?;
+        }
+        removed.map(|()| deleted)
+    }
+
+    /// Waits until everything appended so far has its outcome and the sink was told; false when time ran out first.
+    #[must_use]
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.queue.flush(timeout)
+    }
+
+    /// The journal's numbers now.
+    #[must_use]
+    pub fn stats(&self) -> JournalStats {
+        let (counters, pending_records, pending_bytes) = self.queue.stats();
+        let (damaged_ranges, damaged_bytes) = self.log.quarantine.counts();
+        let created = self.log.segments.first().map(|segment| segment.created_unix_secs);
+        JournalStats {
+            segments: self.log.segments.count(),
+            bytes: self.log.segments.bytes(),
+            bytes_max: self.settings.bytes_max,
+            oldest: self.log.oldest(),
+            oldest_created_unix_secs: created.filter(|secs| *secs > 0),
+            committed: self.log.committed(),
+            pending_records,
+            pending_bytes,
+            records_committed: counters.records_committed,
+            records_failed: counters.records_failed,
+            bytes_committed: counters.bytes_committed,
+            syncs: counters.syncs,
+            sync_micros_last: counters.sync_micros_last,
+            sync_micros_total: counters.sync_micros_total,
+            faults: counters.faults,
+            fault_last: counters.fault_last,
+            trouble: self.spare.trouble(),
+            damaged_ranges,
+            damaged_bytes,
+            checkpoint: self.checkpoints.positions().last().copied(),
+            cursors: self.cursors.stats(),
+        }
+    }
+
+    /// Takes no more records, commits those taken, stops the threads and releases the lock. Idempotent. Readers go on
+    /// reading.
+    pub fn close(&self) {
+        self.queue.close();
+        let mut threads = std::mem::take(&mut *self.threads.lock());
+        // Started last: the committer still needs the spare's thread.
+        for thread in threads.drain(..).rev() {
+            // A sink that drops the journal runs on the committer, which ends by itself afterwards.
+            if thread.thread().id() != thread::current().id() {
+                // Whoever waited for a panicking committer was told by its queue.
+                let _ = thread.join();
+            }
+            self.spare.close();
+        }
+        self.log.quarantine.close();
+        *self.lock.write() = None;
+    }
+
+    fn writable(
+        &self,
+        lock: Option<&Arc<dyn StorageLock>>,
+        position: Position,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), JournalError> {
+        lock.ok_or(JournalError::Closed)?;
+        let committed = self.log.committed();
+        if position > committed {
+            return Err(JournalError::Ahead { what: what(), position, committed });
+        }
+        Ok(())
+    }
+
+    /// Publishes a file; on a full disk at the cost of the spare segment.
+    fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), JournalError> {
+        let storage = &*self.log.storage;
+        match publish(storage, name, bytes) {
+            Err(JournalError::Io { action, path, source }) if is_no_space(&source) => self
+                .spare
+                .lend(|| publish(storage, name, bytes))
+                .unwrap_or(Err(JournalError::Io { action, path, source })),
+            done => done,
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Journal<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

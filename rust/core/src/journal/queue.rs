@@ -1,0 +1,231 @@
+//! Records on their way from appenders to the committer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crc32c::crc32c;
+use parking_lot::{Condvar, Mutex};
+
+use super::error::{AppendError, FullReason};
+use super::format::{RECORD_HEADER_BYTES, framed_bytes};
+use super::group::{Group, Ticket, deadline};
+use super::settings::JournalSettings;
+use super::spare::Spare;
+
+/// An emptied buffer of more than this is given back before it is used again.
+const BUFFER_BYTES_KEPT: usize = 8 * 1024 * 1024;
+
+/// Records that are going to be committed together.
+pub(crate) struct Batch<T> {
+    /// Framed records; of their headers only lengths and payload checksums are filled in.
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) records: Vec<Waiting<T>>,
+    pub(crate) group: Arc<Group>,
+}
+
+/// One of them.
+pub(crate) struct Waiting<T> {
+    /// With header and padding.
+    pub(crate) framed_bytes: u64,
+    pub(crate) payload_bytes: u32,
+    pub(crate) payload_crc: u32,
+    pub(crate) item: T,
+}
+
+/// Counted since the journal was opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) records_committed: u64,
+    pub(crate) records_failed: u64,
+    pub(crate) bytes_committed: u64,
+    pub(crate) syncs: u64,
+    pub(crate) sync_micros_last: u64,
+    pub(crate) sync_micros_total: u64,
+    pub(crate) faults: u64,
+    pub(crate) fault_last: Option<String>,
+}
+
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    /// The committer waits for work here.
+    work: Condvar,
+    /// `flush` waits for outcomes here.
+    settled: Condvar,
+    pending_bytes_max: usize,
+    record_bytes_max: usize,
+}
+
+struct State<T> {
+    batch: Batch<T>,
+    layout: Layout,
+    /// Taken and not settled.
+    committing: Option<Arc<Group>>,
+    closed: bool,
+    appended: u64,
+    settled: u64,
+    counters: Counters,
+}
+
+/// Where waiting records will lie, so that only those are taken that have room.
+struct Layout {
+    /// Bytes left in the segment that the last waiting record goes to.
+    room: u64,
+    /// Segments that must be begun for the records that wait.
+    segments: u64,
+    /// Bytes for records in a new segment.
+    segment_room: u64,
+}
+
+impl Layout {
+    fn place(&mut self, bytes: u64, spare: &Spare) -> Result<(), AppendError> {
+        if bytes > self.room {
+            if spare.allowance()? <= self.segments {
+                return Err(AppendError::Full(FullReason::BytesMax));
+            }
+            self.begin();
+        }
+        self.room -= bytes;
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.segments += 1;
+        self.room = self.segment_room;
+    }
+}
+
+fn empty<T>(buffer: Vec<u8>) -> Batch<T> {
+    Batch { buffer, records: Vec::new(), group: Arc::default() }
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(settings: &JournalSettings) -> Self {
+        let state = State {
+            batch: empty(Vec::new()),
+            layout: Layout { room: 0, segments: 0, segment_room: settings.segment_room() },
+            committing: None,
+            closed: false,
+            appended: 0,
+            settled: 0,
+            counters: Counters::default(),
+        };
+        Self {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            settled: Condvar::new(),
+            pending_bytes_max: settings.pending_bytes_max,
+            record_bytes_max: settings.record_bytes_max(),
+        }
+    }
+
+    pub(crate) fn append(&self, payload: &[u8], item: T, spare: &Spare) -> Result<Ticket, AppendError> {
+        if payload.len() > self.record_bytes_max {
+            return Err(AppendError::TooLarge { bytes: payload.len(), max: self.record_bytes_max });
+        }
+        let payload_crc = crc32c(payload);
+        let framed_bytes = framed_bytes(payload.len());
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        let batch = &mut state.batch;
+        if batch.buffer.len() + framed_bytes as usize > self.pending_bytes_max {
+            return Err(AppendError::Full(FullReason::PendingBytes));
+        }
+        state.layout.place(framed_bytes, spare)?;
+        let end = batch.buffer.len() + framed_bytes as usize;
+        batch.buffer.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+        batch.buffer.extend_from_slice(payload);
+        batch.buffer.resize(end, 0);
+        let ticket = Ticket::new(batch.group.clone(), batch.records.len());
+        batch.records.push(Waiting { framed_bytes, payload_bytes: payload.len() as u32, payload_crc, item });
+        state.appended += 1;
+        if batch.records.len() == 1 {
+            self.work.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    /// The next records to commit; None when the queue is closed and empty. `buffer` is filled next.
+    pub(crate) fn take(&self, mut buffer: Vec<u8>) -> Option<Batch<T>> {
+        buffer.clear();
+        buffer.shrink_to(BUFFER_BYTES_KEPT);
+        let mut state = self.state.lock();
+        while state.batch.records.is_empty() {
+            if state.closed {
+                return None;
+            }
+            self.work.wait(&mut state);
+        }
+        let batch = std::mem::replace(&mut state.batch, empty(buffer));
+        state.committing = Some(batch.group.clone());
+        Some(batch)
+    }
+
+    /// A segment was begun for records that wait.
+    pub(crate) fn segment_begun(&self) {
+        let mut state = self.state.lock();
+        state.layout.segments = state.layout.segments.saturating_sub(1);
+    }
+
+    /// Records were not committed: those that wait now will lie in another place, with so much room in the segment.
+    pub(crate) fn place_again(&self, room: u64) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.layout.room = room;
+        state.layout.segments = 0;
+        for waiting in &state.batch.records {
+            if waiting.framed_bytes > state.layout.room {
+                state.layout.begin();
+            }
+            state.layout.room -= waiting.framed_bytes;
+        }
+    }
+
+    /// So many of the records taken have their outcome, and everybody was told.
+    pub(crate) fn settle(&self, records: u64, count: impl FnOnce(&mut Counters)) {
+        let mut state = self.state.lock();
+        state.settled += records;
+        count(&mut state.counters);
+        self.settled.notify_all();
+    }
+
+    /// Waits until everything appended so far has its outcome; false when time ran out first.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = deadline(timeout);
+        let mut state = self.state.lock();
+        let target = state.appended;
+        while state.settled < target {
+            if self.settled.wait_until(&mut state, deadline).timed_out() {
+                return state.settled >= target;
+            }
+        }
+        true
+    }
+
+    /// Takes no more records; what waits is still committed.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    /// The committer is gone: nothing that waits will be committed.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.settled = state.appended;
+        if let Some(group) = state.committing.take() {
+            group.failed();
+        }
+        let abandoned = std::mem::replace(&mut state.batch, empty(Vec::new()));
+        abandoned.group.failed();
+        self.settled.notify_all();
+    }
+
+    /// Counters, records and bytes that wait.
+    pub(crate) fn stats(&self) -> (Counters, u64, u64) {
+        let state = self.state.lock();
+        (state.counters.clone(), state.appended - state.settled, state.batch.buffer.len() as u64)
+    }
+}

@@ -1,0 +1,134 @@
+//! Reads committed records in order.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::error::JournalError;
+use super::log::Log;
+use super::names;
+use super::position::Position;
+use super::scan::{Damage, Scanner, Step};
+use super::segments::Segment;
+use super::storage::StorageFile;
+
+/// A committed record, or one that recovery replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where it begins. This may lie behind the end of the record before: segments have headers, damage is skipped.
+    pub start: Position,
+    /// Where the next one may begin: the position to store when this record is done.
+    pub end: Position,
+    /// What was appended.
+    pub payload: &'a [u8],
+}
+
+/// A place in the committed log. Independent of other readers; may move to another thread.
+pub struct Reader {
+    log: Arc<Log>,
+    at: u64,
+    open: Option<Open>,
+    skipped_bytes: u64,
+}
+
+struct Open {
+    base: u64,
+    file: Arc<dyn StorageFile>,
+    /// Position of the file's end.
+    end: u64,
+    scanner: Scanner,
+}
+
+impl Reader {
+    pub(crate) fn new(log: Arc<Log>, from: Position) -> Self {
+        Self { log, at: from.get(), open: None, skipped_bytes: 0 }
+    }
+
+    /// Where the next read starts looking.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::new(self.at)
+    }
+
+    /// Bytes of damaged ranges that this reader has met and left out.
+    #[must_use]
+    pub fn skipped_bytes(&self) -> u64 {
+        self.skipped_bytes
+    }
+
+    /// Continues at another position: the start or end of a record.
+    pub fn seek(&mut self, position: Position) {
+        self.at = position.get();
+        self.open = None;
+    }
+
+    /// The next committed record, or None at the committed end. What is damaged is set aside and left out.
+    ///
+    /// # Errors
+    /// `Trimmed` when the place no longer exists, `Io` when a segment cannot be read; the place stays as it was.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, JournalError> {
+        let (Some((start, end, payload)), Some(open)) = (self.find()?, &self.open) else { return Ok(None) };
+        let (start, end) = (Position::new(start), Position::new(end));
+        Ok(Some(Record { start, end, payload: open.scanner.payload(payload) }))
+    }
+
+    fn find(&mut self) -> Result<Option<(u64, u64, Range<usize>)>, JournalError> {
+        loop {
+            let committed = self.log.committed().get();
+            if self.at >= committed {
+                return Ok(None);
+            }
+            let Some(segment) = self.log.segments.containing(Position::new(self.at)) else {
+                let oldest = self.log.oldest();
+                return Err(JournalError::Trimmed { position: Position::new(self.at), oldest });
+            };
+            let upper = segment.limit.unwrap_or(u64::MAX).min(committed);
+            if self.at.max(segment.first()) >= upper {
+                match segment.limit {
+                    Some(limit) if limit <= committed => self.at = limit,
+                    _ => return Ok(None),
+                }
+                continue;
+            }
+            self.at = self.at.max(segment.first());
+            match self.step(&segment, upper)? {
+                Step::Record { start, end, payload, .. } => {
+                    self.at = end;
+                    return Ok(Some((start, end, payload)));
+                }
+                Step::Damaged { start, end, reason, .. } => self.skip(start, end, reason),
+                Step::End { start } => {
+                    let missing = self.open.as_ref().is_none_or(|open| open.end <= start);
+                    self.skip(start, upper, if missing { Damage::Missing } else { Damage::Header });
+                    self.open = None;
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, segment: &Segment, upper: u64) -> Result<Step, JournalError> {
+        let path = || self.log.storage.describe(&names::segment(segment.base));
+        if self.open.as_ref().is_none_or(|open| open.base != segment.base) {
+            let file = match self.log.storage.open(&names::segment(segment.base)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let (position, oldest) = (Position::new(self.at), self.log.oldest());
+                    return Err(JournalError::Trimmed { position, oldest });
+                }
+                opened => opened.map_err(JournalError::io("open", path()))?,
+            };
+            let end = segment.base + file.bytes().map_err(JournalError::io("measure", path()))?;
+            let scanner = Scanner::new(file.clone(), segment.base, self.log.seed, self.at, upper.min(end));
+            self.open = Some(Open { base: segment.base, file, end, scanner });
+        }
+        let open = self.open.as_mut().expect("opened above");
+        open.scanner.extend(upper.min(open.end));
+        open.scanner.step().map_err(JournalError::io("read", path()))
+    }
+
+    fn skip(&mut self, start: u64, end: u64, reason: Damage) {
+        let source = self.open.as_ref().map(|open| (&*open.file, open.base));
+        self.log.quarantine.set_aside(source, start, end, reason);
+        self.skipped_bytes += end - start;
+        self.at = end;
+    }
+}

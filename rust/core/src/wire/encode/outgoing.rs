@@ -1,0 +1,238 @@
+//! Points with everything that is needed to send them on any stream.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::EncodeError;
+use crate::wire::proto::{put_bytes, put_fixed64, put_message_head, put_number, put_text, text_len};
+
+/// A tag: key and value.
+pub type OutgoingTag = (Box<str>, Box<str>);
+
+/// A series of plain values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingSeries {
+    /// The metric's name.
+    pub name: Box<str>,
+    /// Its own tags.
+    pub tags: Vec<OutgoingTag>,
+    /// Number of the type: 0, 1 (counter), 2 (gauge) or 5 (meter).
+    pub metric_type: u32,
+    /// UCUM unit, possibly empty.
+    pub unit: Box<str>,
+    /// Values are changes since the previous point.
+    pub delta: bool,
+}
+
+/// Plain points, self-contained and immutable. Copies and halves share what they hold.
+#[derive(Clone, Debug)]
+pub struct OutgoingBatch {
+    contents: Arc<Contents>,
+    /// The points of `contents` that are this batch's.
+    points: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Contents {
+    common_tags: Vec<OutgoingTag>,
+    series: Vec<OutgoingSeries>,
+    series_index: Vec<u32>,
+    timestamps_unix_ns: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl OutgoingBatch {
+    /// A batch of points: `series_index[i]` is the place in `series` of point `i`, whose timestamp is in nanoseconds since
+    /// 1970, 0 for the time of its receipt. Names, tags and values are for the collector to judge, point by point.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when columns are unequal, an index, type or timestamp is out of range.
+    pub fn new(
+        common_tags: Vec<OutgoingTag>,
+        series: Vec<OutgoingSeries>,
+        series_index: Vec<u32>,
+        timestamps_unix_ns: Vec<i64>,
+        values: Vec<f64>,
+    ) -> Result<Self, EncodeError> {
+        let points = series_index.len();
+        if timestamps_unix_ns.len() != points || values.len() != points {
+            return Err(EncodeError::UnequalColumns {
+                series_index: points,
+                timestamps: timestamps_unix_ns.len(),
+                values: values.len(),
+            });
+        }
+        if let Some(point) = series_index.iter().position(|&index| index as usize >= series.len()) {
+            return Err(EncodeError::SeriesIndex { point, index: series_index[point], series: series.len() });
+        }
+        if let Some(place) = series.iter().position(|one| !matches!(one.metric_type, 0 | 1 | 2 | 5)) {
+            return Err(EncodeError::SeriesType { series: place, metric_type: series[place].metric_type });
+        }
+        if let Some(&timestamp) = timestamps_unix_ns.iter().find(|&&timestamp| timestamp < 0) {
+            return Err(EncodeError::NegativeTimestamp { argument: "timestamps_unix_ns", timestamp });
+        }
+        let contents = Contents { common_tags, series, series_index, timestamps_unix_ns, values };
+        Ok(Self { contents: Arc::new(contents), points: 0..points })
+    }
+
+    /// Points of the batch.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// True for a batch without points.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// The first and the second half, in order.
+    ///
+    /// # Errors
+    /// [`EncodeError::NotDivisible`] with fewer than two points.
+    pub fn split(&self) -> Result<(Self, Self), EncodeError> {
+        if self.len() < 2 {
+            return Err(EncodeError::NotDivisible { points: self.len() });
+        }
+        let middle = self.points.start + self.len() / 2;
+        let half = |points| Self { contents: Arc::clone(&self.contents), points };
+        Ok((half(self.points.start..middle), half(middle..self.points.end)))
+    }
+
+    /// Tags of every point.
+    #[must_use]
+    pub fn common_tags(&self) -> &[OutgoingTag] {
+        &self.contents.common_tags
+    }
+
+    /// Series that points may be of; halves list those of the whole.
+    #[must_use]
+    pub fn series(&self) -> &[OutgoingSeries] {
+        &self.contents.series
+    }
+
+    /// For each point, its place in [`Self::series`].
+    #[must_use]
+    pub fn series_index(&self) -> &[u32] {
+        &self.contents.series_index[self.points.clone()]
+    }
+
+    /// For each point, nanoseconds since 1970, or 0.
+    #[must_use]
+    pub fn timestamps_unix_ns(&self) -> &[i64] {
+        &self.contents.timestamps_unix_ns[self.points.clone()]
+    }
+
+    /// For each point, its value.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.contents.values[self.points.clone()]
+    }
+}
+
+impl OutgoingSeries {
+    /// Appends the fields of a definition but its id: equal bytes are equal definitions.
+    pub(super) fn put_definition(&self, out: &mut Vec<u8>) {
+        put_text(out, 2, &self.name);
+        put_tags(out, 3, &self.tags);
+        put_number(out, 4, u64::from(self.metric_type));
+        put_text(out, 5, &self.unit);
+        put_number(out, 6, u64::from(self.delta));
+    }
+
+    /// Appends the fields of a metric but its timestamp and value.
+    pub(super) fn put_metric(&self, out: &mut Vec<u8>) {
+        put_text(out, 1, &self.name);
+        put_tags(out, 2, &self.tags);
+        put_number(out, 3, u64::from(self.metric_type));
+        put_text(out, 4, &self.unit);
+        put_number(out, 9, u64::from(self.delta));
+    }
+
+    /// Bytes that count against the bound of a stream's definitions.
+    pub(super) fn text_bytes(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.name.len() + tags + self.unit.len()
+    }
+}
+
+/// Appends tags as messages in a repeated field.
+pub(super) fn put_tags(out: &mut Vec<u8>, field: u32, tags: &[OutgoingTag]) {
+    for (key, value) in tags {
+        put_message_head(out, field, text_len(key) + text_len(value));
+        put_text(out, 1, key);
+        put_text(out, 2, value);
+    }
+}
+
+/// A worker's state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutgoingHeartbeat {
+    /// Which worker.
+    pub worker_id: String,
+    /// 0 to 1 of all cores.
+    pub cpu_usage: f64,
+    /// 0 to 1 of physical memory.
+    pub memory_usage: f64,
+    /// 0 to 1 of the busiest device; negative: no device.
+    pub gpu_usage: f64,
+    /// Nanoseconds since 1970; 0: the time of receipt.
+    pub timestamp_unix_ns: i64,
+    /// Tasks that run.
+    pub running_tasks: Vec<OutgoingTask>,
+}
+
+/// A task that a worker runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutgoingTask {
+    /// Which task.
+    pub task_id: String,
+    /// What it is called.
+    pub name: String,
+    /// How it is.
+    pub status: String,
+    /// Nanoseconds since 1970.
+    pub started_unix_ns: i64,
+}
+
+impl OutgoingHeartbeat {
+    /// Says whether every timestamp can be sent.
+    ///
+    /// # Errors
+    /// [`EncodeError::NegativeTimestamp`].
+    pub fn check(&self) -> Result<(), EncodeError> {
+        let refuse = |argument, timestamp| Err(EncodeError::NegativeTimestamp { argument, timestamp });
+        if self.timestamp_unix_ns < 0 {
+            return refuse("heartbeat.timestamp_unix_ns", self.timestamp_unix_ns);
+        }
+        match self.running_tasks.iter().find(|task| task.started_unix_ns < 0) {
+            Some(task) => refuse("heartbeat.running_tasks", task.started_unix_ns),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        let put_nonzero = |out: &mut Vec<u8>, field, bits| {
+            if bits != 0 {
+                put_fixed64(out, field, bits);
+            }
+        };
+        let mut message = Vec::new();
+        let mut task_message = Vec::new();
+        put_text(&mut message, 1, &self.worker_id);
+        put_nonzero(&mut message, 2, self.cpu_usage.to_bits());
+        put_nonzero(&mut message, 3, self.memory_usage.to_bits());
+        put_nonzero(&mut message, 4, self.gpu_usage.to_bits());
+        for task in &self.running_tasks {
+            task_message.clear();
+            put_text(&mut task_message, 1, &task.task_id);
+            put_text(&mut task_message, 2, &task.name);
+            put_text(&mut task_message, 3, &task.status);
+            put_nonzero(&mut task_message, 4, task.started_unix_ns as u64);
+            put_bytes(&mut message, 5, &task_message);
+        }
+        put_nonzero(&mut message, 6, self.timestamp_unix_ns as u64);
+        put_bytes(out, 7, &message);
+    }
+}

@@ -1,0 +1,88 @@
+"""What docs/operations.md says about watching: its metrics are those of a collector that runs, its alerts are sound."""
+
+import asyncio
+import json
+import re
+import urllib.request
+from pathlib import Path
+
+from prometheus_client import generate_latest
+from tests.support.repository import REPOSITORY, run
+
+from telemetry_collector.app.agent import SECTIONS, new_agent
+from telemetry_collector.app.collector import Collector
+from telemetry_collector.config import WRITERS, DiscoveredSections, load, load_agent
+from telemetry_collector.observe.metrics import new_registry
+from telemetry_collector.security.authority import Files, set_up
+
+ALERTS = REPOSITORY / "deploy/prometheus-alerts.yaml"
+OPERATIONS = REPOSITORY / "docs/operations.md"
+
+SERIES_OF_A_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
+
+
+def test_prometheus_takes_them() -> None:
+    assert "SUCCESS" in run("promtool", "check", "rules", ALERTS)
+
+
+def test_each_is_about_metrics_that_operators_can_look_up() -> None:
+    expressions = re.sub(r"summary: .*", "", ALERTS.read_text())
+    used = {SERIES_OF_A_HISTOGRAM.sub("", name) for name in re.findall(r"telemetry_collector_\w+", expressions)}
+    assert used
+    assert used <= explained()
+
+
+def explained() -> set[str]:
+    """The metrics of the tables in docs/operations.md."""
+    return set(re.findall(r"^\| `(telemetry_collector_\w+)` \|", OPERATIONS.read_text(), flags=re.MULTILINE))
+
+
+def shown(page: bytes) -> set[str]:
+    """The metrics of a /metrics page."""
+    return set(re.findall(r"^# TYPE (telemetry_collector_\w+) ", page.decode(), flags=re.MULTILINE))
+
+
+async def of_a_collector(directory: Path, files: Files) -> set[str]:
+    """What a collector shows that runs."""
+    document = {
+        "server": {"listen_addr": "127.0.0.1:0"},
+        "security": {
+            "tls_cert_path": str(files.server_certificate),
+            "tls_key_path": str(files.server_key),
+            "tls_ca_path": str(files.ca),
+        },
+        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 23},
+        "parquet": {"output_dir": str(directory / "parquet")},
+        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
+    }
+    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
+    await collector.start()
+    try:
+        url = f"http://127.0.0.1:{collector.endpoint.port}/metrics"
+        return shown(await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read()))
+    finally:
+        await collector.stop()
+
+
+async def of_an_agent(files: Files) -> set[str]:
+    """What an agent shows that runs; nobody listens where it sends."""
+    document = {
+        "agent": {"collectors": ["127.0.0.1:9"]},
+        "security": {
+            "tls_cert_path": str(files.node_certificate),
+            "tls_key_path": str(files.node_key),
+            "tls_ca_path": str(files.ca),
+        },
+    }
+    registry = new_registry("0.0.0")
+    agent = new_agent(load_agent(json.dumps(document), SECTIONS), registry)
+    await agent.start()
+    try:
+        return shown(generate_latest(registry))
+    finally:
+        await agent.stop()
+
+
+async def test_every_metric_is_explained_and_none_that_is_not_there(tmp_path: Path) -> None:
+    files = set_up(tmp_path / "certs")
+    assert await of_a_collector(tmp_path, files) | await of_an_agent(files) == explained()

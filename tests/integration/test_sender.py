@@ -1,0 +1,387 @@
+"""The sender over real QUIC on the loopback, with real certificates, against a scripted collector."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from tests.support.collector import retry_later
+from tests.support.quic_collector import QuicCollector, until
+
+from telemetry_collector.config import Address
+from telemetry_collector.model import CloseCode, MetricType
+from telemetry_collector.security.authority import Authority
+from telemetry_collector.security.identity import Identity
+from telemetry_collector.sender import (
+    Batch,
+    DeliverySettings,
+    Heartbeat,
+    OutboxSettings,
+    Point,
+    Sender,
+    TransportSettings,
+    batch_of,
+    dialling,
+)
+from telemetry_collector.sender.events import Connected, ConnectFailed, Disconnected, SenderEvent
+
+PLAIN = DeliverySettings(compression="none")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("certificates")
+    authority, _ = Authority.create(directory)
+    authority.issue_server("collector", ["localhost", "127.0.0.1", "::1"], file="server")
+    authority.issue_server("elsewhere", ["elsewhere.example"])
+    authority.issue_node("node-1", dns=["localhost"])
+    Authority.create(directory / "other")[0].issue_server("collector", ["localhost", "127.0.0.1"], file="server")
+    return directory
+
+
+def batch(points: int = 10, name: str = "system.load") -> Batch:
+    readings = [Point(name, float(place), MetricType.GAUGE, "1", (("n", str(place)),)) for place in range(points)]
+    return batch_of(readings, common_tags=(("node_id", "node-1"),), timestamp_unix_ns=1_000)
+
+
+def transport(certificates: Path, *endpoints: Address, **changes: Any) -> TransportSettings:
+    values: dict[str, Any] = {
+        "endpoints": endpoints,
+        "cert_path": certificates / "node-1.pem",
+        "key_path": certificates / "node-1.key",
+        "ca_path": certificates / "ca.pem",
+        "backoff_min_secs": 0.01,
+        "backoff_max_secs": 0.05,
+        "failback_secs": 0.05,
+        "unreachable_secs": 0.05,
+        "connect_timeout_secs": 5.0,
+    }
+    return TransportSettings(**(values | changes))
+
+
+@asynccontextmanager
+async def running(
+    settings: TransportSettings, delivery: DeliverySettings = PLAIN, outbox: OutboxSettings | None = None
+) -> AsyncIterator[tuple[Sender, list[SenderEvent]]]:
+    events: list[SenderEvent] = []
+    sender = Sender(settings, delivery=delivery, outbox=outbox, on_event=events.append)
+    await sender.start()
+    try:
+        async with asyncio.timeout(30):
+            yield sender, events
+    finally:
+        await sender.stop(drain_secs=0)
+
+
+@asynccontextmanager
+async def linked(certificates: Path, **changes: Any) -> AsyncIterator[tuple[QuicCollector, Sender, list[SenderEvent]]]:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address, **changes)) as (sender, events),
+    ):
+        yield collector, sender, events
+
+
+async def test_batches_and_heartbeats_arrive_and_are_acknowledged(certificates: Path) -> None:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address)) as (sender, _),
+    ):
+        for _ in range(100):
+            sender.offer(batch())
+        sender.heartbeat(
+            Heartbeat(worker_id="node-1", cpu_usage=0.5, memory_usage=0.5, gpu_usage=-1.0, timestamp_unix_ns=1)
+        )
+        await sender.drained()
+        await until(lambda: collector.books.heartbeats)
+        assert len(collector.books.points) == 1_000
+        stats = sender.stats
+        assert stats.points_acknowledged == 1_000
+        assert stats.batches_resent == 0
+        assert stats.connected_to == str(collector.address)
+        assert 0 < stats.ack_p50_secs <= stats.ack_p99_secs
+
+
+async def test_the_collector_sees_our_certificate(certificates: Path) -> None:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address)) as (sender, _),
+    ):
+        sender.offer(batch())
+        await sender.drained()
+        identity = Identity.of(collector.certificates[0])
+        assert identity is not None
+        assert identity.node == "localhost"
+
+
+async def test_stop_waits_for_acknowledgements_and_closes_with_normal(certificates: Path) -> None:
+    async with QuicCollector(certificates) as collector:
+        sender = Sender(transport(certificates, collector.address), delivery=PLAIN)
+        await sender.start()
+        for _ in range(50):
+            sender.offer(batch())
+        await sender.stop(drain_secs=10)
+        await sender.stop()
+        assert sender.stats.points_acknowledged == 500
+        assert sender.stats.points_dropped == 0
+        await until(lambda: collector.closes == [CloseCode.NORMAL])
+
+
+async def test_what_is_left_when_stopping_counts_as_dropped(certificates: Path) -> None:
+    sender = Sender(transport(certificates, Address("127.0.0.1", 9)), delivery=PLAIN)
+    await sender.start()
+    sender.offer(batch())
+    await sender.stop(drain_secs=0)
+    assert sender.stats.dropped_by_reason == {"stopped": 10}
+    assert sender.stats.points_pending == 0
+
+
+async def test_stop_before_start_is_harmless(certificates: Path) -> None:
+    sender = Sender(transport(certificates, Address("127.0.0.1", 9)))
+    await sender.stop()
+    with pytest.raises(RuntimeError):
+        await sender.start()
+
+
+async def test_put_waits_for_room(certificates: Path) -> None:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address), outbox=OutboxSettings(points_max=25)) as (sender, _),
+    ):
+        collector.silent = True
+        await sender.put(batch())
+        await sender.put(batch())
+        third = asyncio.create_task(sender.put(batch()))
+        await until(lambda: collector.connections)
+        assert not third.done()
+        collector.speak()
+        await third
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 30
+        assert sender.stats.points_dropped == 0
+
+
+async def test_after_a_restart_of_the_collector_everything_is_sent_again_under_its_name(
+    certificates: Path,
+) -> None:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address)) as (sender, events),
+    ):
+        sender.offer(batch())
+        await sender.drained()
+        collector.silent = True
+        for _ in range(5):
+            sender.offer(batch())
+        await until(lambda: len(collector.books.seen) >= 7)
+        collector.stop(code=None)
+        collector.silent = False
+        sender.offer(batch())  # the system tells its datagrams that nobody listens
+        await until(lambda: any(isinstance(event, Disconnected) for event in events))
+        await collector.start()
+        await sender.drained()
+        assert sorted(sequence for _, sequence in collector.books.stored) == [1, 2, 3, 4, 5, 6, 7]
+        assert sender.stats.points_acknowledged == 70
+        assert sender.stats.batches_resent == 6
+        assert sender.stats.reconnects == 1
+
+
+async def test_a_close_is_noticed_at_once_and_reconnected(certificates: Path) -> None:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address)) as (sender, events),
+    ):
+        await until(lambda: sender.stats.connected_to)
+        collector.close_connections(CloseCode.SHUTTING_DOWN)
+        await until(lambda: sender.stats.reconnects == 1)
+        gone = next(event for event in events if isinstance(event, Disconnected))
+        assert gone.reason == "shutting_down"
+
+
+async def test_a_silent_collector_is_given_up(certificates: Path) -> None:
+    settings = DeliverySettings(compression="none", reply_timeout_secs=0.2)
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address), settings) as (sender, events),
+    ):
+        await until(lambda: sender.stats.connected_to)
+        collector.silent = True
+        sender.offer(batch())
+        await until(lambda: any(isinstance(event, Disconnected) for event in events))
+        collector.silent = False
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 10
+        assert [event.reason for event in events if isinstance(event, Disconnected)] == ["no reply in time"]
+
+
+async def test_the_second_collector_takes_over_and_the_first_is_gone_back_to(certificates: Path) -> None:
+    first, second = QuicCollector(certificates), QuicCollector(certificates)
+    await first.start()
+    first.stop(code=None)
+    async with second, running(transport(certificates, first.address, second.address)) as (sender, events):
+        sender.offer(batch())
+        await sender.drained()
+        assert sender.stats.connected_to == str(second.address)
+        async with first:
+            await until(lambda: sender.stats.connected_to == str(first.address))
+            sender.offer(batch())
+            await sender.drained()
+            assert len(first.books.points) == 10
+            await until(lambda: second.closes == [CloseCode.NORMAL])
+        connected = [event.endpoint for event in events if isinstance(event, Connected)]
+        assert connected[:2] == [str(second.address), str(first.address)]
+
+
+async def test_a_collector_that_refuses_us_is_passed_over(certificates: Path) -> None:
+    async with QuicCollector(certificates) as first, QuicCollector(certificates) as second:
+        first.refuse = CloseCode.NOT_ALLOWED
+        async with running(transport(certificates, first.address, second.address)) as (sender, events):
+            sender.offer(batch())
+            await sender.drained()
+            assert sender.stats.connected_to == str(second.address)
+            refusal = next(event for event in events if isinstance(event, ConnectFailed))
+            assert "not_allowed: by the test" in refusal.reason
+            assert first.books.points == []
+
+
+async def no_connection(settings: TransportSettings) -> str:
+    async with running(settings) as (sender, events):
+        sender.offer(batch())
+        await until(lambda: any(isinstance(event, ConnectFailed) for event in events))
+        assert sender.stats.connects == 0
+        return next(event.reason for event in events if isinstance(event, ConnectFailed))
+
+
+async def test_a_collector_of_another_authority_gets_nothing(certificates: Path) -> None:
+    async with QuicCollector(certificates / "other") as collector:
+        assert "TLS alert 42" in await no_connection(transport(certificates, collector.address))
+        assert collector.books.seen == []
+
+
+async def test_a_certificate_for_another_host_gets_nothing(certificates: Path) -> None:
+    collector = QuicCollector(certificates)
+    collector.certificate = "elsewhere"
+    async with collector:
+        assert "TLS alert 42" in await no_connection(transport(certificates, collector.address))
+        assert collector.books.seen == []
+
+
+async def test_the_server_name_may_be_given(certificates: Path) -> None:
+    collector = QuicCollector(certificates)
+    collector.certificate = "elsewhere"
+    settings = {"server_name": "elsewhere.example"}
+    async with collector, running(transport(certificates, collector.address, **settings)) as (sender, _):
+        sender.offer(batch())
+        await sender.drained()
+        assert len(collector.books.points) == 10
+
+
+async def test_a_nodes_certificate_does_not_pass_for_a_collectors(certificates: Path) -> None:
+    collector = QuicCollector(certificates, host="127.0.0.1")
+    collector.certificate = "node-1"
+    async with collector:
+        reason = await no_connection(transport(certificates, collector.address, server_name="localhost"))
+        assert "not meant for servers" in reason
+        assert collector.books.seen == []
+
+
+async def test_another_protocol_is_refused(certificates: Path) -> None:
+    collector = QuicCollector(certificates)
+    collector.alpn = "telemetry/2"
+    async with collector:
+        assert "TLS alert 120" in await no_connection(transport(certificates, collector.address))
+
+
+async def test_nobody_listening_is_noticed_at_once(certificates: Path) -> None:
+    collector = QuicCollector(certificates)
+    await collector.start()
+    collector.stop()
+    assert "refused" in await no_connection(transport(certificates, collector.address))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cert_path": Path("/nowhere/node.pem")}, "/nowhere/node.pem"),
+        ({"ca_path": Path("/nowhere/ca.pem")}, "/nowhere/ca.pem"),
+    ],
+)
+async def test_certificates_that_cannot_be_read_are_named(
+    certificates: Path, changes: dict[str, Any], words: str
+) -> None:
+    assert words in await no_connection(transport(certificates, Address("127.0.0.1", 9), **changes))
+
+
+@pytest.mark.parametrize(("listens", "reached"), [("::1", "::1"), ("127.0.0.1", "localhost")])
+async def test_ipv6_and_names_work(certificates: Path, listens: str, reached: str) -> None:
+    async with (
+        QuicCollector(certificates, host=listens) as collector,
+        running(transport(certificates, Address(reached, collector.address.port))) as (sender, _),
+    ):
+        sender.offer(batch())
+        await sender.drained()
+        assert sender.stats.points_acknowledged == 10
+
+
+async def test_every_address_of_a_name_is_tried(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with QuicCollector(certificates) as collector:
+        port = collector.address.port
+
+        async def addresses(host: str, *_: Any, **__: Any) -> list[Any]:
+            assert host == "localhost"
+            dead = (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", port, 0, 0))
+            return [dead, (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port))]
+
+        dialled = Address("localhost", port)
+        monkeypatch.setattr(dialling, "resolve", addresses)
+        async with running(transport(certificates, dialled)) as (sender, events):
+            sender.offer(batch())
+            await sender.drained()
+            assert not [event for event in events if isinstance(event, ConnectFailed)]
+
+
+async def test_large_batches_pass_with_large_datagrams(certificates: Path) -> None:
+    settings = {"max_datagram_size": 9_000}
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address, **settings)) as (sender, _),
+    ):
+        for place in range(20):
+            sender.offer(batch(1_000, name=f"large.{place}"))
+        await sender.drained()
+        assert len(collector.books.points) == 20_000
+
+
+async def test_retry_later_is_obeyed_over_the_network(certificates: Path) -> None:
+    async with (
+        QuicCollector(certificates) as collector,
+        running(transport(certificates, collector.address)) as (sender, _),
+    ):
+        refusals = iter(range(3))
+        collector.books.answer = lambda message: (
+            retry_later(message, 20) if message.epoch and next(refusals, None) is not None else None
+        )
+        sender.offer(batch())
+        await sender.drained()
+        assert sender.stats.batches_retried == 3
+        assert sender.stats.points_acknowledged == 10
+
+
+def test_it_works_on_uvloop(certificates: Path) -> None:
+    tests: list[Callable[[Path], Awaitable[None]]] = [
+        test_batches_and_heartbeats_arrive_and_are_acknowledged,
+        test_after_a_restart_of_the_collector_everything_is_sent_again_under_its_name,
+        test_nobody_listening_is_noticed_at_once,
+        partial(test_ipv6_and_names_work, listens="::1", reached="::1"),
+    ]
+    for test in tests:
+
+        async def once(test: Callable[[Path], Awaitable[None]] = test) -> None:
+            await test(certificates)
+
+        uvloop.run(once())

@@ -1,0 +1,152 @@
+"""What the sources read on this machine, against docs/metrics.md and against the system itself."""
+
+import math
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.sources import Source, ratio
+from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
+from telemetry_collector.agent.sources.disk import DiskSource
+from telemetry_collector.agent.sources.host import HostSource
+from telemetry_collector.agent.sources.memory import MemorySource, memory_usage
+from telemetry_collector.agent.sources.network import NetworkSource
+from telemetry_collector.agent.sources.processes import ProcessesSource
+from telemetry_collector.clock import ManualClock, SystemClock
+from telemetry_collector.model import MetricType
+from telemetry_collector.sender import Point
+from telemetry_collector.sender.stats import Tally
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+ROW = re.compile(r"\| ([a-z][a-z0-9_.]*) \| (gauge|counter) \| (\S+) \| ([a-z, ]*) ?\|")
+NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+
+
+def documented() -> dict[str, tuple[str, str, frozenset[str]]]:
+    rows = ROW.findall(DOCUMENT.read_text())
+    return {name: (kind, unit, frozenset(re.findall(r"\w+", tags))) for name, kind, unit, tags in rows}
+
+
+def sources() -> list[Source]:
+    clock = SystemClock()
+    return [
+        CpuSource(per_cpu=True),
+        MemorySource(),
+        DiskSource(),
+        NetworkSource(),
+        HostSource(clock),
+        ProcessesSource(3, clock),
+    ]
+
+
+def described(point: Point) -> tuple[str, str, frozenset[str]]:
+    return point.type.label, point.unit, frozenset(key for key, _ in point.tags)
+
+
+@pytest.mark.parametrize("source", sources(), ids=lambda source: source.name)
+def test_points_are_as_documented(source: Source) -> None:
+    rows = documented()
+    points = list(source.read())
+    assert points
+    for point in points:
+        assert NAME.fullmatch(point.name)
+        assert rows[point.name] == described(point), point.name
+        assert math.isfinite(point.value)
+        if point.unit == "1":
+            assert 0 <= point.value <= 1, point
+    assert len({(point.name, point.tags) for point in points}) == len(points), "a series has one point a reading"
+
+
+def test_the_agents_own_metrics_are_as_documented() -> None:
+    tally = Tally(batches_acknowledged=1)
+    tally.refused["cardinality_limit"] = 1
+    tally.dropped["outbox_full"] = 1
+    stats = tally.snapshot(points_pending=0, batches_pending=0, connected_to=None)
+    rows = documented()
+    points = [*sender_points(stats), *AgentCost().points()]
+    assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
+
+
+def test_everything_documented_for_this_machine_is_read() -> None:
+    read = {point.name for source in sources() for point in source.read()}
+    elsewhere = {name for name in documented() if name.startswith(("gpu.", "agent."))}
+    devices = {name for name in documented() if name.startswith("system.disk.")}  # a container may have no device
+    assert set(documented()) - elsewhere - devices <= read
+
+
+def test_counters_never_fall() -> None:
+    for source in sources():
+        before = {(p.name, p.tags): p.value for p in source.read() if p.type is MetricType.COUNTER}
+        after = {(p.name, p.tags): p.value for p in source.read() if p.type is MetricType.COUNTER}
+        # iowait may step back by a tick: proc(5) says so.
+        assert all(after.get(key, value) >= value - 0.02 for key, value in before.items())
+
+
+def test_cpu_usage_sees_work() -> None:
+    source = CpuSource()
+    ends = time.process_time() + 0.05
+    while time.process_time() < ends:
+        pass
+    usage = next(point.value for point in source.read() if point.name == "system.cpu.usage")
+    assert usage > 0
+
+
+def test_the_modes_add_up_to_the_whole() -> None:
+    source = CpuSource()
+    ends = time.process_time() + 0.03
+    while time.process_time() < ends:
+        pass
+    points = list(source.read())
+    assert sum(point.value for point in points if point.name == "system.cpu.mode.usage") == pytest.approx(1.0)
+
+
+def test_the_first_heartbeats_usage_is_since_the_systems_start() -> None:
+    assert 0 < CpuUsage().read() <= 1
+    assert 0 < memory_usage() < 1
+
+
+def test_disk_space_is_what_the_system_says() -> None:
+    root = {point.name: point.value for point in DiskSource().read() if dict(point.tags).get("mountpoint") == "/"}
+    if root:  # containers may have no device of their own under /
+        assert root["system.disk.total"] == pytest.approx(shutil.disk_usage("/").total, rel=0.01)
+    assert list(DiskSource(exclude=("*",)).read()) == []
+
+
+def test_excluded_interfaces_are_left_out() -> None:
+    everything = {dict(point.tags)["interface"] for point in NetworkSource().read()}
+    assert "lo" in everything
+    rest = {dict(point.tags)["interface"] for point in NetworkSource(exclude=("l*",)).read()}
+    assert "lo" not in rest
+
+
+def test_uptime_and_processes() -> None:
+    clock = ManualClock(psutil.boot_time() + 100)
+    points = {point.name: point.value for point in HostSource(clock).read()}
+    assert points["system.uptime"] == pytest.approx(100, abs=1)
+    assert points["system.processes.count"] >= 1
+
+
+def test_the_busiest_program_comes_first_and_a_program_is_one_series() -> None:
+    clock = ManualClock()
+    source = ProcessesSource(1, clock)
+    list(source.read())
+    ends = time.process_time() + 0.2
+    while time.process_time() < ends:
+        pass
+    clock.advance(0.2)
+    points = {point.name: point for point in source.read()}
+    assert set(points) == {"process.cpu.usage", "process.memory.rss", "process.count"}
+    own = psutil.Process(os.getpid()).name()
+    if points["process.cpu.usage"].tags == (("program", own),):  # unless the machine is busy with something else
+        assert points["process.cpu.usage"].value >= 0.5
+
+
+@pytest.mark.parametrize(("part", "whole", "share"), [(1, 2, 0.5), (3, 2, 1.0), (-1, 2, 0.0), (1, 0, 0.0)])
+def test_a_ratio_is_between_0_and_1(part: float, whole: float, share: float) -> None:
+    assert ratio(part, whole) == share
