@@ -9,6 +9,8 @@ use super::names;
 use super::position::{JournalId, Position};
 use super::storage::Storage;
 
+/// The caller's state at most.
+pub const CHECKPOINT_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// The newest ones are kept, so that one may be damaged.
 const KEPT: usize = 2;
 
@@ -74,6 +76,9 @@ impl Checkpoints {
         storage: &dyn Storage,
         publish: impl FnOnce(&str, &[u8]) -> Result<(), JournalError>,
     ) -> Result<(), JournalError> {
+        if payload.len() > CHECKPOINT_BYTES_MAX {
+            return Err(JournalError::CheckpointTooLarge { bytes: payload.len(), max: CHECKPOINT_BYTES_MAX });
+        }
         let mut positions = self.positions.lock();
         if let Some(&newest) = positions.last().filter(|newest| **newest > position) {
             return Err(JournalError::CheckpointBehind { position, newest });

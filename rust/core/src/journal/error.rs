@@ -105,6 +105,14 @@ pub enum JournalError {
         /// The newest one.
         newest: Position,
     },
+    /// A state that no start would read back.
+    #[error("a checkpoint of {bytes} bytes is over the journal's limit of {max}")]
+    CheckpointTooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The most taken.
+        max: usize,
+    },
     /// The segment that held this position was deleted.
     #[error("position {position} is no longer in the journal, which begins at {oldest}")]
     Trimmed {

@@ -140,7 +140,7 @@ impl<T: Send + 'static> Journal<T> {
     /// behind it. The two newest are kept.
     ///
     /// # Errors
-    /// `Ahead`, `CheckpointBehind`, `Closed`, or `Io`: the checkpoint before is the newest then, or this one is and
+    /// `Ahead`, `CheckpointBehind`, `CheckpointTooLarge`, `Closed`, or `Io`: the checkpoint before is the newest then, or this one is and
     /// an older one could not be deleted.
     pub fn checkpoint(&self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
         let lock = self.lock.read();

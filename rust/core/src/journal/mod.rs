@@ -56,6 +56,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoints::CHECKPOINT_BYTES_MAX;
 pub use cursors::{CURSORS_MAX, CursorStats};
 pub use error::{AppendError, FullReason, JournalError};
 pub use format::{FORMAT_VERSION, SegmentCause};

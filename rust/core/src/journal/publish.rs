@@ -1,5 +1,6 @@
 //! Files that are there whole or not at all.
 
+use super::checkpoints::CHECKPOINT_BYTES_MAX;
 use super::error::JournalError;
 use super::names;
 use super::storage::Storage;
@@ -25,12 +26,12 @@ fn write(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(), JournalE
     file.sync_data().map_err(JournalError::io("synchronize", path()))
 }
 
-/// A whole file, of at most `bytes_max` bytes.
+/// A file's bytes. Of one that is larger than anything `publish` is given, the beginning: it is not one of ours.
 pub(crate) fn read(storage: &dyn Storage, name: &str) -> Result<Vec<u8>, JournalError> {
     let path = || storage.describe(name);
     let file = storage.open(name).map_err(JournalError::io("open", path()))?;
     let length = file.bytes().map_err(JournalError::io("measure", path()))?;
-    let mut bytes = vec![0; length as usize];
+    let mut bytes = vec![0; length.min(2 * CHECKPOINT_BYTES_MAX as u64) as usize];
     file.read_at(&mut bytes, 0).map_err(JournalError::io("read", path()))?;
     Ok(bytes)
 }
