@@ -10,8 +10,11 @@ import pytest
 from tests.support.repository import REPOSITORY, tracked_files
 
 LINES_MAX = 500
-"""A file that is longer has more than one idea. Locks, licences and generated texts are not written by hand."""
+"""A file that is longer has more than one idea."""
+TEST_LINES_MAX = 600
+"""Tests of one idea may need a few more."""
 NOT_BY_HAND = {"Cargo.lock", "LICENSE"}
+"""Texts that others write."""
 
 CARGO_SOURCE = 'source = "registry+https://github.com/rust-lang/crates.io-index"'
 """How every Cargo.lock names the one registry that cargo knows by default; it is a name, not an address to ask."""
@@ -71,12 +74,13 @@ def test_every_text_ends_with_one_newline_and_no_line_with_a_blank() -> None:
         for path, text in texts()
         if text and (not text.endswith("\n") or text.endswith("\n\n") or re.search(r"[ \t]+$", text, re.MULTILINE))
     ]
-    assert [path for path in wrong if path not in NOT_BY_HAND] == []
+    assert [path for path in wrong if Path(path).name not in NOT_BY_HAND] == []
 
 
 def test_no_file_grew_beyond_one_idea() -> None:
-    long = {str(path): text.count("\n") for path, text in texts() if path.suffix in (".py", ".rs")}
-    assert {path: lines for path, lines in long.items() if lines > LINES_MAX} == {}
+    lines = {path: text.count("\n") for path, text in texts() if path.suffix in (".py", ".rs")}
+    bounds = {path: TEST_LINES_MAX if "test" in str(path) else LINES_MAX for path in lines}
+    assert {str(path): count for path, count in lines.items() if count > bounds[path]} == {}
 
 
 def test_the_licence_is_apache_2() -> None:
