@@ -179,7 +179,9 @@ fn decoding_records(blocks: &[Arc<PointBlock>]) -> f64 {
 fn arrow(blocks: &[Arc<PointBlock>]) -> f64 {
     timed(FRAMES * POINTS, || {
         let mut assembler = ArrowAssembler::new();
-        blocks.iter().for_each(|block| assembler.push(block).expect("the columns fit"));
+        for block in blocks {
+            assembler.push(block).expect("the columns fit");
+        }
         black_box(assembler.finish(TimestampUnit::Microseconds).expect("the columns are sound").num_rows());
     })
 }
@@ -187,7 +189,9 @@ fn arrow(blocks: &[Arc<PointBlock>]) -> f64 {
 fn lines(blocks: &[Arc<PointBlock>]) -> f64 {
     timed(FRAMES * POINTS, || {
         let mut encoder = LineEncoder::new(1 << 20);
-        blocks.iter().for_each(|block| encoder.push(block));
+        for block in blocks {
+            encoder.push(block);
+        }
         black_box(encoder.finish().lines);
     })
 }

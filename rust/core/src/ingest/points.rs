@@ -26,13 +26,13 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    fn new() -> Box<Self> {
-        Box::new(Self {
+    fn new() -> Self {
+        Self {
             decode: DecodeScratch::default(),
             work: Work::default(),
             encoder: BlockEncoder::new().expect("the compression library gets its memory or nothing works"),
             record: Vec::new(),
-        })
+        }
     }
 }
 
@@ -48,14 +48,14 @@ pub(super) struct Work {
 
 /// Scratches that are not in use.
 #[derive(Default)]
-pub(super) struct ScratchPool(Mutex<Vec<Box<Scratch>>>);
+pub(super) struct ScratchPool(Mutex<Vec<Scratch>>);
 
 impl ScratchPool {
-    pub(super) fn take(&self) -> Box<Scratch> {
+    pub(super) fn take(&self) -> Scratch {
         self.0.lock().pop().unwrap_or_else(Scratch::new)
     }
 
-    pub(super) fn put(&self, mut scratch: Box<Scratch>) {
+    pub(super) fn put(&self, mut scratch: Scratch) {
         scratch.record.clear();
         scratch.record.shrink_to(RECORD_BYTES_KEPT);
         let mut pool = self.0.lock();

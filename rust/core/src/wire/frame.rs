@@ -40,7 +40,15 @@ impl FrameReader {
     /// A reader of frames of at most `bytes_max` bytes, prefix not counted.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, prefix: [0; PREFIX_BYTES], prefix_len: 0, gathered: Vec::new(), done: false, shed: None, fault: None }
+        Self {
+            bytes_max,
+            prefix: [0; PREFIX_BYTES],
+            prefix_len: 0,
+            gathered: Vec::new(),
+            done: false,
+            shed: None,
+            fault: None,
+        }
     }
 
     /// The next whole frame, without its prefix. Takes bytes off the front of `input`; call it with what is left until it

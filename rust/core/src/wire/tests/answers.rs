@@ -37,7 +37,9 @@ proptest! {
         cut in 1_usize..40,
     ) {
         let mut stream = Vec::new();
-        acks.iter().for_each(|ack| ack.write_frame(&mut stream));
+        for ack in &acks {
+            ack.write_frame(&mut stream);
+        }
         let mut reader = AckReader::default();
         let read = stream.chunks(cut).flat_map(|chunk| reader.feed(chunk).expect("sound")).collect::<Vec<_>>();
         prop_assert_eq!(read, acks);

@@ -11,7 +11,8 @@ use crate::limits::Limits;
 use crate::wire::decode::{DecodeScratch, DecodedBatch, RowData, decode};
 use crate::wire::proto::{key, put_varint, zigzag};
 
-/// The schema as prost sees it. Strings are bytes, because invalid UTF-8 is for points to answer for.
+/// The schema as prost sees it, with the contract's names. Strings are bytes, because invalid UTF-8 is for points to answer for.
+#[allow(clippy::struct_field_names)]
 mod schema {
     /// Declares messages in the order of their fields.
     macro_rules! messages {
@@ -127,13 +128,13 @@ fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
             return None;
         }
         let mut timestamp = i128::from(columns.base_timestamp_unix_ns);
-        for place in 0..ids.len() {
+        for (place, &id) in ids.iter().enumerate() {
             timestamp += deltas.get(place).map_or(0, |&delta| i128::from(delta));
             let mut whole = i64::try_from(timestamp).ok()?;
             if whole == 0 && !deltas.is_empty() {
                 whole = 1;
             }
-            points.push((ids[place], whole, columns.values[place].to_bits()));
+            points.push((id, whole, columns.values[place].to_bits()));
         }
     }
     Some(points)
@@ -293,7 +294,9 @@ fn packed_varints(field: u32) -> Bytes {
     prop::collection::vec(any_number(), 0..4)
         .prop_map(move |numbers| {
             let mut packed = Vec::new();
-            numbers.into_iter().for_each(|number| put_varint(&mut packed, number));
+            for number in numbers {
+                put_varint(&mut packed, number);
+            }
             bytes(field, packed)
         })
         .boxed()
@@ -352,7 +355,7 @@ fn pieces(field: u32, elements: Vec<Vec<u8>>, wire_type: u32, cuts: &[bool]) -> 
             gathered.clear();
         } else if gathered.len() == element.len() {
             put_varint(&mut out, u64::from(key(field, wire_type)));
-            out.extend(gathered.drain(..));
+            out.append(&mut gathered);
         }
     }
     out.extend(bytes(field, gathered));

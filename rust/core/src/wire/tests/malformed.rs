@@ -12,7 +12,9 @@ fn sequence() -> Vec<u8> {
 
 fn packed(numbers: &[u64]) -> Vec<u8> {
     let mut out = Vec::new();
-    numbers.iter().for_each(|&number| put_varint(&mut out, number));
+    for &number in numbers {
+        put_varint(&mut out, number);
+    }
     out
 }
 

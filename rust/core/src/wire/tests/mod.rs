@@ -1,5 +1,8 @@
 //! Tests of the wire as a whole: both halves together, rule by rule, and against another implementation.
 
+// Messages are written as literals in place: a reference to each would only be noise.
+#![allow(clippy::needless_pass_by_value)]
+
 mod answers;
 mod compressed;
 mod differential;
