@@ -84,8 +84,8 @@ bench: $(VENV)/.dev $(VENV)/.extension ## Measure; the figures are explained in 
 	@cargo bench --locked --quiet -p telemetry-core
 
 .PHONY: fuzz
-fuzz: ## Fuzz the frame decoder for SECONDS (60)
-	@tools/fuzz frame $(or $(SECONDS),60)
+fuzz: ## Fuzz decoder and journal recovery for SECONDS (60) each; TARGET=frame: that one
+	@tools/fuzz $(or $(SECONDS),60) $(TARGET)
 
 # ---- what they need ----------------------------------------------------------------------------------------------
 
