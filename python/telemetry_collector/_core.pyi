@@ -11,6 +11,25 @@ from typing_extensions import Buffer, CapsuleType
 
 __version__: str
 
+__all__ = [
+    "Ack",
+    "AckReader",
+    "Batch",
+    "Blocks",
+    "Conversation",
+    "CoreError",
+    "Cursor",
+    "EncodeError",
+    "FrameEncoder",
+    "Heartbeat",
+    "Ingest",
+    "IngestSettings",
+    "JournalError",
+    "LineProtocol",
+    "RecordBatch",
+    "__version__",
+]
+
 class CoreError(Exception):
     """Base of what the core raises."""
 
@@ -209,8 +228,13 @@ class FrameEncoder:
     """Encodes batches for one stream and remembers which series the stream has defined."""
 
     def __new__(
-        cls, *, form: Literal["columnar", "row"] = ..., compression: Literal["none", "gzip", "zstd"] = ...
-    ) -> FrameEncoder: ...
+        cls,
+        *,
+        form: Literal["columnar", "row"] = ...,
+        compression: Literal["none", "gzip", "zstd"] = ...,
+        frame_bytes_max: int = ...,
+    ) -> FrameEncoder:
+        """A batch whose frame would have more than `frame_bytes_max` bytes is an EncodeError."""
     @property
     def definitions(self) -> int:
         """Series defined on this stream so far."""
