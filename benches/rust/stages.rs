@@ -1,5 +1,6 @@
 //! What each stage of the data plane costs a point, in nanoseconds of the measuring thread's processor time.
 //!
+//! `cargo bench -p telemetry-core --bench stages -- row` runs the stages whose name contains a text.
 //! Prints one JSON object a line: {"stage": …, "ns": median, "min": …, "max": …}; `python -m benches stages` shows them.
 
 use std::hint::black_box;
@@ -17,26 +18,33 @@ use telemetry_core::wire::{
 };
 
 const POINTS: usize = 1_000;
-const SERIES: usize = 1_000;
+/// A batch of the reference data set holds ten readings of a hundred series; the harder one a reading of a thousand.
+const SHAPES: [(usize, &str); 2] = [(100, "10 readings of 100 series"), (1_000, "1 reading of 1,000 series")];
 const FRAMES: usize = 64;
 const ROUNDS: usize = 15;
 const NOW_NS: i64 = 1_795_000_000_000_000_000;
 
 fn main() {
-    for (form, name) in [(Form::Row, "row"), (Form::Columnar, "columnar")] {
-        let frames = frames(form);
-        report(&format!("{name}: decode"), || decoding(&frames));
-        report(&format!("{name}: decode, admit, encode, append"), || receiving(&frames));
+    for (series, shape) in SHAPES {
+        for (form, name) in [(Form::Row, "row"), (Form::Columnar, "columnar")] {
+            let frames = frames(form, series);
+            report(&format!("{name}, {shape}: decode"), || decoding(&frames));
+            report(&format!("{name}, {shape}: decode, admit, journal"), || receiving(&frames));
+        }
+        let blocks = blocks(series);
+        report(&format!("journal record, {shape}: encode"), || encoding(&blocks));
+        report(&format!("journal record, {shape}: decode"), || decoding_records(&blocks));
+        report(&format!("Arrow, {shape}"), || arrow(&blocks));
+        report(&format!("line protocol, {shape}"), || lines(&blocks));
     }
-    let blocks = blocks();
-    report("journal record: encode", || encoding(&blocks));
-    report("journal record: decode", || decoding_records(&blocks));
-    report("arrow", || arrow(&blocks));
-    report("line protocol", || lines(&blocks));
 }
 
 /// Runs a stage several times and prints the nanoseconds a point.
 fn report(stage: &str, mut measure: impl FnMut() -> f64) {
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if wanted.is_some_and(|wanted| !stage.contains(&wanted)) {
+        return;
+    }
     let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
     rounds.sort_by(f64::total_cmp);
     let (median, min, max) = (rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
@@ -56,11 +64,11 @@ fn timed(points: usize, work: impl FnOnce()) -> f64 {
     (cpu_ns() - start) / points as f64
 }
 
-/// 1,000 series with five tags each, as one node has them.
-fn batch(step: usize) -> OutgoingBatch {
+/// So many series with five tags each, as one node has them, read until there are 1,000 points.
+fn batch(step: usize, series_count: usize) -> OutgoingBatch {
     let names =
         ["system.cpu.usage", "system.memory.used", "system.disk.read", "system.network.received", "gpu.utilization"];
-    let series = (0..SERIES).map(|place| OutgoingSeries {
+    let series = (0..series_count).map(|place| OutgoingSeries {
         name: names[place % names.len()].into(),
         tags: vec![
             ("node_id".into(), "node-0001".into()),
@@ -77,22 +85,22 @@ fn batch(step: usize) -> OutgoingBatch {
     OutgoingBatch::new(
         Vec::new(),
         series.collect(),
-        (0..POINTS as u32).collect(),
-        vec![NOW_NS + step as i64 * 1_000_000; POINTS],
+        (0..POINTS).map(|place| (place % series_count) as u32).collect(),
+        (0..POINTS).map(|place| NOW_NS + (step + place / series_count) as i64 * 1_000_000).collect(),
         values.collect(),
     )
     .expect("the columns are equal")
 }
 
 /// The first frame defines the series.
-fn frames(form: Form) -> Vec<Vec<u8>> {
+fn frames(form: Form, series: usize) -> Vec<Vec<u8>> {
     let settings = EncoderSettings { form, compression: Compression::None, ..EncoderSettings::default() };
     let mut encoder = FrameEncoder::new(settings).expect("the settings are sound");
     (1..=FRAMES as u64)
         .map(|sequence| {
             let mut frame = Vec::new();
             let name = BatchName { sequence, epoch: 1, oldest_unacknowledged: sequence };
-            encoder.frame(Some(&batch(sequence as usize)), name, None, &mut frame).expect("the batch fits");
+            encoder.frame(Some(&batch(sequence as usize, series)), name, None, &mut frame).expect("the batch fits");
             frame
         })
         .collect()
@@ -136,13 +144,13 @@ fn receiving(frames: &[Vec<u8>]) -> f64 {
     took / ((FRAMES - 1) * POINTS) as f64
 }
 
-fn blocks() -> Vec<Arc<PointBlock>> {
+fn blocks(series: usize) -> Vec<Arc<PointBlock>> {
     let ingest = ingest();
     let peer = Peer { identity: "node-0001".into(), node: "node-0001".into(), relay: false };
     let mut conversation = ingest.conversation(Arc::new(peer));
     let mut cursor = ingest.cursor("bench").expect("memory can be written");
     let mut replies = Vec::new();
-    for frame in frames(Form::Columnar) {
+    for frame in frames(Form::Columnar, series) {
         conversation.receive(&frame, NOW_NS);
         assert!(ingest.drain(Duration::from_secs(10)), "memory commits at once");
         conversation.take_replies(&mut replies);
