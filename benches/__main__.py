@@ -1,12 +1,12 @@
-"""`python -m benches [admission] [load]`: measures and prints a table; everything unless parts are named."""
+"""`python -m benches [stages] [load]`: measures and prints a table; everything unless parts are named."""
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import admission, load
+from benches import load, stages
 from benches.figures import Figure, show
 
-PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"admission": admission.measure, "load": load.measure}
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"stages": stages.measure, "load": load.measure}
 
 
 def main() -> None:

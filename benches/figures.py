@@ -21,16 +21,21 @@ class Figure:
     name: str
     value: float
     unit: str
-    goal: float
-    """What is to be reached: at most so much, or with `at_least` at least."""
+    goal: float | None
+    """What is to be reached: at most so much, or with `at_least` at least. None where nothing was promised."""
     at_least: bool = False
     spread: str = ""
     """How far the runs lay apart, or what the figure was counted over."""
 
     @property
-    def reached(self) -> bool:
-        """Whether the goal is."""
-        return self.value >= self.goal if self.at_least else self.value <= self.goal
+    def verdict(self) -> str:
+        """Whether the goal is reached."""
+        if self.goal is None:
+            return ""
+        return "reached" if self._reached(self.goal) else "missed"
+
+    def _reached(self, goal: float) -> bool:
+        return self.value >= goal if self.at_least else self.value <= goal
 
 
 def show(figures: Iterable[Figure]) -> None:
@@ -43,8 +48,8 @@ def show(figures: Iterable[Figure]) -> None:
         table.add_row(
             figure.name,
             f"{figure.value:,.4g} {figure.unit}" if figure.value < 1_000 else f"{figure.value:,.0f} {figure.unit}",
-            f"{sign} {figure.goal:,g} {figure.unit}",
-            "reached" if figure.reached else "missed",
+            "" if figure.goal is None else f"{sign} {figure.goal:,g} {figure.unit}",
+            figure.verdict,
             figure.spread,
         )
     Console(width=140).print(table)

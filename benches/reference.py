@@ -38,12 +38,12 @@ def series() -> list[Definition]:
 
 
 def batch(timestamp_unix_ns: int, definitions: list[Definition]) -> Batch:
-    """One reading of all series; the values change with the time."""
+    """Readings of all series in turn until there are enough points; the values change with the time."""
     step = timestamp_unix_ns // 1_000_000
     return Batch(
         common_tags=(),
         series=definitions,
-        series_index=array("I", range(POINTS)),
+        series_index=array("I", (place % len(definitions) for place in range(POINTS))),
         timestamps_unix_ns=array("q", [timestamp_unix_ns]) * POINTS,
         values=array("d", ((step * 7 + place * 13) % 1_000 / 10 for place in range(POINTS))),
     )

@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -29,7 +30,8 @@ fn main() {
         for (form, name) in [(Form::Row, "row"), (Form::Columnar, "columnar")] {
             let frames = frames(form, series);
             report(&format!("{name}, {shape}: decode"), || decoding(&frames));
-            report(&format!("{name}, {shape}: decode, admit, journal"), || receiving(&frames));
+            report(&format!("{name}, {shape}: decode and admit"), || receiving(&frames, false));
+            report(&format!("{name}, {shape}: decode, admit and journal"), || receiving(&frames, true));
         }
         let blocks = blocks(series);
         report(&format!("journal record, {shape}: encode"), || encoding(&blocks));
@@ -126,8 +128,9 @@ fn ingest() -> Arc<Ingest> {
     Ingest::open(Arc::new(MemoryStorage::new()), settings, Box::new(|| {})).expect("memory can be written")
 }
 
-/// All that happens on the thread that received a frame; the commit is another thread's.
-fn receiving(frames: &[Vec<u8>]) -> f64 {
+/// All that happens on the thread that received a frame; the commit is another thread's. Without journalling, the
+/// journal is closed once the series are known: batches are admitted, and then told to come later.
+fn receiving(frames: &[Vec<u8>], journalling: bool) -> f64 {
     let ingest = ingest();
     let peer = Peer { identity: "node-0001".into(), node: "node-0001".into(), relay: false };
     let mut conversation = ingest.conversation(Arc::new(peer));
@@ -139,8 +142,13 @@ fn receiving(frames: &[Vec<u8>]) -> f64 {
         took += if place == 0 { 0.0 } else { cpu_ns() - start };
         assert!(ingest.drain(Duration::from_secs(10)), "memory commits at once");
         conversation.take_replies(&mut replies);
+        if place == 0 && !journalling {
+            ingest.close().expect("memory can be written");
+        }
     }
-    assert_eq!(ingest.counters().points_committed.load(std::sync::atomic::Ordering::Relaxed), (FRAMES * POINTS) as u64);
+    let committed = if journalling { FRAMES } else { 1 } * POINTS;
+    assert_eq!(ingest.counters().points_committed.load(Ordering::Relaxed), committed as u64);
+    assert_eq!(ingest.counters().points_received.load(Ordering::Relaxed), (FRAMES * POINTS) as u64);
     took / ((FRAMES - 1) * POINTS) as f64
 }
 
