@@ -43,6 +43,8 @@ class Door:
 
     def stored(self) -> list[dict[str, Any]]:
         """The points committed since the last call, in order; timestamps are numbers of nanoseconds."""
+        # Replies may be out a moment before consumers can read what they acknowledge.
+        assert self.core.drain(PATIENCE_SECS)
         self._cursor = self._cursor or self.core.cursor("test")
         rows: list[dict[str, Any]] = []
         while blocks := self._cursor.read(1_000_000):
@@ -86,6 +88,10 @@ class Stream:
         """The answer to one batch."""
         (ack,) = self.ask_all([message], now)
         return ack
+
+    def mid_frame(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return self.conversation.mid_frame
 
     def _acks(self, data: bytes) -> list[Any]:
         return [pb.BatchAck.FromString(body) for body in self._frames.feed(data)]

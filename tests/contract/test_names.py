@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,21 @@ def test_names_outlive_a_restart_and_empty_batches_do_not(tmp_path: Path) -> Non
             expect_stored(door.ask(message))
             expect_duplicate(door.ask(message))
         assert [row["sequence"] for row in door.stored()] == [1, 3, 9, 30, 5, 7, 8, 20]
+
+
+def test_names_outlive_a_crash(tmp_path: Path) -> None:
+    """Nothing is written at the end: what was acknowledged is on the disk when the acknowledgement leaves."""
+    with opened(tmp_path / "running") as door:
+        expect_stored(door.ask(named(1)))
+        expect_stored(door.ask(named(5, oldest=4)))
+        expect_stored(door.ask(batch(sequence=7, epoch=1)), 0)
+        shutil.copytree(tmp_path / "running", tmp_path / "crashed")
+    with opened(tmp_path / "crashed") as door:
+        for sequence in (1, 3, 5):
+            expect_duplicate(door.ask(named(sequence)))
+        for sequence in (4, 6, 7):
+            expect_stored(door.ask(named(sequence)))
+        assert [row["sequence"] for row in door.stored()] == [1, 5, 4, 6, 7]
 
 
 def test_a_restart_keeps_ranges_and_epochs_within_their_bounds(tmp_path: Path) -> None:
