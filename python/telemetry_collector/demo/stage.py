@@ -14,11 +14,10 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from telemetry_collector.demo.summary import AckLatency, Moment, Summary
 from telemetry_collector.errors import TelemetryCollectorError
 
 if TYPE_CHECKING:
@@ -29,42 +28,11 @@ if TYPE_CHECKING:
 START_SECS_MAX = 30.0
 STOP_SECS_MAX = 60.0
 DRAIN_SECS_MAX = 15.0
-REFRESH_SECS = 1.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
 # Parts become visible this often, so that a short demo shows files while it runs.
 FLUSH_INTERVAL_SECS = 2
 SAMPLE_INTERVAL_SECS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class AckLatency:
-    """From sending a batch to its acknowledgement, in milliseconds; None before the first."""
-
-    p50: float | None
-    p99: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a demo did. `parquet_rows` are counted in the files, everything else where it happened."""
-
-    points_sent: int
-    points_acknowledged: int
-    points_stored: int
-    points_refused: int
-    series: int
-    parquet_files: int
-    parquet_rows: int
-    parquet_bytes: int
-    ack_ms: AckLatency
-    seconds: float
-    directory: str
-
-    @property
-    def consistent(self) -> bool:
-        """Every acknowledged point is a row, and every row was acknowledged."""
-        return self.points_acknowledged == self.points_stored == self.parquet_rows
 
 
 @final
@@ -73,14 +41,14 @@ class Demo:
 
     def __init__(self, directory: Path, certs: Path, notify: Callable[[str], None]) -> None:
         """Files go into `directory`; `notify` is told, in words, what happens."""
-        self.directory = directory
+        self._directory = directory
         self._certs = certs
         self._notify = notify
         self._process: asyncio.subprocess.Process | None = None
         self._agent: NodeAgent | None = None
         self._started = time.monotonic()
-        self.listen_addr = ""
-        self.metrics_port = 0
+        self._listen_addr = ""
+        self._metrics_port = 0
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -92,15 +60,15 @@ class Demo:
         from telemetry_collector.security.authority import set_up
 
         certificates = set_up(self._certs)
-        self.listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
-        self.metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
-        self.directory.mkdir(parents=True)
+        self._listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
+        self._metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
+        self._directory.mkdir(parents=True)
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
-        self._agent_log = (self.directory / "agent.log").open("w")
+        self._agent_log = (self._directory / "agent.log").open("w")
         logs.configure("info", "json", self._agent_log)
-        document = self.directory / "collector.yaml"
+        document = self._directory / "collector.yaml"
         document.write_text(json.dumps(self._collector_config(certificates), indent=2) + "\n")
-        log = (self.directory / "collector.log").open("wb")
+        log = (self._directory / "collector.log").open("wb")
         with contextlib.closing(log):
             # A session of its own: Ctrl-C in the terminal reaches the demo alone, which drains the agent first.
             self._process = await asyncio.create_subprocess_exec(
@@ -113,12 +81,14 @@ class Demo:
         await self._agent.start()
         self._started = time.monotonic()
 
-    async def status(self) -> dict[str, Any]:
-        """What the collector says of itself; empty while it does not answer."""
-        return await _get_json(self.metrics_port, "/health") or {}
+    async def moment(self) -> Moment:
+        """The counts as they stand now."""
+        collector = await _get_json(self._metrics_port, "/health") or {}
+        return Moment(
+            self.seconds, self._directory, self._listen_addr, self._metrics_port, self._agent_stats(), collector
+        )
 
-    def agent_stats(self) -> SenderStats:
-        """The agent's counts."""
+    def _agent_stats(self) -> SenderStats:
         assert self._agent is not None, "the agent was started"
         return self._agent.stats.sender
 
@@ -133,10 +103,10 @@ class Demo:
         self._notify("draining the agent")
         assert self._agent is not None, "the agent was started"
         await self._agent.stop()
-        sent = self.agent_stats()
+        sent = self._agent_stats()
         self._notify("draining the collector")
         stored = await self._stop_collector()
-        files = sorted((self.directory / "parquet").glob("date=*/hour=*/*.parquet"))
+        files = sorted((self._directory / "parquet").glob("date=*/hour=*/*.parquet"))
         rows = await asyncio.to_thread(_count_rows, files)
         return Summary(
             points_sent=sent.points_sent,
@@ -149,7 +119,7 @@ class Demo:
             parquet_bytes=sum(path.stat().st_size for path in files),
             ack_ms=AckLatency(_milliseconds(sent.ack_p50_secs), _milliseconds(sent.ack_p99_secs)),
             seconds=round(seconds, 3),
-            directory=str(self.directory),
+            directory=str(self._directory),
         )
 
     async def abort(self) -> None:
@@ -162,24 +132,24 @@ class Demo:
 
     def _collector_config(self, certificates: Files) -> dict[str, Any]:
         return {
-            "server": {"listen_addr": self.listen_addr},
+            "server": {"listen_addr": self._listen_addr},
             "security": {
                 "tls_cert_path": str(certificates.server_certificate.resolve()),
                 "tls_key_path": str(certificates.server_key.resolve()),
                 "tls_ca_path": str(certificates.ca.resolve()),
             },
-            "journal": {"dir": str(self.directory.resolve() / "journal")},
+            "journal": {"dir": str(self._directory.resolve() / "journal")},
             "parquet": {
-                "output_dir": str(self.directory.resolve() / "parquet"),
+                "output_dir": str(self._directory.resolve() / "parquet"),
                 "flush_interval_secs": FLUSH_INTERVAL_SECS,
             },
-            "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self.metrics_port},
+            "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},
         }
 
     def _agent_config(self, certificates: Files) -> dict[str, Any]:
         return {
             "agent": {
-                "collectors": [self.listen_addr],
+                "collectors": [self._listen_addr],
                 "interval_secs": SAMPLE_INTERVAL_SECS,
                 "drain_secs": DRAIN_SECS_MAX,
             },
@@ -208,10 +178,10 @@ class Demo:
         while time.monotonic() < deadline:
             if self._process.returncode is not None:
                 break
-            if await _get_json(self.metrics_port, "/ready") is not None:
+            if await _get_json(self._metrics_port, "/ready") is not None:
                 return
             await asyncio.sleep(0.05)
-        log = (self.directory / "collector.log").read_text(errors="replace")[-2000:]
+        log = (self._directory / "collector.log").read_text(errors="replace")[-2000:]
         raise TelemetryCollectorError(f"the collector did not start; the end of its log says:\n{log}")
 
     async def _stop_collector(self) -> dict[str, Any]:
@@ -222,7 +192,7 @@ class Demo:
         output = await asyncio.wait_for(self._process.stdout.read(), STOP_SECS_MAX)
         code = await self._process.wait()
         if code != 0:
-            raise TelemetryCollectorError(f"the collector ended with {code}; see {self.directory / 'collector.log'}")
+            raise TelemetryCollectorError(f"the collector ended with {code}; see {self._directory / 'collector.log'}")
         summary: dict[str, Any] = json.loads(output)
         return summary
 
@@ -256,38 +226,3 @@ async def _get_json(port: int, path: str) -> dict[str, Any] | None:
         return None
     decoded: dict[str, Any] = json.loads(body)
     return decoded
-
-
-async def _run(seconds: float | None, as_json: bool, directory: Path, certs: Path) -> Summary:
-    from telemetry_collector.demo_view import DemoView
-
-    view = DemoView(quiet=as_json)
-    demo = Demo(directory, certs, view.say)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        view.say(f"starting a collector and an agent; everything is kept in {directory}")
-        await demo.start()
-        with view:
-            while not stopping.is_set() and (seconds is None or demo.seconds < seconds):
-                view.show(demo, await demo.status())
-                rest = REFRESH_SECS if seconds is None else min(REFRESH_SECS, max(seconds - demo.seconds, 0.01))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), rest)
-        return await demo.stop()
-    finally:
-        await demo.abort()
-
-
-def run_demo(seconds: float | None, *, as_json: bool, data_dir: Path, certs_dir: Path) -> int:
-    """Runs the demo and prints its summary; 0 when every acknowledged point was found in the files, else 1."""
-    import uvloop
-
-    from telemetry_collector.demo_view import render_summary
-
-    directory = data_dir / f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
-    summary = uvloop.run(_run(seconds, as_json, directory, certs_dir))
-    sys.stdout.write((json.dumps(asdict(summary)) if as_json else render_summary(summary)) + "\n")
-    return 0 if summary.consistent else 1

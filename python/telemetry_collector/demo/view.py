@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import Self, final
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from telemetry_collector.demo import Demo, Summary
+from telemetry_collector.demo.summary import Moment, Summary
 
 
 @final
 class DemoView:
-    """Shows a running demo. `quiet` says nothing on standard output, which then belongs to the JSON."""
+    """Shows a running moment. `quiet` says nothing on standard output, which then belongs to the JSON."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(file=sys.stderr if quiet else sys.stdout)
@@ -36,39 +35,39 @@ class DemoView:
 
     def say(self, text: str) -> None:
         """One line about what happens."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, demo: Demo, status: dict[str, Any]) -> None:
+    def show(self, moment: Moment) -> None:
         """The counts of this moment."""
         if self._live is not None:
-            self._live.update(_table(demo, status), refresh=True)
+            self._live.update(_table(moment), refresh=True)
         elif not self._quiet:
-            sent = demo.agent_stats()
-            parquet = status.get("writers", {}).get("parquet", {})
+            sent = moment.agent
+            parquet = moment.collector.get("writers", {}).get("parquet", {})
             self.say(
-                f"{demo.seconds:6.1f} s  sent {sent.points_sent}  acknowledged {sent.points_acknowledged}  "
+                f"{moment.seconds:6.1f} s  sent {sent.points_sent}  acknowledged {sent.points_acknowledged}  "
                 f"in Parquet {parquet.get('points_written', 0)}  refused {sent.points_refused}  "
-                f"series {status.get('series', 0)}"
+                f"series {moment.collector.get('series', 0)}"
             )
 
 
-def _table(demo: Demo, status: dict[str, Any]) -> Table:
-    sent = demo.agent_stats()
-    table = Table(title=f"telemetry-collector demo, {demo.seconds:.0f} s  (Ctrl-C drains and prints the summary)")
+def _table(moment: Moment) -> Table:
+    sent = moment.agent
+    table = Table(title=f"telemetry-collector demo, {moment.seconds:.0f} s  (Ctrl-C drains and prints the summary)")
     for column in ("stage", "where", "points", "notes"):
         table.add_column(column, justify="right" if column == "points" else "left")
     latency = f"acknowledged in {sent.ack_p50_secs * 1e3:.1f} ms (p50)" if sent.ack_p50_secs else ""
-    table.add_row("agent sent", f"quic://{demo.listen_addr}, mutual TLS", f"{sent.points_sent:,}", "")
+    table.add_row("agent sent", f"quic://{moment.listen_addr}, mutual TLS", f"{sent.points_sent:,}", "")
     table.add_row("agent acknowledged", "", f"{sent.points_acknowledged:,}", latency)
     table.add_row(
-        "journalled", str(demo.directory / "journal"), f"{status.get('points_committed', 0):,}",
-        f"{status.get('series', 0):,} series, {status.get('connections', 0)} connection(s)",
+        "journalled", str(moment.directory / "journal"), f"{moment.collector.get('points_committed', 0):,}",
+        f"{moment.collector.get('series', 0):,} series, {moment.collector.get('connections', 0)} connection(s)",
     )  # fmt: skip
-    for name, writer in status.get("writers", {}).items():
+    for name, writer in moment.collector.get("writers", {}).items():
         note = writer.get("failing") or ("visible to readers" if name == "parquet" else "")
-        table.add_row(f"written by {name}", str(demo.directory / name), f"{writer['points_written']:,}", note)
+        table.add_row(f"written by {name}", str(moment.directory / name), f"{writer['points_written']:,}", note)
     table.add_row("refused", "", f"{sent.points_refused:,}", "")
-    table.add_row("metrics", f"http://127.0.0.1:{demo.metrics_port}/metrics", "", "")
+    table.add_row("metrics", f"http://127.0.0.1:{moment.metrics_port}/metrics", "", "")
     return table
 
 

@@ -1,0 +1,53 @@
+"""What a demo tells: the counts of a moment, and those at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from telemetry_collector.sender import SenderStats
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A running demo: what the agent counts, and what the collector says of itself, if it answers."""
+
+    seconds: float
+    directory: Path
+    listen_addr: str
+    metrics_port: int
+    agent: SenderStats
+    collector: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AckLatency:
+    """From sending a batch to its acknowledgement, in milliseconds; None before the first."""
+
+    p50: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a demo did. `parquet_rows` are counted in the files, everything else where it happened."""
+
+    points_sent: int
+    points_acknowledged: int
+    points_stored: int
+    points_refused: int
+    series: int
+    parquet_files: int
+    parquet_rows: int
+    parquet_bytes: int
+    ack_ms: AckLatency
+    seconds: float
+    directory: str
+
+    @property
+    def consistent(self) -> bool:
+        """Every acknowledged point is a row, and every row was acknowledged."""
+        return self.points_acknowledged == self.points_stored == self.parquet_rows
