@@ -146,6 +146,33 @@ async def test_a_second_collector_on_the_same_data_fails_and_names_it(tmp_path: 
     assert query(tmp_path, "SELECT count(*) FROM FILES") == [(10,)]
 
 
+async def test_a_revocation_acts_on_an_open_connection(tmp_path: Path) -> None:
+    directory = tmp_path / "certs"
+    files = set_up(directory, node="node-1")
+    Authority.open(directory).issue_node("node-2")
+    security = {
+        "tls_cert_path": str(files.server_certificate),
+        "tls_key_path": str(files.server_key),
+        "tls_ca_path": str(files.ca),
+        "tls_crl_path": str(files.crl),
+    }
+    async with collector(tmp_path, files, security=security) as running:
+        clients = [sender(running, files), sender(running, files, "node-2")]
+        for client in clients:
+            await client.start()
+            await client.put(batch(10))
+            async with asyncio.timeout(DRAIN_SECS):
+                await client.drained()
+        Authority.open(directory).revoke("node-2")
+        await until(lambda: clients[1].stats.connected_to is None)
+        await clients[0].put(batch(10))
+        async with asyncio.timeout(DRAIN_SECS):
+            await clients[0].drained()
+        assert clients[0].stats.reconnects == 0, "others keep their connections"
+        for client in clients:
+            await client.stop(0)
+
+
 async def test_over_the_cardinality_limit_known_series_go_on(tmp_path: Path, certificates: Files) -> None:
     async with collector(tmp_path, certificates, limits={"max_cardinality": 5}) as running:
         client = await send(running, certificates, batch(100))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -62,6 +63,8 @@ async def _serve(config: AgentConfig, *, as_json: bool) -> int:
         stack.push_async_callback(endpoint.stop)
         stack.push_async_callback(agent.stop)
         await agent.start()
+        # Certificates are read anew for each connection, so there is nothing to do; dying of it would be worse.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.info, "nothing_to_reload")
         manager.ready("sending this machine's metrics")
         await _until_stopped_or_broken(agent, stopping, manager)
         manager.stopping("waiting for acknowledgements")

@@ -20,6 +20,7 @@ import uvloop
 
 from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
+from telemetry_collector.app.trust import TrustFiles
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.component import WriterContext
 from telemetry_collector.config import WRITERS, Config
@@ -35,8 +36,6 @@ from telemetry_collector.observe.writer_events import WriterMetrics
 from telemetry_collector.pipeline.fanout import Consumer, FanOut
 from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics, FanOutMetrics
-from telemetry_collector.security.allowlist import AllowList
-from telemetry_collector.security.verifier import ClientVerifier
 
 log = logs.logger(__name__)
 
@@ -64,6 +63,7 @@ class Collector:
         self._core: _core.Ingest | None = None
         self._fanout: FanOut | None = None
         self._listener: QuicListener | None = None
+        self._trust = TrustFiles(config.security)
         self._offenders = Occasional(OFFENDERS_INTERVAL_SECS)
         watched = config.observability
         self.endpoint = MetricsEndpoint(
@@ -76,9 +76,7 @@ class Collector:
         config = self._config
         try:
             # Trust first: without certificates nothing else is worth starting.
-            security = config.security
-            verifier = ClientVerifier.read(security.tls_ca_path, security.tls_crl_path)
-            allowlist = AllowList(security.allowed_identities, security.relays)
+            verifier, allowlist = self._trust.load()
 
             core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config))
             self._stack.push_async_callback(asyncio.to_thread, core.close)
@@ -98,12 +96,17 @@ class Collector:
                 _listener_settings(config), ingest, verifier, allowlist, ListenerEvents(self._registry)
             )
             await self._listener.start()
-            maintenance = asyncio.create_task(self._maintain(core), name="core maintenance")
-            self._stack.push_async_callback(_cancel, maintenance)
+            for name, work in {"core": self._maintain(core), "trust": self._trust.watch(self._listener)}.items():
+                self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
         except BaseException:
             await self.stop()
             raise
         self._ready = True
+
+    async def reload(self) -> None:
+        """Reads authorities and revocation lists again, now rather than when the change is noticed."""
+        if self._listener is not None:
+            await self._trust.reload(self._listener)
 
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
@@ -252,7 +255,9 @@ async def _serve(collector: Collector, *, as_json: bool) -> int:
         return 1
     manager.ready(f"listening on {collector.listen_addr}")
     log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port)
+    reloading = asyncio.create_task(service.reload_on_signal(collector.reload), name="reload")
     await service.until(stopping, manager)
+    await _cancel(reloading)
     manager.stopping("finishing what is in flight")
     await collector.stop()
     service.print_summary(collector.summary(), as_json=as_json)

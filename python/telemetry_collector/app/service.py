@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from telemetry_collector.observe.systemd import ServiceManager
@@ -19,6 +20,16 @@ def stop_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     return stopping
+
+
+async def reload_on_signal(reload: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Has SIGHUP reload, for ever, one reload at a time: signals that come meanwhile are one more when it is done."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    while True:
+        await asked.wait()
+        asked.clear()
+        await reload()
 
 
 async def until(stopping: asyncio.Event, manager: ServiceManager) -> None:

@@ -1,0 +1,132 @@
+"""Collector and agent as processes: signals, summaries and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.waiting import until
+
+from telemetry_collector.security.authority import Files, set_up
+
+PATIENCE_SECS = 30.0
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Files:
+    return set_up(tmp_path / "certs", node="node-1")
+
+
+class Process:
+    """A command whose log lines can be waited for."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+
+    async def logged(self, event: str) -> dict[str, Any]:
+        """The next log line about an event."""
+        assert self.process.stderr is not None, "standard error is a pipe"
+        async with asyncio.timeout(PATIENCE_SECS):
+            async for line in self.process.stderr:
+                self.lines.append(json.loads(line))
+                if self.lines[-1]["event"] == event:
+                    return self.lines[-1]
+        raise AssertionError(f"{event} was not logged before the end: {self.lines}")
+
+    async def stop(self) -> tuple[int, dict[str, Any]]:
+        """Stops it in order: its exit code and what it printed."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECS):
+            output, _ = await self.process.communicate()
+        assert self.process.returncode is not None, "it has ended"
+        return self.process.returncode, json.loads(output)
+
+
+@asynccontextmanager
+async def command(*arguments: str | Path) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "telemetry_collector",
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Process(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def write(path: Path, document: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+def collector_document(directory: Path, certificates: Files) -> Path:
+    document = {
+        "server": {"listen_addr": "127.0.0.1:0"},
+        "security": {
+            "tls_cert_path": str(certificates.server_certificate),
+            "tls_key_path": str(certificates.server_key),
+            "tls_ca_path": str(certificates.ca),
+            "tls_crl_path": str(certificates.crl),
+        },
+        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 24},
+        "parquet": {"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.5},
+        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
+    }
+    return write(directory / "collector.yaml", document)
+
+
+def agent_document(directory: Path, certificates: Files, collector: str) -> Path:
+    document = {
+        "agent": {"collectors": [collector], "interval_secs": 0.5},
+        "security": {
+            "tls_cert_path": str(certificates.node_certificate),
+            "tls_key_path": str(certificates.node_key),
+            "tls_ca_path": str(certificates.ca),
+        },
+        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
+    }
+    return write(directory / "agent.yaml", document)
+
+
+async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, certificates: Files) -> None:
+    async with command("run", collector_document(tmp_path, certificates), "--json") as collector:
+        address = (await collector.logged("started"))["listen_addr"]
+        async with command("agent", agent_document(tmp_path, certificates, address), "--json") as agent:
+            await collector.logged("connections_opened")
+            collector.process.send_signal(signal.SIGHUP)
+            agent.process.send_signal(signal.SIGHUP)
+            assert (await collector.logged("trust_reloaded"))["connections"] == 1
+            await agent.logged("nothing_to_reload")
+            await until(lambda: any((tmp_path / "parquet").glob("date=*/hour=*/*.parquet")))
+            code, sent = await agent.stop()
+            assert code == 0
+        code, stored = await collector.stop()
+    assert code == 0
+    assert sent["points_acknowledged"] > 0
+    assert sent["points_acknowledged"] == stored["points_committed"] == stored["writers"]["parquet"]["points_written"]
+
+
+async def test_a_start_that_fails_says_why_and_exits_with_one(tmp_path: Path, certificates: Files) -> None:
+    document = collector_document(tmp_path, certificates)
+    async with command("run", document, "--json") as first:
+        await first.logged("started")
+        async with command("run", document, "--json") as second:
+            failed = await second.logged("start_failed")
+            assert str(tmp_path / "journal") in failed["error"]
+            async with asyncio.timeout(PATIENCE_SECS):
+                assert await second.process.wait() == 1
+        assert (await first.stop())[0] == 0
