@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.contract.conftest import Doors
 from tests.contract.door import (
+    PATIENCE_SECS,
     Door,
     Stream,
+    as_frame,
     batch,
     columns,
     definition,
@@ -127,13 +131,36 @@ def test_a_batch_that_was_told_to_come_later_is_judged_anew(doors: Doors) -> Non
 def test_copies_of_a_pending_batch_wait_for_its_commit(door: Door) -> None:
     """On its own stream and on others, and only one of them is stored."""
     streams = [door.stream() for _ in range(4)]
-    acks = [
-        stream.send(b"".join(len(body).to_bytes(4, "big") + body for body in [named(1).SerializeToString()] * 2))
-        for stream in streams
-    ]
+    acks = [stream.send(as_frame(named(1)) * 2) for stream in streams]
     answers = [ack.outcome for early, stream in zip(acks, streams, strict=True) for ack in early + stream.settle()]
     assert answers == [Outcome.STORED, *[Outcome.DUPLICATE] * 7]
     assert len(door.stored()) == 1
+
+
+def test_of_copies_on_many_threads_one_is_stored(door: Door) -> None:
+    """A connection each, all with the same sequences at the same time."""
+    threads, sequences = 4, range(1, 41)
+    together = threading.Barrier(threads)
+
+    def send(_: int) -> list[int]:
+        stream = door.stream()
+        together.wait()
+        outcomes = []
+        for start in range(0, len(sequences), 8):
+            data = b"".join(map(as_frame, map(named, sequences[start : start + 8])))
+            acks = stream.send(data)
+            # Threads would take each other's wake-ups; the core's own waiting has none.
+            assert door.core.drain(PATIENCE_SECS)
+            acks += stream.settle()
+            assert [ack.sequence for ack in acks] == list(sequences[start : start + 8])
+            outcomes += [ack.outcome for ack in acks]
+        return outcomes
+
+    with ThreadPoolExecutor(threads) as pool:
+        outcomes = [outcome for answers in pool.map(send, range(threads)) for outcome in answers]
+    assert outcomes.count(Outcome.STORED) == len(sequences)
+    assert outcomes.count(Outcome.DUPLICATE) == (threads - 1) * len(sequences)
+    assert sorted(row["sequence"] for row in door.stored()) == list(sequences)
 
 
 def test_lower_sequences_are_forgotten_and_duplicates(door: Door) -> None:

@@ -33,6 +33,9 @@ METRICS_PORT = 9091
 # Parts become visible this often, so that a short demo shows files while it runs.
 FLUSH_INTERVAL_SECS = 2
 SAMPLE_INTERVAL_SECS = 1.0
+# Segments are preallocated, and every run leaves its own behind.
+SEGMENT_BYTES = 4 * 1024 * 1024
+JOURNAL_BYTES_MAX = 256 * 1024 * 1024
 
 
 @final
@@ -138,7 +141,11 @@ class Demo:
                 "tls_key_path": str(certificates.server_key.resolve()),
                 "tls_ca_path": str(certificates.ca.resolve()),
             },
-            "journal": {"dir": str(self._directory.resolve() / "journal")},
+            "journal": {
+                "dir": str(self._directory.resolve() / "journal"),
+                "segment_bytes": SEGMENT_BYTES,
+                "max_bytes": JOURNAL_BYTES_MAX,
+            },
             "parquet": {
                 "output_dir": str(self._directory.resolve() / "parquet"),
                 "flush_interval_secs": FLUSH_INTERVAL_SECS,

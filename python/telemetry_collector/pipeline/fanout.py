@@ -25,6 +25,8 @@ READ_POINTS_MAX = 262_144
 # Pauses after failures grow from the first to the second of these, doubling, with up to as much jitter again.
 RESTART_PAUSE_SECS_MIN = 0.5
 RESTART_PAUSE_SECS_MAX = 30.0
+# A flush begins after this share of the interval: what is promised is that points are visible at its end.
+FLUSH_AT = 0.8
 # How often a writer may do its background work.
 MAINTAIN_INTERVAL_SECS = 5.0
 
@@ -225,7 +227,8 @@ class Consumer:
         """Seconds until the flush is due; infinite when nothing is pending."""
         if self._pending_since is None:
             return float("inf")
-        return self._pending_since + self._writer.flush_interval_secs - asyncio.get_running_loop().time()
+        interval = FLUSH_AT * self._writer.flush_interval_secs
+        return self._pending_since + interval - asyncio.get_running_loop().time()
 
     def _on_failure(self, error: Exception) -> None:
         self._failure = str(error) or type(error).__name__
