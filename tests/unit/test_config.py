@@ -299,6 +299,12 @@ class TestMistakes:
     def test_each_tells_key_value_and_what_would_be_right(self, text: str, words: str) -> None:
         assert str(only(text)) == words
 
+    def test_a_document_that_cannot_be_read_is_one_mistake_and_no_file_is_missed(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            load("server: [", {})
+        (mistake,) = caught.value.mistakes
+        assert mistake.problem.startswith("is not YAML: ")
+
     def test_the_error_reads_as_a_report(self) -> None:
         with pytest.raises(ConfigError) as caught:
             loaded("limits:\n  max_batch_size: x\nfoo: 1")

@@ -58,6 +58,9 @@ def load_document(
     text, name = _read(source)
     tree = read_tree(text, os.environ if environ is None else environ)
     mistakes = list(tree.mistakes)
+    if mistakes and not tree.values:
+        # Nothing could be read, so what the document lacks is no mistake of its own.
+        raise ConfigError(_in_order(mistakes), name)
     sections: dict[str, Section] = {}
     for section in (*always, *(written for written in tree.values if written not in always)):
         if section not in always and section not in optional:

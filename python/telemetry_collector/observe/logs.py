@@ -27,7 +27,10 @@ _LEVELS: Final[dict[str, int]] = {
 _SECRET_KEY: Final = re.compile(r"(?i)(?:^|[._-])(?:authorization|cookie|key_pem|passwd|password|secret|token)$")
 _CREDENTIALS: Final = re.compile(r"://[^/@\s]+@")
 # Libraries whose info is our debug.
-_QUIET: Final = ("aiohttp", "aioquic", "asyncio", "quic", "urllib3")
+_QUIET: Final = ("aiohttp", "aioquic", "asyncio", "urllib3")
+# And whose warnings too: aioquic warns of each handshake that fails. Strangers can cause any number of those, and our
+# own events tell of them once in a while.
+_SILENT: Final = ("quic",)
 
 
 def logger(name: str) -> FilteringBoundLogger:
@@ -82,6 +85,8 @@ def configure(level: Level = "info", form: Format = "auto", stream: TextIO | Non
     root.setLevel(_LEVELS[level])
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
     logging.captureWarnings(True)
 
 

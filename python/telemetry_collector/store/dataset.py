@@ -27,7 +27,10 @@ STAGING: Final = ".staging"
 _PARTITIONS_REMEMBERED: Final = 64
 # What no waiting mends: the directory or its file system must be another.
 _UNUSABLE: Final = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP),
+        *(errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    }
 )
 
 Step = Callable[[str], None]

@@ -63,7 +63,8 @@ class ConsoleWriter:
 
     async def flush(self) -> int:
         """Prints the summary and the points kept."""
-        text = "".join(f"{line}\n" for line in (f"{self._points} points in {self._batches} batches", *self._rows))
+        summary = f"{_counted(self._points, 'point', 'points')} in {_counted(self._batches, 'batch', 'batches')}"
+        text = "".join(f"{line}\n" for line in (summary, *self._rows))
         stream = self._stream or sys.stdout
         stream.write(text)
         stream.flush()
@@ -81,6 +82,10 @@ class ConsoleWriter:
     def _forget(self) -> None:
         self._points = self._batches = 0
         self._rows = []
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _first_rows(blocks: Blocks, count: int) -> list[str]:

@@ -106,7 +106,12 @@ def test_what_libraries_log_takes_the_same_way() -> None:
 def test_chatty_libraries_are_quiet_unless_debugging() -> None:
     stream = configured("info")
     logging.getLogger("quic").info("packet")
+    logging.getLogger("quic").warning("a stranger's handshake failed")
+    logging.getLogger("aiohttp").info("request")
     assert stream.getvalue() == ""
+    logging.getLogger("quic").error("told")
+    logging.getLogger("aiohttp").warning("told")
+    assert len(lines(stream)) == 2
     stream = configured("debug")
     logging.getLogger("quic").info("packet")
     assert len(lines(stream)) == 1

@@ -83,6 +83,8 @@ def test_a_directory_that_cannot_be_is_a_mistake_in_the_configuration(tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"parquet.output_dir = .*/file/data: cannot be used: not a directory"):
         opened(tmp_path / "file" / "data")
+    with pytest.raises(ConfigError, match=r"parquet.output_dir = .*/file: cannot be used: file exists; expected a dir"):
+        opened(tmp_path / "file")
 
 
 def test_a_full_disk_is_no_mistake_but_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

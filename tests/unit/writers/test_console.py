@@ -20,6 +20,9 @@ async def test_a_summary_a_flush() -> None:
     assert observed.count("points", "console") == 20
     assert await console.flush() == 25
     assert stream.getvalue().endswith("\n0 points in 0 batches\n")
+    await console.write(blocks_of(1, 25))
+    assert await console.flush() == 26
+    assert stream.getvalue().endswith("\n1 point in 1 batch\n")
     await console.stop()
 
 

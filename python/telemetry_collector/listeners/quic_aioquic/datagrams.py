@@ -73,7 +73,7 @@ class DatagramSocket:
             family, kind, protocol, _, name = found[0]
             sock = socket.socket(family, kind, protocol)
         except OSError as error:
-            raise AddressError(f"Cannot listen on {address} (server.listen_addr): {error.strerror}.") from error
+            raise _not_to_be_had(address, error) from error
         try:
             sock.setblocking(False)
             if family == socket.AF_INET6:
@@ -86,7 +86,7 @@ class DatagramSocket:
                     sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         except OSError as error:
             sock.close()
-            raise AddressError(f"Cannot listen on {address} (server.listen_addr): {error.strerror}.") from error
+            raise _not_to_be_had(address, error) from error
         _size_buffer(sock, socket.SO_RCVBUF, receive_buffer_bytes, "net.core.rmem_max")
         _size_buffer(sock, socket.SO_SNDBUF, send_buffer_bytes, "net.core.wmem_max")
         try:
@@ -179,3 +179,11 @@ def _size_buffer(sock: socket.socket, option: int, wanted: int, setting: str) ->
             given_bytes=given,
             advice=f"sysctl -w {setting}={wanted}",
         )
+
+
+def _not_to_be_had(address: Address, error: OSError) -> AddressError:
+    reason = (error.strerror or str(error)).lower()
+    return AddressError(
+        f"cannot listen on {address}: {reason}; expected one of this machine's addresses, and a port that is free for "
+        "UDP, in server.listen_addr"
+    )
