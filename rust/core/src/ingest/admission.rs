@@ -13,8 +13,9 @@ use super::points::{PointJudge, Scratch, Work};
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
+use crate::limits::TAGS_MAX;
 use crate::series::effective::NODE_ID;
-use crate::series::{CommonTags, NodeClaim, RawTag, StreamDictionary};
+use crate::series::{CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::decode::peek_sequence;
 use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
 
@@ -82,7 +83,7 @@ impl Ingest {
             Ok(batch) => batch,
             Err(malformed) => return self.malformed(malformed.sequence, &malformed.to_string()),
         };
-        if let Err(fault) = define(&batch, &mut stream.dictionary) {
+        if let Err(fault) = define(&batch, arrival.peer.node.as_bytes(), &mut stream.dictionary) {
             stream.dictionary.rollback();
             return self.malformed(batch.sequence, &fault);
         }
@@ -316,15 +317,19 @@ impl Ingest {
 }
 
 /// Takes the batch's definitions into the stream's dictionary.
-fn define(batch: &DecodedBatch<'_>, dictionary: &mut StreamDictionary) -> Result<(), String> {
+fn define(batch: &DecodedBatch<'_>, node: &[u8], dictionary: &mut StreamDictionary) -> Result<(), String> {
     dictionary.begin();
     let mut tags = Vec::new();
     for definition in batch.definitions() {
         tags.clear();
-        tags.extend(definition.tags.clone());
+        let crowded = definition.tags.clone().nth(TAGS_MAX).is_some();
+        if !crowded {
+            tags.extend(definition.tags.clone());
+        }
         let raw = crate::series::RawDefinition {
             name: definition.name,
             tags: &tags,
+            crowd: crowded.then(|| Crowd::of(definition.tags.clone(), node)),
             type_number: definition.metric_type,
             unit: definition.unit,
             delta: definition.delta,

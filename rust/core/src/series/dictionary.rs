@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
 use super::descriptor::{Descriptor, Meta, MetricType};
 use super::effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
 use super::invalid::{InvalidSeries, Rule};
@@ -21,14 +23,43 @@ use crate::limits;
 pub struct RawDefinition<'a> {
     /// The metric's name.
     pub name: &'a [u8],
-    /// Own tags, in any order.
+    /// Own tags, in any order; none where there is a crowd of them.
     pub tags: &'a [RawTag<'a>],
+    /// The tags where there are more than a series may have.
+    pub crowd: Option<Crowd>,
     /// The type's number.
     pub type_number: u32,
     /// The unit.
     pub unit: &'a [u8],
     /// The values are changes.
     pub delta: bool,
+}
+
+/// What is kept of more tags than a series may have: enough to know them again and whom they speak for. A tag may take
+/// two bytes on the wire and none of them may be counted, so keeping such tags themselves would have no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    count: u64,
+    bytes: usize,
+    digest: u128,
+    claim: NodeClaim,
+}
+
+impl Crowd {
+    /// Sums up tags, in any order, of an agent whose certificate names `node`.
+    pub fn of<'a>(tags: impl Iterator<Item = RawTag<'a>>, node: &[u8]) -> Self {
+        let mut crowd = Self { count: 0, bytes: 0, digest: 0, claim: NodeClaim::Absent };
+        for (key, value) in tags {
+            crowd.count += 1;
+            crowd.bytes += key.len() + value.len();
+            // A sum is the same in any order. Who finds two that collide has two definitions that are refused alike.
+            crowd.digest = crowd.digest.wrapping_add(xxh3_128_with_seed(value, xxh3_64(key)));
+            if crowd.claim != NodeClaim::Other {
+                crowd.claim = NodeClaim::of(&[(key, value)], node).or(crowd.claim);
+            }
+        }
+        crowd
+    }
 }
 
 /// Why a definition makes its batch malformed.
@@ -78,7 +109,8 @@ pub struct StreamDictionary {
 #[derive(Debug)]
 struct Definition {
     id: u32,
-    /// What was sent, in one order: `varint tags`, name and sorted tags as in a canonical key, then the unit.
+    /// What was sent, in one order: `varint tags`, name and sorted tags as in a canonical key, then the unit. Of a crowd
+    /// of tags its digest: such a definition has a fault, so nothing else of them is asked for.
     form: Box<[u8]>,
     bytes: u32,
     type_number: u32,
@@ -98,6 +130,8 @@ struct Resolved {
 }
 
 const NOWHERE: u32 = u32::MAX;
+/// A buffer above this size is given back after its definition: thousands of streams may be open.
+const SCRATCH_BYTES_KEPT: usize = 4 * 1024;
 /// An id is looked up directly when it is below this, or below four times the number of definitions.
 const DENSE_IDS_MIN: usize = 1_024;
 
@@ -166,7 +200,13 @@ impl StreamDictionary {
     /// # Errors
     /// [`DefinitionError`]; the batch is malformed then, and the caller has to call [`StreamDictionary::rollback`].
     pub fn define(&mut self, id: u32, raw: RawDefinition<'_>) -> Result<bool, DefinitionError> {
+        let outcome = self.compare_or_add(id, raw);
         self.scratch.clear();
+        self.scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        outcome
+    }
+
+    fn compare_or_add(&mut self, id: u32, raw: RawDefinition<'_>) -> Result<bool, DefinitionError> {
         let mut sorted = Vec::new();
         let tags = if raw.tags.is_sorted() {
             raw.tags
@@ -175,8 +215,11 @@ impl StreamDictionary {
             sorted.sort_unstable();
             &sorted
         };
-        varint::write(&mut self.scratch, tags.len() as u64);
+        varint::write(&mut self.scratch, raw.crowd.map_or(tags.len() as u64, |crowd| crowd.count));
         write_key(&mut self.scratch, raw.name, tags.iter().copied());
+        if let Some(crowd) = raw.crowd {
+            self.scratch.extend_from_slice(&crowd.digest.to_le_bytes());
+        }
         self.scratch.extend_from_slice(raw.unit);
 
         if let Some(Place(place)) = self.place(id) {
@@ -184,8 +227,8 @@ impl StreamDictionary {
             let same = *known.form == *self.scratch && known.type_number == raw.type_number && known.delta == raw.delta;
             return if same { Ok(false) } else { Err(DefinitionError::Redefined(id)) };
         }
-        let bytes =
-            raw.name.len() + raw.unit.len() + tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let tag_bytes = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let bytes = raw.name.len() + raw.unit.len() + raw.crowd.map_or(tag_bytes, |crowd| crowd.bytes);
         if self.definitions.len() >= limits::STREAM_DEFINITIONS_MAX {
             return Err(DefinitionError::TooMany);
         }
@@ -200,8 +243,8 @@ impl StreamDictionary {
             bytes: bytes as u32,
             type_number: raw.type_number,
             delta: raw.delta,
-            claim: NodeClaim::of(tags, &self.node),
-            fault: fault(raw.name, tags, raw.unit, raw.type_number),
+            claim: raw.crowd.map_or_else(|| NodeClaim::of(tags, &self.node), |crowd| crowd.claim),
+            fault: fault(raw.name, tags, raw.crowd, raw.unit, raw.type_number),
             resolved: None,
             batch: 0,
             index: 0,
@@ -363,11 +406,17 @@ fn scalar_type(number: u32) -> Result<MetricType, InvalidSeries> {
 }
 
 /// The first rule that a definition breaks by itself.
-fn fault(name: &[u8], sorted_tags: &[RawTag<'_>], unit: &[u8], type_number: u32) -> Option<InvalidSeries> {
+fn fault(
+    name: &[u8],
+    sorted_tags: &[RawTag<'_>],
+    crowd: Option<Crowd>,
+    unit: &[u8],
+    type_number: u32,
+) -> Option<InvalidSeries> {
     if let Err(fault) = text::check_name(name) {
         return Some(fault);
     }
-    if sorted_tags.len() > limits::TAGS_MAX {
+    if sorted_tags.len() > limits::TAGS_MAX || crowd.is_some() {
         return Some(InvalidSeries::TooManyTags);
     }
     if sorted_tags.windows(2).any(|pair| pair[0].0 == pair[1].0) {

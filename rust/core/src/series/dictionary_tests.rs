@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn raw<'a>(name: &'a [u8], tags: &'a [RawTag<'a>]) -> RawDefinition<'a> {
-    RawDefinition { name, tags, type_number: 1, unit: b"By", delta: false }
+    RawDefinition { name, tags, crowd: None, type_number: 1, unit: b"By", delta: false }
 }
 
 struct Fixture {
@@ -145,6 +145,40 @@ fn a_resolution_lives_until_the_common_tags_change_or_the_series_expires() {
     fixture.common.update(&[(b"region", b"us")], b"node-1");
     assert_eq!(fixture.resolve(place, 30).expect("it is valid").key.tag("region"), Some("us"));
     assert_eq!(fixture.registry.len(), 2);
+}
+
+#[test]
+fn a_crowd_of_tags_is_known_again_in_any_order_and_takes_no_room() {
+    const TAG: RawTag<'static> = (b"", b"");
+    let mut dictionary = StreamDictionary::new(b"n");
+    let crowd = |tags: &mut dyn Iterator<Item = RawTag<'static>>| RawDefinition {
+        crowd: Some(Crowd::of(tags, b"n")),
+        ..raw(b"m", &[])
+    };
+    let many = || std::iter::repeat_n(TAG, 1_000_000);
+    let first = many().chain([(&b"a"[..], &b"1"[..])]);
+    assert_eq!(dictionary.define(1, crowd(&mut first.clone())), Ok(true));
+    assert_eq!(dictionary.define(1, crowd(&mut [(&b"a"[..], &b"1"[..])].into_iter().chain(many()))), Ok(false));
+    for other in [(&b"a"[..], &b"2"[..]), (b"b", b"1"), (b"1", b"a"), (b"a1", b""), (b"", b"a1"), TAG] {
+        let redefined = dictionary.define(1, crowd(&mut many().chain([other])));
+        assert_eq!(redefined, Err(DefinitionError::Redefined(1)), "{other:?}");
+    }
+    assert_eq!(dictionary.define(1, crowd(&mut first.chain([TAG]))), Err(DefinitionError::Redefined(1)));
+    assert_eq!(dictionary.bytes(), 5, "the name, the unit, and a tag of two letters");
+    assert!(dictionary.definitions[0].form.len() < 64);
+    assert!(dictionary.scratch.capacity() <= SCRATCH_BYTES_KEPT);
+}
+
+#[test]
+fn a_crowd_of_tags_speaks_for_whom_any_of_them_names() {
+    let claim = |nodes: &[&'static str]| {
+        let tags = nodes.iter().map(|node| (&b"node_id"[..], node.as_bytes()));
+        Crowd::of([(&b"k"[..], &b"v"[..])].into_iter().chain(tags).chain([(&b"k"[..], &b"v"[..])]), b"n").claim
+    };
+    assert_eq!(claim(&[]), NodeClaim::Absent);
+    assert_eq!(claim(&["n"]), NodeClaim::Same);
+    assert_eq!(claim(&["n", "o"]), NodeClaim::Other);
+    assert_eq!(claim(&["o", "n"]), NodeClaim::Other);
 }
 
 #[test]

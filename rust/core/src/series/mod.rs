@@ -11,7 +11,7 @@ mod text;
 pub(crate) mod varint;
 
 pub use descriptor::{Descriptor, DescriptorRef, Meta, MetricType};
-pub use dictionary::{DefinitionError, Place, RawDefinition, Refusal, StreamDictionary};
+pub use dictionary::{Crowd, DefinitionError, Place, RawDefinition, Refusal, StreamDictionary};
 pub use effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
 pub use invalid::{InvalidSeries, Rule};
 pub use key::{KeyRef, SeriesKey};
