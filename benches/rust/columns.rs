@@ -109,7 +109,7 @@ fn admission(criterion: &mut Criterion) {
     });
     let mut dictionary = StreamDictionary::new(b"node-0001.dc1.example");
     for (id, (name, own, _)) in (0..).zip(&tags) {
-        let definition = RawDefinition { name, tags: own, type_number: 2, unit: b"By", delta: false };
+        let definition = RawDefinition { name, tags: own, crowd: None, type_number: 2, unit: b"By", delta: false };
         dictionary.define(id, definition).expect("there is room");
     }
     let mut builder = BlockBuilder::default();

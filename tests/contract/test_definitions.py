@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,6 +200,42 @@ def test_a_definition_that_breaks_a_rule_refuses_its_points_and_no_more(stream: 
         ack = stream.ask(raw.MetricBatch(series=series, points=points))
         reasons = {Reason.INVALID_NAME: 1, Reason.INVALID_TAG: 2, Reason.INVALID_VALUE: 1}
         expect(ack, Outcome.PARTIAL, 1, 4, reasons)
+
+
+@pytest.mark.parametrize("count", [65, 66, 300, 10_000])
+def test_a_definition_with_too_many_tags_is_known_again(stream: Stream, count: int) -> None:
+    crowd = [(f"k{place}", f"v{place}") for place in range(count)]
+    first = definition(1, tags=crowd)
+    for same in (first, definition(1, tags=reversed(crowd)), first):
+        expect_refused(stream.ask(batch(series=[same], points=[columns(1)])), Reason.INVALID_TAG)
+    for other in (crowd[1:], [*crowd, ("k", "v")], [*crowd[1:], ("k0", "v")], [*crowd[1:], ("k", "v0")]):
+        expect_malformed(stream.ask(batch(series=[definition(1, tags=other)])))
+    foreign = definition(2, tags=[*crowd, ("node_id", "node-2"), ("node_id", "node-1")])
+    expect_refused(stream.ask(batch(series=[foreign], points=[columns(2)])), Reason.IDENTITY_MISMATCH)
+
+
+def test_tags_without_a_byte_of_text_take_no_memory(door: Door) -> None:
+    """Millions of them fit into a small frame, and none counts towards the bound on definitions."""
+    stream = door.stream()
+
+    def ask(number: int) -> None:
+        inner = field(5, field(1, number) + field(2, b"m") + b"\x1a\x00" * 4_000_000)
+        body = gzip.compress(inner, 1)
+        compressed = pb.CompressedBody(algorithm=pb.CompressedBody.GZIP, uncompressed_size=len(inner), body=body)
+        expect_stored(stream.ask(pb.MetricBatch(compressed=compressed)), 0)
+
+    ask(0)
+    before = resident_bytes()
+    for number in range(1, 9):
+        ask(number)
+    # Each would take 8 MB if its tags were kept.
+    assert resident_bytes() - before < 32 * 1024 * 1024
+    expect_refused(stream.ask(batch(points=[columns(8)])), Reason.INVALID_TAG)
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def test_common_tags_are_those_of_the_batch_that_carries_the_point(door: Door) -> None:
