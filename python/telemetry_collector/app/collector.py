@@ -20,6 +20,7 @@ import uvloop
 
 from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
+from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.trust import TrustFiles
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.component import WriterContext
@@ -30,7 +31,6 @@ from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, 
 from telemetry_collector.observe import logs
 from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
-from telemetry_collector.observe.occasional import Occasional
 from telemetry_collector.observe.systemd import ServiceManager
 from telemetry_collector.observe.writer_events import WriterMetrics
 from telemetry_collector.pipeline.fanout import Consumer, FanOut
@@ -41,9 +41,6 @@ log = logs.logger(__name__)
 
 # How often the core expires idle series, writes checkpoints and deletes what every writer has passed.
 CORE_MAINTENANCE_SECS = 1.0
-# How often the worst offenders against the cardinality limit are told while there are any.
-OFFENDERS_INTERVAL_SECS = 60.0
-OFFENDERS_TOLD_MAX = 5
 # The share of the shutdown's time that the listener may use to send the replies due; the writers get the rest.
 LISTENER_STOP_SHARE = 0.3
 
@@ -64,7 +61,6 @@ class Collector:
         self._fanout: FanOut | None = None
         self._listener: QuicListener | None = None
         self._trust = TrustFiles(config.security)
-        self._offenders = Occasional(OFFENDERS_INTERVAL_SECS)
         watched = config.observability
         self.endpoint = MetricsEndpoint(
             watched.metrics_addr, watched.metrics_port, self._registry, self.health, self.ready
@@ -96,7 +92,12 @@ class Collector:
                 _listener_settings(config), ingest, verifier, allowlist, ListenerEvents(self._registry)
             )
             await self._listener.start()
-            for name, work in {"core": self._maintain(core), "trust": self._trust.watch(self._listener)}.items():
+            refusals = Refusals(core, self._clock)
+            self._stack.callback(refusals.finish)
+            for name, work in {
+                "core": self._maintain(core, refusals),
+                "trust": self._trust.watch(self._listener),
+            }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
         except BaseException:
             await self.stop()
@@ -163,8 +164,7 @@ class Collector:
             },
         }
 
-    async def _maintain(self, core: _core.Ingest) -> None:
-        told = 0
+    async def _maintain(self, core: _core.Ingest, refusals: Refusals) -> None:
         while True:
             await asyncio.sleep(CORE_MAINTENANCE_SECS)
             try:
@@ -172,14 +172,7 @@ class Collector:
             except _core.JournalError as error:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
                 log.error("journal_maintenance_failed", error=str(error))
-            refused = core.stats()["points_refused"]["cardinality_limit"]
-            if refused > told and self._offenders.due("cardinality") is not None:
-                told = refused
-                worst = [
-                    {"identity": identity, "metric": name, "points_refused": points}
-                    for identity, name, points in core.offenders()[:OFFENDERS_TOLD_MAX]
-                ]
-                log.warning("cardinality_limit_exceeded", points_refused=refused, worst_offenders=worst)
+            refusals.look()
 
 
 def _ingest_settings(config: Config) -> _core.IngestSettings:

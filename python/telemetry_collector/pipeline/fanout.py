@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Protocol, final
 
 from telemetry_collector.component import Blocks, Writer
-from telemetry_collector.errors import PermanentError, RetryableError
+from telemetry_collector.errors import ConfigError, PermanentError, RetryableError
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -148,7 +148,8 @@ class Consumer:
                 self._opened = False
                 await self._feed()
                 return
-            except RetryableError as error:
+            except (RetryableError, ConfigError) as error:
+                # Whoever runs the collector can mend what became unusable since the start; nothing is lost until then.
                 self._on_failure(error)
             except Exception as error:
                 # A defect in one writer must not end the others: it is logged whole, and the writer starts anew.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.blocks import FakeBlocks, Point
 from tests.support.waiting import until
 
@@ -216,6 +217,22 @@ async def test_a_failing_writer_says_so_until_it_works_again() -> None:
     await until(lambda: bool(stand.writer.taken))
     await stand.fanout.stop(WAIT_SECS_MAX)
     assert not stand.consumer.failing
+
+
+async def test_what_became_unusable_while_running_is_told_in_words_and_mends_itself() -> None:
+    stand = Stand()
+    stand.writer.flush_interval_secs = 0.0
+    await stand.fanout.start()
+    stand.writer.faults.append(RetryableError("cannot write"))
+    stand.writer.start_fault = ConfigError([Mistake("parquet.output_dir", "cannot be used: read-only file system")])
+    with capture_logs() as logs:
+        stand.commit()
+        await until(lambda: stand.writer.starts >= 3)
+        assert "read-only file system" in (stand.consumer.failing or "")
+        stand.writer.start_fault = None
+        await until(lambda: stand.cursor.stored == 100)
+        await stand.fanout.stop(WAIT_SECS_MAX)
+    assert {line["event"] for line in logs} == {"writer_failed"}, "no defect, no traceback"
 
 
 async def test_a_destination_that_keeps_a_writer_waiting_is_told_too() -> None:
