@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.contract.door import (
     expect_refused,
     expect_stored,
     metric,
+    resident_bytes,
 )
 from tests.support.protobuf import pb
 
@@ -263,3 +265,24 @@ def test_a_heartbeats_texts_are_not_judged(stream: Stream) -> None:
     expect_stored(stream.ask(message), 0)
     refused = raw.MetricBatch(heartbeat=raw.Heartbeat(worker_id=b"\xff"), sequence=1)
     expect_refused(stream.ask(refused), Reason.IDENTITY_MISMATCH, 0)
+
+
+def test_a_heartbeats_texts_are_kept_in_part(door: Door) -> None:
+    """A small frame may hold megabytes of them, and the newest heartbeat of each worker is kept."""
+    stream = door.stream("spiffe://fleet/relay", "relay", relay=True)
+    long = "x" * 4_000_000
+
+    def ask(worker: int) -> None:
+        task = pb.RunningTask(task_id=long, name=long, status=long)
+        inner = batch(heartbeat={"worker_id": f"worker-{worker}", "running_tasks": [task]}).SerializeToString()
+        body = gzip.compress(inner, 1)
+        compressed = pb.CompressedBody(algorithm=pb.CompressedBody.GZIP, uncompressed_size=len(inner), body=body)
+        expect_stored(stream.ask(pb.MetricBatch(compressed=compressed)), 0)
+
+    ask(0)
+    before = resident_bytes()
+    for worker in range(1, 9):
+        ask(worker)
+    assert door.core.stats()["heartbeats_taken"] == 9
+    # Each would take 12 MB if its texts were kept.
+    assert resident_bytes() - before < 48 * 1024 * 1024

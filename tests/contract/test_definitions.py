@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import resource
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from tests.contract.door import (
     expect_refused,
     expect_stored,
     metric,
+    resident_bytes,
     tags,
 )
 from tests.contract.raw import field
@@ -231,11 +230,6 @@ def test_tags_without_a_byte_of_text_take_no_memory(door: Door) -> None:
     # Each would take 8 MB if its tags were kept.
     assert resident_bytes() - before < 32 * 1024 * 1024
     expect_refused(stream.ask(batch(points=[columns(8)])), Reason.INVALID_TAG)
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
 
 
 def test_common_tags_are_those_of_the_batch_that_carries_the_point(door: Door) -> None:

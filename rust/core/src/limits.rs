@@ -26,6 +26,8 @@ pub const RANGES_PER_EPOCH_MAX: usize = 1_024;
 pub const EPOCHS_PER_IDENTITY_MAX: usize = 16;
 /// Tasks of a heartbeat that are kept: the first so many.
 pub const RUNNING_TASKS_MAX: usize = 1_000;
+/// Bytes of each text of a heartbeat that are kept: its worker's name and what describes its tasks.
+pub const HEARTBEAT_TEXT_BYTES_MAX: usize = 1_024;
 /// Batches that a stream may have unacknowledged until the collector says otherwise.
 pub const CREDIT_INITIAL: u32 = 8;
 

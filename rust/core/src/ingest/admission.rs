@@ -13,7 +13,7 @@ use super::points::{PointJudge, Scratch, Work};
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
-use crate::limits::TAGS_MAX;
+use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
 use crate::series::{CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::decode::peek_sequence;
@@ -246,7 +246,11 @@ impl Ingest {
 
     fn take_heartbeat(&self, arrival: &Arrival<'_>, batch: &DecodedBatch<'_>) {
         let Some(sent) = batch.heartbeat() else { return };
-        let text = |span| String::from_utf8_lossy(batch.text(span)).into_owned();
+        // Kept as long as the worker is known, so what a small compressed frame inflates to must not be.
+        let text = |span| {
+            let sent = batch.text(span);
+            String::from_utf8_lossy(&sent[..sent.len().min(HEARTBEAT_TEXT_BYTES_MAX)]).into_owned()
+        };
         let worker_id: Arc<str> = match text(sent.worker_id) {
             missing if missing.is_empty() => Arc::clone(&arrival.peer.node),
             named => named.into(),
