@@ -58,14 +58,18 @@ class Mistake:
 
 
 class ConfigError(TelemetryCollectorError):
-    """A configuration document with at least one mistake; `mistakes` has all of them, in the order of the document."""
+    """A configuration document with at least one mistake; `mistakes` has all of them, in the order of the document.
+
+    One that only shows when its value is used, in no line of any document, is told alone: it may stand in a log.
+    """
 
     def __init__(self, mistakes: Sequence[Mistake], source: str = "configuration") -> None:
         self.mistakes = tuple(mistakes)
         self.source = source
         count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        lines = (f"{source}:{m.line}: {m}" if m.line else f"{source}: {m}" for m in self.mistakes)
-        super().__init__("\n".join((f"{count} in {source}", *lines)))
+        lines = [f"{source}:{m.line}: {m}" if m.line else f"{source}: {m}" for m in self.mistakes]
+        alone = lines == [f"configuration: {self.mistakes[0]}"]
+        super().__init__(str(self.mistakes[0]) if alone else "\n".join((f"{count} in {source}", *lines)))
 
 
 class CertificateError(TelemetryCollectorError):

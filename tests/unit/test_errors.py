@@ -35,3 +35,4 @@ def test_a_mistake_reads_as_key_value_problem_and_remedy() -> None:
 def test_a_configuration_error_counts_its_mistakes() -> None:
     assert str(ConfigError([Mistake("a", "is bad", line=3)], "f.yaml")) == "1 mistake in f.yaml\nf.yaml:3: a: is bad"
     assert str(ConfigError([Mistake("a", "x"), Mistake("b", "y")])).startswith("2 mistakes in configuration\n")
+    assert str(ConfigError([Mistake("a", "cannot be used")])) == "a: cannot be used", "on one line of a log"
