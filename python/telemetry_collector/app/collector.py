@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import Any, final
 
@@ -73,6 +74,7 @@ class Collector:
         try:
             # Trust first: without certificates nothing else is worth starting.
             verifier, allowlist = self._trust.load()
+            self._trust.check_own(datetime.fromtimestamp(self._clock.unix_secs(), UTC))
 
             core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config))
             self._stack.push_async_callback(asyncio.to_thread, core.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from typing import final
 
@@ -11,6 +12,7 @@ from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.quic_aioquic import QuicListener
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.security.allowlist import AllowList
+from telemetry_collector.security.description import unfit_for_server
 from telemetry_collector.security.verifier import ClientVerifier
 
 log = logger(__name__)
@@ -36,6 +38,14 @@ class TrustFiles:
         for authority in verifier.uncovered:
             log.warning("authority_without_revocation_list", authority=authority, effect="its certificates are refused")
         return verifier, self._allowlist
+
+    def check_own(self, now: datetime) -> None:
+        """Tells when agents will not accept the certificate that they are shown. It may be that theirs is the clock
+        that is right, so nothing is refused for it."""
+        problem = unfit_for_server(self._security.tls_cert_path, now)
+        if problem is not None:
+            path = str(self._security.tls_cert_path)
+            log.error("own_certificate_unfit", tls_cert_path=path, problem=problem, effect="no agent will connect")
 
     async def watch(self, listener: QuicListener) -> None:
         """Gives the listener what changed, for ever. Files that cannot be used change nothing, loudly."""

@@ -45,6 +45,19 @@ def describe(path: Path, now: datetime, revoked: Container[int] = ()) -> list[De
     return [_describe(path, certificate, now, revoked) for certificate in certificates]
 
 
+def unfit_for_server(path: Path, now: datetime) -> str | None:
+    """Why no agent will accept a collector that shows this file's first certificate; None when nothing speaks against
+    it. CertificateError names a file that cannot be used."""
+    certificate, *_ = describe(path, now)
+    if certificate.status == "expired":
+        return f"expired at {certificate.not_after}"
+    if certificate.status == "not yet valid":
+        return f"not valid before {certificate.not_before}"
+    if certificate.usage in ("client", "authority"):
+        return f"is made for: {certificate.usage}; expected server"
+    return None if certificate.hosts else "names no host that the collector is reached under"
+
+
 def revoked_serials(path: Path) -> frozenset[int]:
     """The serials on a revocation list. CertificateError names the file."""
     try:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.security.authority import Files, set_up
-from telemetry_collector.security.description import describe, revoked_serials
+from telemetry_collector.security.description import describe, revoked_serials, unfit_for_server
 from telemetry_collector.security.issuing import certificate_pem, new_key
 
 NOW = datetime.now(UTC)
@@ -43,6 +43,14 @@ def test_the_status_follows_time_and_list(files: Files) -> None:
     moments = {NOW: "valid", NOW + timedelta(days=400): "expired", NOW - timedelta(days=1): "not yet valid"}
     assert {now: describe(files.node_certificate, now)[0].status for now in moments} == moments
     assert describe(files.node_certificate, NOW, {serial})[0].status == "revoked"
+
+
+def test_it_is_told_what_makes_a_certificate_no_collectors(files: Files) -> None:
+    assert unfit_for_server(files.server_certificate, NOW) is None
+    assert unfit_for_server(files.node_certificate, NOW) == "is made for: client; expected server"
+    assert unfit_for_server(files.ca, NOW) == "is made for: authority; expected server"
+    assert str(unfit_for_server(files.server_certificate, NOW + timedelta(days=400))).startswith("expired at 20")
+    assert str(unfit_for_server(files.server_certificate, NOW - timedelta(days=1))).startswith("not valid before 20")
 
 
 def test_a_file_with_several_certificates_tells_of_each(files: Files, tmp_path: Path) -> None:
