@@ -13,3 +13,4 @@ pub use arrow::{ArrowAssembler, TimestampUnit};
 pub use block::{Distribution, Histogram, PointBlock, Quantile, Summary};
 pub use builder::{BatchHeader, BlockBuilder};
 pub use codec::{BlockDecoder, BlockEncoder, DecodeError, EncodeError};
+pub(crate) use generations::Generations;

@@ -16,7 +16,7 @@ use crate::journal::{AppendError, Ticket};
 use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
 use crate::series::{CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
-use crate::wire::decode::peek_sequence;
+use crate::wire::decode::{TagSpans, peek_sequence};
 use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
 
 /// What agents are told to wait when the collector is busy, and when it cannot store at all.
@@ -355,15 +355,10 @@ fn speaks_for(peer: &Peer, batch: &DecodedBatch<'_>, stream: &StreamState, work:
         return common != NodeClaim::Other;
     }
     let rows_agree = batch.rows().iter().all(|row| {
-        let own = batch.tags(row).iter().fold(NodeClaim::Absent, |claim, tag| {
-            let is_node = batch.text(tag.key) == NODE_ID;
-            match (is_node, claim) {
-                (false, claim) | (true, claim @ NodeClaim::Other) => claim,
-                (true, _) if batch.text(tag.value) == node => NodeClaim::Same,
-                (true, _) => NodeClaim::Other,
-            }
-        });
-        own.or(common) != NodeClaim::Other
+        // Nearly all other keys differ in length already, which needs no look at their bytes.
+        let is_node = |tag: &&TagSpans| tag.key.len as usize == NODE_ID.len() && batch.text(tag.key) == NODE_ID;
+        let mut named = batch.tags(row).iter().filter(is_node).peekable();
+        if named.peek().is_none() { common != NodeClaim::Other } else { named.all(|tag| batch.text(tag.value) == node) }
     });
     rows_agree && work.places.iter().all(|&place| stream.dictionary.claim(place).or(common) != NodeClaim::Other)
 }

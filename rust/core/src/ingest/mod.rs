@@ -21,6 +21,7 @@ pub mod names;
 mod points;
 pub mod ranges;
 mod recent;
+mod row_cache;
 #[cfg(test)]
 mod tests;
 

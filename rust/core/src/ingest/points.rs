@@ -3,9 +3,10 @@
 use parking_lot::Mutex;
 
 use super::StreamState;
+use super::row_cache::{Lookup, RowCache};
 use crate::columns::{BlockBuilder, BlockEncoder, Distribution, Histogram, Quantile, Summary};
 use crate::limits::Limits;
-use crate::series::{CommonTags, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal, Registry};
+use crate::series::{CommonTags, Handle, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal, Registry};
 use crate::series::{Rule, check_unit};
 use crate::wire::decode::{RECEIPT_TIME, Row, RowData};
 use crate::wire::{DecodeScratch, DecodedBatch, Reason, Rejection, validate};
@@ -40,6 +41,7 @@ impl Scratch {
 #[derive(Default)]
 pub(super) struct Work {
     keys: KeyBuilder,
+    rows: RowCache,
     /// For each point in columns, the place of its series in the stream's dictionary.
     pub(super) places: Vec<Place>,
     /// Points that passed.
@@ -84,7 +86,8 @@ impl PointJudge {
         }
     }
 
-    /// Judges every point; those that pass are in `work.block` then, the others in the rejections. `over_limit` is told the metric's name of points refused for the cardinality limit.
+    /// Judges every point; those that pass are in `work.block` then, the others in the rejections.
+    /// `over_limit` is told the metric's name of points refused for the cardinality limit.
     pub(super) fn judge(
         &self,
         batch: &DecodedBatch<'_>,
@@ -95,6 +98,9 @@ impl PointJudge {
     ) -> Vec<Rejection> {
         let mut refusals = Refusals { rejections: Vec::new(), over_limit };
         work.block.clear();
+        if !batch.rows().is_empty() {
+            work.rows.begin(stream.common.given());
+        }
         let mut tags = Vec::with_capacity(8);
         for row in batch.rows() {
             if let Err((reason, fault)) = self.judge_row(batch, row, &stream.common, work, registry, &mut tags) {
@@ -114,6 +120,12 @@ impl PointJudge {
         registry: &mut Registry,
         tags: &mut Vec<RawTag<'a>>,
     ) -> Result<(), (Reason, Fault)> {
+        let bytes = row.key_span.map(|span| batch.text(span));
+        let active = |handle| registry.get(handle).is_some();
+        let seen = bytes.map_or(Lookup::Resting, |bytes| work.rows.find(bytes, active));
+        if let Lookup::Known(handle) = seen {
+            return self.judge_known(batch, row, handle, work, registry);
+        }
         tags.clear();
         tags.extend(batch.tags(row).iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))));
         let key = work.keys.build(batch.text(row.name), tags, common).map_err(invalid)?;
@@ -123,6 +135,29 @@ impl PointJudge {
         let meta = Meta { metric_type, unit, delta: row.delta };
         let handle = registry.admit(key, meta, self.now_secs).map_err(|_| over_limit())?;
         let Some(descriptor) = registry.get(handle) else { return Err(over_limit()) };
+        if let (Lookup::Unknown(hash), Some(bytes)) = (seen, bytes) {
+            work.rows.keep(hash, bytes, handle);
+        }
+        let index = work.block.descriptor(descriptor);
+        push(batch, row, index, timestamp, &mut work.block);
+        Ok(())
+    }
+
+    /// Judges what may differ between rows of one series: everything but name and tags.
+    #[inline]
+    fn judge_known(
+        &self,
+        batch: &DecodedBatch<'_>,
+        row: &Row,
+        handle: Handle,
+        work: &mut Work,
+        registry: &mut Registry,
+    ) -> Result<(), (Reason, Fault)> {
+        let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
+        let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
+        let timestamp = self.timestamp(row.timestamp_unix_ns)?;
+        let meta = Meta { metric_type, unit, delta: row.delta };
+        let Some(descriptor) = registry.revisit(handle, meta, self.now_secs) else { return Err(over_limit()) };
         let index = work.block.descriptor(descriptor);
         push(batch, row, index, timestamp, &mut work.block);
         Ok(())

@@ -54,11 +54,15 @@ impl Stand {
     }
 
     fn stream_of(&self, node: &str, relay: bool) -> Stream {
+        self.stream_in(Form::Columnar, node, relay)
+    }
+
+    fn stream_in(&self, form: Form, node: &str, relay: bool) -> Stream {
         let peer = Peer { identity: node.into(), node: node.into(), relay };
         Stream {
             conversation: self.ingest.conversation(Arc::new(peer)),
             encoder: FrameEncoder::new(EncoderSettings {
-                form: Form::Columnar,
+                form,
                 compression: Compression::None,
                 ..EncoderSettings::default()
             })
@@ -319,6 +323,52 @@ fn the_node_is_filled_in_and_a_timestamp_of_zero_is_the_receipt() {
     let block = &blocks.blocks[0];
     assert_eq!(block.timestamps_unix_ns, [NOW_NS]);
     assert_eq!(block.descriptors[0].key.tags().collect::<Vec<_>>(), [("cpu", "0"), ("node_id", "node-1")]);
+}
+
+#[test]
+fn rows_that_come_again_are_the_same_series_and_only_under_the_same_node() {
+    let stand = Stand::with(|settings| settings.limits.series_idle_secs = 60);
+    let mut streams = [stand.stream_in(Form::Row, "node-1", false), stand.stream_in(Form::Row, "node-2", false)];
+    for sequence in 1..=3 {
+        for stream in &mut streams {
+            assert_eq!(stream.ask(&batch(&["a", "b"], &[1.0, 2.0, 3.0]), sequence).outcome, Answer::Stored);
+        }
+    }
+    assert_eq!(stand.ingest.series().0, 4);
+    let mut changed = batch(&["a"], &[f64::NAN, 1.0]);
+    assert_eq!(streams[0].ask(&changed, 4).outcome, Answer::Partial, "what may differ is judged each time");
+    changed = OutgoingBatch::new(
+        Vec::new(),
+        vec![OutgoingSeries {
+            name: "a".into(),
+            tags: vec![("cpu".into(), "0".into())],
+            metric_type: 1,
+            unit: "s".into(),
+            delta: false,
+        }],
+        vec![0],
+        vec![NOW_NS],
+        vec![1.0],
+    )
+    .expect("the batch is sound");
+    assert_eq!(streams[0].ask(&changed, 5).outcome, Answer::Stored);
+    assert_eq!(stand.ingest.series(), (4, 0, 1), "another type is noticed");
+    for stream in &mut streams {
+        stream.now_ns += 61 * 1_000_000_000;
+    }
+    stand.ingest.maintain((streams[0].now_ns / 1_000_000_000) as u64).expect("maintenance succeeds");
+    assert_eq!(stand.ingest.series().0, 0);
+    assert_eq!(streams[0].ask(&batch(&["a", "b"], &[1.0, 2.0]), 6).outcome, Answer::Stored);
+    assert_eq!(stand.ingest.series().0, 2, "expired series are admitted anew");
+    let mut cursor = stand.ingest.cursor("test").expect("a cursor opens");
+    let blocks = cursor.read(10_000).expect("the journal reads").expect("there are blocks");
+    for block in &blocks.blocks {
+        for (&index, &value) in block.descriptor_index.iter().zip(&block.values) {
+            let key = &block.descriptors[index as usize].key;
+            assert_eq!(key.tag("node_id"), Some(&*block.identity));
+            assert!(key.name() == "a" || value.to_bits() == 2.0_f64.to_bits());
+        }
+    }
 }
 
 #[test]

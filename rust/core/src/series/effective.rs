@@ -110,6 +110,12 @@ impl CommonTags {
         self.version
     }
 
+    /// Canonical bytes of the tags as they were sent and of the node: equal for batches whose rows mean the same.
+    #[must_use]
+    pub fn given(&self) -> &[u8] {
+        &self.given
+    }
+
     /// The rule that these tags break. Every point of the batch is refused for it.
     #[must_use]
     pub fn fault(&self) -> Option<InvalidSeries> {

@@ -200,6 +200,14 @@ impl<H: KeyHasher> Registry<H> {
         }
     }
 
+    /// Notes another point of a series that was admitted before, as [`Registry::admit`] does; `None` when it has expired.
+    #[inline]
+    pub fn revisit(&mut self, handle: Handle, meta: Meta<'_>, now_secs: u64) -> Option<&Arc<Descriptor>> {
+        self.get(handle)?;
+        self.note(handle.slot, meta, seconds(now_secs));
+        self.get(handle)
+    }
+
     /// The descriptor of a series with the type and unit seen last; `None` when it has expired.
     #[must_use]
     #[inline]
