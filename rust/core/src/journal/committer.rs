@@ -208,7 +208,7 @@ impl<T: Send + 'static> Committer<T> {
         }
     }
 
-    /// The committed end moves first, then waiters learn it, then the sink: whoever hears of a record can read it.
+    /// The committed end moves first, then waiters learn it, then the sink: whoever hears of a record can read it from the log.
     fn committed(&self, part: &Part, records: impl Iterator<Item = Waiting<T>>, group: &Group) {
         self.log.publish(part.end);
         group.committed(part.records);
