@@ -53,6 +53,7 @@ class Delivery:
         self._delayed: list[tuple[float, int]] = []  # a heap of (due, sequence)
         self._paused_until = 0.0
         self._attempts: dict[int, _Attempt] = {}  # of batches sent at least once
+        self._counted: set[int] = set()  # parts, not sent yet, of batches that were: their points count as sent
 
     @property
     def outbox(self) -> Outbox:
@@ -80,6 +81,7 @@ class Delivery:
     def dropped(self, sequence: int, points: int) -> None:
         """The outbox has given a batch up to make room."""
         self._attempts.pop(sequence, None)
+        self._counted.discard(sequence)
         self._drop("outbox_full", points)
 
     def next(self, now: float) -> tuple[int, Batch] | None:
@@ -115,7 +117,10 @@ class Delivery:
         else:
             self._attempts[sequence] = _Attempt(first_sent=now)
             self._tally.batches_sent += 1
-            self._tally.points_sent += points
+            if sequence in self._counted:
+                self._counted.remove(sequence)
+            else:
+                self._tally.points_sent += points
 
     def again(self, sequence: int) -> None:
         """The batch has to be sent again under its name: its stream or connection is gone, or it could not be sent."""
@@ -127,13 +132,17 @@ class Delivery:
         batch = self._outbox.batch(sequence)
         if batch is None:
             return
+        counted = sequence in self._counted or sequence in self._attempts
+        self._counted.discard(sequence)
         self._attempts.pop(sequence, None)
         if batch.points < 2:
             self._outbox.acknowledge(sequence)
             self._drop("too_large", batch.points)
             self._on_shrink()
         else:
-            self._outbox.replace(sequence, batch.split())
+            parts = self._outbox.replace(sequence, batch.split())
+            if counted:
+                self._counted.update(parts)
             self._tally.batches_split += 1
 
     def shrink_frames(self, frame_bytes: int) -> None:
@@ -228,6 +237,7 @@ class Delivery:
             points += batch.points if batch is not None else 0
             self._outbox.acknowledge(sequence)
             self._attempts.pop(sequence, None)
+        self._counted.clear()
         if points:
             self._drop("stopped", points)
             self._on_shrink()

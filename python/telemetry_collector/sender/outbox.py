@@ -57,8 +57,8 @@ class Outbox(Protocol):
     def acknowledge(self, sequence: int) -> None:
         """Forgets a batch that has its answer. One that is gone already is no error."""
 
-    def replace(self, sequence: int, parts: Sequence[Batch]) -> None:
-        """Puts parts in a batch's place, under new sequences, as one step. Nothing is dropped for it."""
+    def replace(self, sequence: int, parts: Sequence[Batch]) -> list[int]:
+        """Puts parts in a batch's place, as one step; their new sequences. Nothing is dropped for it."""
 
 
 class MemoryOutbox:
@@ -128,10 +128,9 @@ class MemoryOutbox:
         if batch is not None:
             self._points -= batch.points
 
-    def replace(self, sequence: int, parts: Sequence[Batch]) -> None:
+    def replace(self, sequence: int, parts: Sequence[Batch]) -> list[int]:
         self.acknowledge(sequence)
-        for part in parts:
-            self._append(part)
+        return [self._append(part) for part in parts]
 
     def _append(self, batch: Batch) -> int:
         sequence = self._next

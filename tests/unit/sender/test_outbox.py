@@ -55,7 +55,7 @@ class OutboxModel(RuleBasedStateMachine):
         held = self.outbox.batch(sequence)
         assert held is not None
         halves = held.split()
-        self.outbox.replace(sequence, halves)
+        assert self.outbox.replace(sequence, halves) == [self.next, self.next + 1]
         del self.model[sequence]
         for half in halves:
             self.model[self.next] = half.points

@@ -177,6 +177,7 @@ def test_a_batch_that_is_too_large_is_split_under_new_sequences_until_it_fits() 
     assert {len(points) for points in link.books.stored.values()} <= {2, 3}
     assert link.stats.points_acknowledged == 10
     assert link.stats.batches_split == 3
+    assert link.stats.points_sent == 10, "a point counts once, however often it was sent"
 
 
 def test_a_single_point_that_is_too_large_is_dropped_and_counted() -> None:
