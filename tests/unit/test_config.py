@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from telemetry_collector.config import Address, Config, PositiveInt, Secret, Section, Text, Url, load, to_yaml
+from telemetry_collector.agent import NodeAgentConfig
+from telemetry_collector.config import (
+    Address,
+    Config,
+    PositiveInt,
+    Secret,
+    Section,
+    Text,
+    Url,
+    load,
+    load_agent,
+    to_yaml,
+)
 from telemetry_collector.errors import ConfigError, Mistake
 
 
@@ -298,6 +310,13 @@ class TestMistakes:
     )
     def test_each_tells_key_value_and_what_would_be_right(self, text: str, words: str) -> None:
         assert str(only(text)) == words
+
+    def test_a_wrong_entry_of_a_list_is_one_mistake(self) -> None:
+        text = "agent: {collectors: [localhost]}"
+        with pytest.raises(ConfigError) as caught:
+            load_agent(text, {"agent": NodeAgentConfig}, check_files=False)
+        (mistake,) = caught.value.mistakes
+        assert mistake.key == "agent.collectors[0]"
 
     def test_a_document_that_cannot_be_read_is_one_mistake_and_no_file_is_missed(self) -> None:
         with pytest.raises(ConfigError) as caught:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from telemetry_collector.config.files import CHECK_FILES
 from telemetry_collector.config.mistakes import mistake, unknown_section, written_location
@@ -74,10 +75,12 @@ def load_document(
         try:
             sections[section] = _validate(declared, tree.values.get(section), section, tree, check_files)
         except ValidationError as error:
+            details = error.errors(include_url=False)
             mistakes.extend(
                 mistake(detail, declared, section, tree)
-                for detail in error.errors(include_url=False)
+                for detail in details
                 if (section, *written_location(detail["loc"], section, tree)) not in tree.unresolved
+                and not _follows(detail, details)
             )
     if mistakes:
         raise ConfigError(_in_order(mistakes), name)
@@ -136,6 +139,13 @@ def _replace(values: Any, location: tuple[str | int, ...], value: Any) -> None:
     for part in parents:
         values = values[part]
     values[last] = value
+
+
+def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """A list counts as too short for entries that are wrong; those are told, and that is enough."""
+    location = detail["loc"]
+    entries = (other["loc"] for other in details if len(other["loc"]) > len(location))
+    return detail["type"] == "too_short" and any(entry[: len(location)] == location for entry in entries)
 
 
 def _unloadable(section: str, error: ImportError, tree: Tree) -> Mistake:
