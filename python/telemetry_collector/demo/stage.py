@@ -65,7 +65,7 @@ class Demo:
         certificates = set_up(self._certs)
         self._listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
         self._metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
-        self._directory.mkdir(parents=True)
+        self._make_directory()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
         logs.configure("info", "json", self._agent_log)
@@ -83,6 +83,16 @@ class Demo:
         self._agent = new_agent(config, new_registry(__version__))
         await self._agent.start()
         self._started = time.monotonic()
+
+    def _make_directory(self) -> None:
+        try:
+            self._directory.mkdir(parents=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise TelemetryCollectorError(
+                f"cannot make the directory {self._directory}: {reason}; expected --data-dir to name one that this "
+                "user may write"
+            ) from error
 
     async def moment(self) -> Moment:
         """The counts as they stand now."""
