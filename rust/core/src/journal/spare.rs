@@ -33,6 +33,8 @@ struct State {
     ready: Option<Prepared>,
     /// Why the last attempt failed; cleared by a success.
     trouble: Option<AppendError>,
+    /// A spare is being prepared, without the lock.
+    preparing: bool,
     /// Somebody else needs the room more.
     lent: bool,
     closed: bool,
@@ -106,6 +108,10 @@ impl Spare {
     pub(crate) fn lend<R>(&self, action: impl FnOnce() -> R) -> Option<R> {
         let prepared = {
             let mut state = self.state.lock();
+            // One that is being prepared has its room already, and is given up as soon as it is done.
+            while state.preparing {
+                self.changed.wait(&mut state);
+            }
             let prepared = state.ready.take()?;
             state.lent = true;
             prepared
@@ -135,7 +141,9 @@ impl Spare {
             }
             state.number += 1;
             let name = names::spare(state.number);
+            state.preparing = true;
             let prepared = parking_lot::MutexGuard::unlocked(&mut state, || self.prepare(&name));
+            state.preparing = false;
             match prepared {
                 Ok(file) => {
                     state.ready = Some(Prepared { file, name });

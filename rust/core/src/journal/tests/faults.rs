@@ -379,6 +379,8 @@ fn records_that_wait_while_a_group_fails_are_committed_to_the_next_segment() {
         opened.journal.trim().unwrap();
     }
     recovers(&opened, b"after");
+    // Tickets are decided a moment before the sink is told.
+    assert!(opened.journal.flush(PATIENCE));
     let told = opened.told.committed.lock().clone();
     let failed = opened.told.failed.lock().len();
     assert_eq!(told.len() + failed, 20 * 8 + 2);
