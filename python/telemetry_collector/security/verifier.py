@@ -35,6 +35,8 @@ CHAIN_CERTIFICATES_MAX = 8
 """Certificates that a client may send; more are refused before any is looked at."""
 
 RSA_BITS_MIN = 2_048
+ISSUER_CHARS_MAX = 200
+"""So much of what a stranger calls its authority is told."""
 
 
 class ClientVerifier:
@@ -86,7 +88,8 @@ class ClientVerifier:
         try:
             chain = verifier.verify(certificate, list(intermediates)).chain
         except VerificationError as error:
-            raise CertificateRefused(TlsAlert.UNKNOWN_CA, str(error)) from error
+            problem = f"its issuer, {_issuer(certificate)}, leads to no authority that is trusted: {error}"
+            raise CertificateRefused(TlsAlert.UNKNOWN_CA, problem) from error
         if self._revocations is not None:
             self._revocations.check(chain, now)
 
@@ -111,6 +114,13 @@ def _check_usage(certificate: x509.Certificate) -> None:
         raise CertificateRefused(TlsAlert.BAD_CERTIFICATE, f"damaged: {error}") from error
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS_MIN:
         raise CertificateRefused(TlsAlert.BAD_CERTIFICATE, f"an RSA key of {key.key_size} bits, below {RSA_BITS_MIN}")
+
+
+def _issuer(certificate: x509.Certificate) -> str:
+    try:
+        return repr(certificate.issuer.rfc4514_string()[:ISSUER_CHARS_MAX])
+    except ValueError:  # a name that is no name, in a stranger's certificate
+        return "unreadable"
 
 
 def _require_usable(authority: x509.Certificate) -> None:

@@ -76,6 +76,13 @@ def test_an_authority_of_the_same_name_is_another_one(root: Authority) -> None:
     assert refusal(Authority("Root", now=NOW).issue(names=["node"]), root) is TlsAlert.UNKNOWN_CA
 
 
+def test_whose_authority_is_unknown_is_told_by_its_issuer(root: Authority) -> None:
+    verifier = ClientVerifier([root.certificate], clock=ManualClock(NOW.timestamp()))
+    stranger = Authority("A" * 64, now=NOW).issue(names=["node"])
+    with pytest.raises(CertificateRefused, match=f"its issuer, 'CN={'A' * 64}', leads to no authority that is trusted"):
+        verifier.verify(stranger.certificate, [])
+
+
 def test_a_chain_leads_over_intermediates_and_any_of_them_may_be_the_trusted_one(root: Authority) -> None:
     middle = Authority("Middle", parent=root, now=NOW)
     credentials = middle.issue(names=["node"])
