@@ -197,6 +197,7 @@ async def test_health_and_ready_are_json_and_name_the_writer_that_fails(tmp_path
     assert health[1].startswith("application/json")
     assert json.loads(health[2])["writers"]["parquet"] == {
         "points_written": ACCEPTED,
+        "points_refused": 0,
         "lag_points": 0,
         "failing": None,
     }

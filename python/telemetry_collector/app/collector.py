@@ -159,6 +159,7 @@ class Collector:
             "writers": {
                 consumer.name: {
                     "points_written": consumer.points_written,
+                    "points_refused": consumer.points_refused,
                     "lag_points": consumer.lag_points,
                     "failing": consumer.failing,
                 }

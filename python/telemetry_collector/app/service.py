@@ -49,5 +49,6 @@ def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
 def _in_words(summary: dict[str, Any]) -> str:
     lines = [f"{key.replace('_', ' '):<24} {value}" for key, value in summary.items() if key != "writers"]
     for name, writer in summary.get("writers", {}).items():
-        lines.append(f"{'written by ' + name:<24} {writer['points_written']} points")
+        refused = f", {writer['points_refused']} refused" if writer["points_refused"] else ""
+        lines.append(f"{'written by ' + name:<24} {writer['points_written']} points{refused}")
     return "\n".join(lines)

@@ -52,6 +52,8 @@ class WriterEvents:
         self._compacted_files = metrics.compacted_files.labels(name)
         self.failing: str | None = None
         """Why the destination takes nothing at the moment; None when it does."""
+        self.points_refused = 0
+        """Points that the destination refused for good."""
 
     def written(self, points: int) -> None:
         """Points became durable at the destination."""
@@ -80,6 +82,7 @@ class WriterEvents:
     def refused(self, reason: str, points: int, words: str) -> None:
         """The destination will never take these points; `words` is what it said."""
         self._metrics.refused.labels(self._name, reason).inc(points)
+        self.points_refused += points
         log.error("writer_points_refused", writer=self._name, reason=reason, points=points, answer=words[:WORDS_MAX])
 
     def failed(self, reason: str, words: str, retry_secs: float | None = None, *, operator: bool = False) -> None:

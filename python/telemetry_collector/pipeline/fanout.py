@@ -54,6 +54,10 @@ class Destination(Protocol):
     def failing(self) -> str | None:
         """What keeps it from taking anything; None when nothing does."""
 
+    @property
+    def points_refused(self) -> int:
+        """Points that it refused for good, of those that the writer was handed."""
+
 
 class FanOutEvents(Protocol):
     """Who counts what the fan-out sees."""
@@ -85,6 +89,8 @@ class Consumer:
         self._failure: str | None = None
         #: Points made durable at the destination since the start of the process.
         self.points_written = 0
+        # What the destination had refused when the writer was started or flushed last.
+        self._refused_before = 0
         self._writer = writer
         self._cursor = cursor
         self._events = events
@@ -100,6 +106,11 @@ class Consumer:
     def failing(self) -> str | None:
         """Why nothing is written at the moment; None when all is well."""
         return self._failure or self._destination.failing
+
+    @property
+    def points_refused(self) -> int:
+        """Points that the destination refused for good since the start of the process."""
+        return self._destination.points_refused
 
     @property
     def lag_bytes(self) -> int:
@@ -168,6 +179,7 @@ class Consumer:
     async def _start_writer(self) -> None:
         self._cursor.seek(await self._writer.start(self._cursor.stored))
         self._taken.clear()
+        self._refused_before = self._destination.points_refused
         self._pending_since = None
 
     async def _feed(self) -> None:
@@ -220,6 +232,8 @@ class Consumer:
         for points, received_first_us in self._taken:
             self.points_written += points
             self._events.written(self.name, points, received_first_us)
+        self.points_written -= self.points_refused - self._refused_before
+        self._refused_before = self.points_refused
         self._taken.clear()
         self._pending_since = None
         self._failure = None

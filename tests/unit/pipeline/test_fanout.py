@@ -126,6 +126,7 @@ class FakeEvents:
 
 class WellDestination:
     failing: str | None = None
+    points_refused = 0
 
 
 class Stand:
@@ -260,6 +261,19 @@ async def test_points_refused_for_good_are_counted_and_the_next_ones_go_on() -> 
     await stand.fanout.stop(WAIT_SECS_MAX)
     assert (stand.flushed, stand.cursor.stored) == ([100], 200)
     assert stand.events.told == [("dropped", "fake", "3", "PermanentError")]
+
+
+async def test_what_the_destination_refused_does_not_count_as_written() -> None:
+    stand = Stand(batch_points=100)
+    stand.writer.flush_interval_secs = 0.0
+    await stand.fanout.start()
+    stand.commit(points=10)
+    await until(lambda: stand.cursor.stored == 100)
+    stand.destination.points_refused = 3
+    stand.commit(points=10)
+    await until(lambda: stand.cursor.stored == 200)
+    await stand.fanout.stop(WAIT_SECS_MAX)
+    assert (stand.consumer.points_written, stand.consumer.points_refused) == (17, 3)
 
 
 async def test_what_the_destination_already_has_is_skipped() -> None:
