@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from telemetry_collector.security.authority import set_up
+
 PATIENCE_SECS = 60.0
 
 
@@ -47,6 +49,18 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     yield Demo(tmp_path)
     logs = [path.read_text() for path in tmp_path.glob("data/demo-*/*.log")]
     assert not [text for text in logs if "Traceback" in text]
+
+
+async def test_a_demo_whose_agent_is_not_let_in_fails(demo: Demo) -> None:
+    certs = demo.directory / "certs"
+    set_up(certs)
+    stranger = set_up(demo.directory / "other")
+    for mine, other in ((certs / "node.pem", stranger.node_certificate), (certs / "node.key", stranger.node_key)):
+        mine.write_bytes(other.read_bytes())
+    code, output, _ = await demo.run("--seconds", "2.5", "--json")
+    summary = json.loads(output)
+    assert (code, summary["points_acknowledged"], summary["parquet_rows"]) == (1, 0, 0)
+    assert summary["points_read"] > 0
 
 
 async def test_every_row_counted_is_in_the_files(demo: Demo) -> None:

@@ -122,6 +122,7 @@ class Demo:
         files = sorted((self._directory / "parquet").glob("date=*/hour=*/*.parquet"))
         rows = await asyncio.to_thread(_count_rows, files)
         return Summary(
+            points_read=sent.points_offered,
             points_sent=sent.points_sent,
             points_acknowledged=sent.points_acknowledged,
             points_stored=stored["writers"]["parquet"]["points_written"],

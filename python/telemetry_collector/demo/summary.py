@@ -35,6 +35,8 @@ class AckLatency:
 class Summary:
     """What a demo did. `parquet_rows` are counted in the files, everything else where it happened."""
 
+    points_read: int
+    """Points that the agent read from this machine, whether or not they could be sent."""
     points_sent: int
     points_acknowledged: int
     points_stored: int
@@ -49,5 +51,6 @@ class Summary:
 
     @property
     def consistent(self) -> bool:
-        """Every acknowledged point is a row, and every row was acknowledged."""
-        return self.points_acknowledged == self.points_stored == self.parquet_rows
+        """Every acknowledged point is a row, and every row was acknowledged: some, if any were read."""
+        counted = self.points_acknowledged == self.points_stored == self.parquet_rows
+        return counted and (self.points_acknowledged > 0 or self.points_read == 0)

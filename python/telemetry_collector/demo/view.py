@@ -78,7 +78,7 @@ def render_summary(summary: Summary) -> str:
     verdict = (
         "every acknowledged point is in the files, once"
         if summary.consistent
-        else "THE COUNTS DIFFER: look into collector.log"
+        else "NOT ALL IS WELL: collector.log and agent.log say why"
     )
     return "\n".join(
         (
