@@ -360,5 +360,8 @@ fn speaks_for(peer: &Peer, batch: &DecodedBatch<'_>, stream: &StreamState, work:
         let mut named = batch.tags(row).iter().filter(is_node).peekable();
         if named.peek().is_none() { common != NodeClaim::Other } else { named.all(|tag| batch.text(tag.value) == node) }
     });
-    rows_agree && work.places.iter().all(|&place| stream.dictionary.claim(place).or(common) != NodeClaim::Other)
+    // Mostly no definition and no common tag names another node, and then no point does.
+    let columns_agree = (common != NodeClaim::Other && !stream.dictionary.has_strangers())
+        || work.places.iter().all(|&place| stream.dictionary.claim(place).or(common) != NodeClaim::Other);
+    rows_agree && columns_agree
 }

@@ -171,39 +171,50 @@ impl PointJudge {
         registry: &mut Registry,
         refusals: &mut Refusals<impl FnMut(&str, u64)>,
     ) {
-        let StreamState { dictionary, common } = stream;
         let points = work.places.iter().zip(batch.timestamps_unix_ns()).zip(batch.values());
         for ((&place, &timestamp), &value) in points {
             let own = match validate::check_scalar(value) {
                 Ok(()) => self.timestamp(timestamp),
                 Err(fault) => Err((Reason::InvalidValue, fault.into())),
             };
-            let judged = match (own, dictionary.index(place)) {
-                (Ok(timestamp), Some(index)) => Ok((index, timestamp)),
-                (Ok(timestamp), None) => {
-                    let resolved = dictionary.resolve(place, common, &mut work.keys, registry, self.now_secs);
-                    match resolved {
-                        Ok((_, descriptor)) => {
-                            // The dictionary remembers the place, so each definition comes here once a batch.
-                            let index = work.block.append_descriptor(descriptor);
-                            dictionary.set_index(place, index);
-                            Ok((index, timestamp))
-                        }
-                        Err(Refusal::Invalid(fault)) => Err(invalid(fault)),
-                        Err(Refusal::CardinalityLimit(_)) => Err(over_limit()),
-                    }
-                }
-                // A point is refused by the first rule it breaks, and its series' rules come before its own.
-                (Err(own), Some(_)) => Err(own),
-                (Err(own), None) => match dictionary.check(place, common, &mut work.keys) {
-                    Ok(()) => Err(own),
-                    Err(fault) => Err(invalid(fault)),
-                },
-            };
-            match judged {
-                Ok((index, timestamp)) => work.block.push(index, timestamp, value),
-                Err((reason, fault)) => refusals.add(reason, dictionary.name(place), fault),
+            // Nearly every point is valid and of a series that the batch has had before.
+            if let (Ok(timestamp), Some(index)) = (own, stream.dictionary.index(place)) {
+                work.block.push(index, timestamp, value);
+                continue;
             }
+            let series = self.resolve(place, own.is_ok(), stream, &mut work.keys, &mut work.block, registry);
+            // A point is refused by the first rule it breaks, and its series' rules come before its own.
+            match series.and_then(|index| own.map(|timestamp| (index, timestamp))) {
+                Ok((index, timestamp)) => work.block.push(index, timestamp, value),
+                Err((reason, fault)) => refusals.add(reason, stream.dictionary.name(place), fault),
+            }
+        }
+    }
+
+    /// The place in the block of a defined series, which is admitted only for a point that is itself `valid`; for
+    /// another, whether the series' name and tags are valid.
+    fn resolve(
+        &self,
+        place: Place,
+        valid: bool,
+        stream: &mut StreamState,
+        keys: &mut KeyBuilder,
+        block: &mut BlockBuilder,
+        registry: &mut Registry,
+    ) -> Result<u32, (Reason, Fault)> {
+        let StreamState { dictionary, common } = stream;
+        if !valid {
+            return dictionary.check(place, common, keys).map(|()| 0).map_err(invalid);
+        }
+        match dictionary.resolve(place, common, keys, registry, self.now_secs) {
+            Ok((_, descriptor)) => {
+                // The dictionary remembers the place, so each definition comes here once a batch.
+                let index = block.append_descriptor(descriptor);
+                dictionary.set_index(place, index);
+                Ok(index)
+            }
+            Err(Refusal::Invalid(fault)) => Err(invalid(fault)),
+            Err(Refusal::CardinalityLimit(_)) => Err(over_limit()),
         }
     }
 

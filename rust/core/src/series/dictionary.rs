@@ -100,6 +100,8 @@ pub struct StreamDictionary {
     dense: Vec<u32>,
     /// Places of the other ids.
     sparse: HashMap<u32, u32>,
+    /// Definitions that speak for another node than the peer's.
+    strangers: usize,
     bytes: usize,
     kept: usize,
     batch: u32,
@@ -144,6 +146,7 @@ impl StreamDictionary {
             definitions: Vec::new(),
             dense: Vec::new(),
             sparse: HashMap::new(),
+            strangers: 0,
             bytes: 0,
             kept: 0,
             batch: 0,
@@ -186,6 +189,7 @@ impl StreamDictionary {
     pub fn rollback(&mut self) {
         for definition in self.definitions.drain(self.kept..) {
             self.bytes -= definition.bytes as usize;
+            self.strangers -= usize::from(definition.claim == NodeClaim::Other);
             match self.dense.get_mut(definition.id as usize) {
                 Some(place) if *place != NOWHERE => *place = NOWHERE,
                 _ => {
@@ -235,7 +239,9 @@ impl StreamDictionary {
         if self.bytes + bytes > limits::STREAM_DEFINITION_BYTES_MAX {
             return Err(DefinitionError::TooLarge);
         }
+        let claim = raw.crowd.map_or_else(|| NodeClaim::of(tags, &self.node), |crowd| crowd.claim);
         self.bytes += bytes;
+        self.strangers += usize::from(claim == NodeClaim::Other);
         self.link(id);
         self.definitions.push(Definition {
             id,
@@ -243,7 +249,7 @@ impl StreamDictionary {
             bytes: bytes as u32,
             type_number: raw.type_number,
             delta: raw.delta,
-            claim: raw.crowd.map_or_else(|| NodeClaim::of(tags, &self.node), |crowd| crowd.claim),
+            claim,
             fault: fault(raw.name, tags, raw.crowd, raw.unit, raw.type_number),
             resolved: None,
             batch: 0,
@@ -261,6 +267,12 @@ impl StreamDictionary {
             _ if self.sparse.is_empty() => None,
             _ => self.sparse.get(&id).map(|&place| Place(place)),
         }
+    }
+
+    /// True when some definition speaks for another node than the peer's.
+    #[must_use]
+    pub fn has_strangers(&self) -> bool {
+        self.strangers > 0
     }
 
     /// What a definition's own tags say about the node.
