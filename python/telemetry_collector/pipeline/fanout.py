@@ -185,17 +185,24 @@ class Consumer:
     async def _feed(self) -> None:
         while True:
             await self._gather()
-            while (blocks := await asyncio.to_thread(self._cursor.read, READ_POINTS_MAX)) is not None:
-                await self._hand_over(blocks)
-                if self._flush_in() <= 0:
-                    break
-            if self._taken and (self._stopping.is_set() or self._flush_in() <= 0):
+            # Decided before reading: what was committed by then is read to its end before the consumer finishes.
+            finishing = self._stopping.is_set()
+            read_all = await self._read()
+            if self._taken and (finishing or self._flush_in() <= 0):
                 await self._flush()
             if not self._taken:
-                # Nothing was there, or only records that cannot be read: what comes next starts a new interval.
+                # Flushed, or only records that cannot be read: what comes next starts a new interval.
                 self._pending_since = None
-                if self._stopping.is_set():
+                if finishing and read_all:
                     return
+
+    async def _read(self) -> bool:
+        """Hands over what is readable, until a flush is due. True when everything was handed over."""
+        while (blocks := await asyncio.to_thread(self._cursor.read, READ_POINTS_MAX)) is not None:
+            await self._hand_over(blocks)
+            if self._flush_in() <= 0:
+                return False
+        return True
 
     async def _gather(self) -> None:
         """Waits until enough points are readable, the flush interval has passed or the consumer is to finish."""

@@ -286,6 +286,16 @@ async def test_what_the_destination_already_has_is_skipped() -> None:
     assert stand.flushed == [100]
 
 
+async def test_finishing_reads_to_the_end_however_often_a_flush_is_due_meanwhile() -> None:
+    stand = Stand()
+    stand.writer.flush_interval_secs = 0.0
+    await stand.fanout.start()
+    for _ in range(50):
+        stand.cursor.commit()
+    assert await stand.fanout.stop(WAIT_SECS_MAX) == []
+    assert (len(stand.flushed), stand.cursor.stored) == (50, 5_000)
+
+
 async def test_a_writer_that_hangs_is_named_and_the_stop_keeps_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     stand, other = Stand(), Stand()
     hanging = asyncio.Event()
