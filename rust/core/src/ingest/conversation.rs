@@ -36,14 +36,8 @@ pub struct Conversation {
 
 struct Reply {
     ack: BatchAck,
-    waits_for: Option<Wait>,
-}
-
-enum Wait {
-    /// The batch's own commit.
-    Commit(Ticket),
-    /// The commit of the batch that this one is a copy of.
-    Original(Ticket),
+    /// The commit that decides: the batch's own, or that of the batch it is a copy of.
+    waits_for: Option<Ticket>,
 }
 
 impl Conversation {
@@ -157,9 +151,9 @@ impl Conversation {
         }
         self.replies.push_back(match judge(&self.ingest, &self.peer, &mut self.stream) {
             Judged::Answered(ack) => Reply { ack, waits_for: None },
-            Judged::Appended(ack, ticket) => Reply { ack, waits_for: Some(Wait::Commit(ticket)) },
+            Judged::Appended(ack, ticket) => Reply { ack, waits_for: Some(ticket) },
             Judged::CopyOf(sequence, ticket) => {
-                Reply { ack: answer::plain(sequence, Outcome::Duplicate), waits_for: Some(Wait::Original(ticket)) }
+                Reply { ack: answer::plain(sequence, Outcome::Duplicate), waits_for: Some(ticket) }
             }
         });
     }
@@ -182,8 +176,7 @@ impl Drop for Conversation {
 impl Reply {
     /// True when the reply is due; a failed commit turns it into "later".
     fn resolve(&mut self) -> bool {
-        let Some(wait) = &self.waits_for else { return true };
-        let (Wait::Commit(ticket) | Wait::Original(ticket)) = wait;
+        let Some(ticket) = &self.waits_for else { return true };
         match ticket.outcome() {
             Commit::Pending => return false,
             Commit::Committed => {}

@@ -129,10 +129,7 @@ impl PointJudge {
         tags.clear();
         tags.extend(batch.tags(row).iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))));
         let key = work.keys.build(batch.text(row.name), tags, common).map_err(invalid)?;
-        let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
-        let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
-        let timestamp = self.timestamp(row.timestamp_unix_ns)?;
-        let meta = Meta { metric_type, unit, delta: row.delta };
+        let (meta, timestamp) = self.judge_besides_key(batch, row)?;
         let handle = registry.admit(key, meta, self.now_secs).map_err(|_| over_limit())?;
         let Some(descriptor) = registry.get(handle) else { return Err(over_limit()) };
         if let (Lookup::Unknown(hash), Some(bytes)) = (seen, bytes) {
@@ -143,7 +140,7 @@ impl PointJudge {
         Ok(())
     }
 
-    /// Judges what may differ between rows of one series: everything but name and tags.
+    /// Judges a row whose name and tags came before.
     #[inline]
     fn judge_known(
         &self,
@@ -153,14 +150,20 @@ impl PointJudge {
         work: &mut Work,
         registry: &mut Registry,
     ) -> Result<(), (Reason, Fault)> {
-        let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
-        let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
-        let timestamp = self.timestamp(row.timestamp_unix_ns)?;
-        let meta = Meta { metric_type, unit, delta: row.delta };
+        let (meta, timestamp) = self.judge_besides_key(batch, row)?;
         let Some(descriptor) = registry.revisit(handle, meta, self.now_secs) else { return Err(over_limit()) };
         let index = work.block.descriptor(descriptor);
         push(batch, row, index, timestamp, &mut work.block);
         Ok(())
+    }
+
+    /// Judges what a row says besides name and tags.
+    #[inline]
+    fn judge_besides_key<'a>(&self, batch: &DecodedBatch<'a>, row: &Row) -> Result<(Meta<'a>, i64), (Reason, Fault)> {
+        let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
+        let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
+        let timestamp = self.timestamp(row.timestamp_unix_ns)?;
+        Ok((Meta { metric_type, unit, delta: row.delta }, timestamp))
     }
 
     fn judge_columns(
