@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from prometheus_client import generate_latest
+from tests.support.documents import collector_document
 from tests.support.repository import REPOSITORY, run
 
 from telemetry_collector.app.agent import SECTIONS, new_agent
@@ -44,17 +45,7 @@ def shown(page: bytes) -> set[str]:
 
 async def of_a_collector(directory: Path, files: Files) -> set[str]:
     """What a collector shows that runs."""
-    document = {
-        "server": {"listen_addr": "127.0.0.1:0"},
-        "security": {
-            "tls_cert_path": str(files.server_certificate),
-            "tls_key_path": str(files.server_key),
-            "tls_ca_path": str(files.ca),
-        },
-        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 23},
-        "parquet": {"output_dir": str(directory / "parquet")},
-        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
-    }
+    document = collector_document(directory, files)
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await collector.start()
     try:

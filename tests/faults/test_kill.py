@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.support.documents import collector_document
 from tests.support.process import command
 
 from telemetry_collector.config import Address
@@ -48,17 +49,14 @@ def site(tmp_path: Path) -> tuple[Path, Sender]:
     """A collector's document, and a sender to it."""
     files = set_up(tmp_path / "certs", node="node-1")
     port = free_port()
-    document = {
-        "server": {"listen_addr": f"127.0.0.1:{port}"},
-        "security": {
-            "tls_cert_path": str(files.server_certificate),
-            "tls_key_path": str(files.server_key),
-            "tls_ca_path": str(files.ca),
-        },
-        "journal": {"dir": str(tmp_path / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 28},
-        "parquet": {"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 0.3},
-        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
-    }
+    document = collector_document(
+        tmp_path,
+        files,
+        server={"listen_addr": f"127.0.0.1:{port}"},
+        journal={"dir": str(tmp_path / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 28},
+        parquet={"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 0.3},
+        observability={"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
+    )
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
     transport = TransportSettings(

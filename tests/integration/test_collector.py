@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.support.documents import collector_document, server_tls
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
@@ -36,18 +37,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @asynccontextmanager
 async def collector(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Collector]:
     """One that runs in this process until the end of the block."""
-    document = {
-        "server": {"listen_addr": "127.0.0.1:0"},
-        "security": {
-            "tls_cert_path": str(certificates.server_certificate),
-            "tls_key_path": str(certificates.server_key),
-            "tls_ca_path": str(certificates.ca),
-        },
-        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 24},
-        "parquet": {"output_dir": str(directory / "parquet"), "flush_interval_secs": FLUSH_SECS},
-        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
-        **sections,
-    }
+    parquet = {"output_dir": str(directory / "parquet"), "flush_interval_secs": FLUSH_SECS}
+    document = collector_document(directory, certificates, **{"parquet": parquet, **sections})
     running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await running.start()
     try:
@@ -150,12 +141,7 @@ async def test_a_revocation_acts_on_an_open_connection(tmp_path: Path) -> None:
     directory = tmp_path / "certs"
     files = set_up(directory, node="node-1")
     Authority.open(directory).issue_node("node-2")
-    security = {
-        "tls_cert_path": str(files.server_certificate),
-        "tls_key_path": str(files.server_key),
-        "tls_ca_path": str(files.ca),
-        "tls_crl_path": str(files.crl),
-    }
+    security = {**server_tls(files), "tls_crl_path": str(files.crl)}
     async with collector(tmp_path, files, security=security) as running:
         clients = [sender(running, files), sender(running, files, "node-2")]
         for client in clients:

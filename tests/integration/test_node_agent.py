@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.support.quic_collector import QuicCollector, until
+from tests.support.quic_collector import QuicCollector
+from tests.support.waiting import until
 
 from telemetry_collector.agent import NodeAgent, NodeAgentConfig
 from telemetry_collector.agent.sources import Source, gauge

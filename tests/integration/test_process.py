@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.documents import collector_document, server_tls
 from tests.support.process import PATIENCE_SECS, command
 from tests.support.waiting import until
 
 from telemetry_collector.security.authority import Files, set_up
+
+OBSERVABILITY = {"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"}
+"""Log lines that can be waited for."""
 
 
 @pytest.fixture
@@ -25,23 +29,18 @@ def write(path: Path, document: dict[str, Any]) -> Path:
     return path
 
 
-def collector_document(directory: Path, certificates: Files) -> Path:
-    document = {
-        "server": {"listen_addr": "127.0.0.1:0"},
-        "security": {
-            "tls_cert_path": str(certificates.server_certificate),
-            "tls_key_path": str(certificates.server_key),
-            "tls_ca_path": str(certificates.ca),
-            "tls_crl_path": str(certificates.crl),
-        },
-        "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 24},
-        "parquet": {"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.5},
-        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
-    }
+def collector_file(directory: Path, certificates: Files) -> Path:
+    document = collector_document(
+        directory,
+        certificates,
+        security={**server_tls(certificates), "tls_crl_path": str(certificates.crl)},
+        parquet={"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.5},
+        observability=OBSERVABILITY,
+    )
     return write(directory / "collector.yaml", document)
 
 
-def agent_document(directory: Path, certificates: Files, collector: str) -> Path:
+def agent_file(directory: Path, certificates: Files, collector: str) -> Path:
     document = {
         "agent": {"collectors": [collector], "interval_secs": 0.5},
         "security": {
@@ -49,15 +48,15 @@ def agent_document(directory: Path, certificates: Files, collector: str) -> Path
             "tls_key_path": str(certificates.node_key),
             "tls_ca_path": str(certificates.ca),
         },
-        "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
+        "observability": OBSERVABILITY,
     }
     return write(directory / "agent.yaml", document)
 
 
 async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, certificates: Files) -> None:
-    async with command("run", collector_document(tmp_path, certificates), "--json") as collector:
+    async with command("run", collector_file(tmp_path, certificates), "--json") as collector:
         address = (await collector.logged("started"))["listen_addr"]
-        async with command("agent", agent_document(tmp_path, certificates, address), "--json") as agent:
+        async with command("agent", agent_file(tmp_path, certificates, address), "--json") as agent:
             await collector.logged("connections_opened")
             collector.process.send_signal(signal.SIGHUP)
             agent.process.send_signal(signal.SIGHUP)
@@ -73,7 +72,7 @@ async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, cert
 
 
 async def test_a_start_that_fails_says_why_and_exits_with_one(tmp_path: Path, certificates: Files) -> None:
-    document = collector_document(tmp_path, certificates)
+    document = collector_file(tmp_path, certificates)
     async with command("run", document, "--json") as first:
         await first.logged("started")
         async with command("run", document, "--json") as second:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 from tests.support.collector import retry_later
-from tests.support.quic_collector import QuicCollector, until
+from tests.support.quic_collector import QuicCollector
+from tests.support.waiting import until
 
 from telemetry_collector.config import Address
 from telemetry_collector.model import CloseCode, MetricType

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.support.quic_collector import until
+from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load

@@ -1,6 +1,5 @@
 """The scripted collector behind a real QUIC listener on the loopback, made of nothing but aioquic."""
 
-import asyncio
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,10 +124,3 @@ class QuicCollector:
         self.silent = False
         for connection in list(self.connections):
             connection.answer()
-
-
-async def until(condition: Any, within_secs: float = 10.0) -> None:
-    """Waits for something to become true, however long it takes up to a bound that fails the test."""
-    async with asyncio.timeout(within_secs):
-        while not condition():  # noqa: ASYNC110  # what is waited for has no events
-            await asyncio.sleep(0.005)
