@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 START_SECS_MAX = 30.0
 STOP_SECS_MAX = 60.0
+ANSWER_SECS_MAX = 5.0
 DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
@@ -227,20 +228,16 @@ def _count_rows(files: list[Path]) -> int:
 
 
 async def _get_json(port: int, path: str) -> dict[str, Any] | None:
-    """A small GET on loopback: the answer's JSON if it is a 200, None otherwise."""
+    """What loopback answers with 200, as JSON; None otherwise."""
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECS_MAX)
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"http://127.0.0.1:{port}{path}") as answer,
+        ):
+            found: dict[str, Any] | None = await answer.json() if answer.status == 200 else None
+            return found
+    except (aiohttp.ClientError, TimeoutError):
         return None
-    try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        answer = await asyncio.wait_for(reader.read(1 << 20), 5)
-    except (OSError, TimeoutError):
-        return None
-    finally:
-        writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    if b" 200 " not in head.split(b"\r\n", 1)[0]:
-        return None
-    decoded: dict[str, Any] = json.loads(body)
-    return decoded
