@@ -12,7 +12,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY requirements/build.lock requirements/build.lock
-RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --require-hashes -r requirements/build.lock
+RUN python3 -m venv /tools && /tools/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/build.lock
 COPY Cargo.toml Cargo.lock rustfmt.toml pyproject.toml README.md LICENSE ./
 COPY rust rust
 COPY proto proto

@@ -96,11 +96,11 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.created requirements/runtime.lock requirements/build.lock
-	@$(STEP) "packages to run" $(PIP) install --quiet --require-hashes -r requirements/runtime.lock -r requirements/build.lock
+	@$(STEP) "packages to run" $(PIP) install --quiet --require-hashes --no-deps -r requirements/runtime.lock -r requirements/build.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
-	@$(STEP) "packages to test" $(PIP) install --quiet --require-hashes -r requirements/dev.lock
+	@$(STEP) "packages to test" $(PIP) install --quiet --require-hashes --no-deps -r requirements/dev.lock
 	@touch $@
 
 $(VENV)/.extension: $(VENV)/.runtime $(RUST_SOURCES) Cargo.toml Cargo.lock pyproject.toml

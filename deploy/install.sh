@@ -9,7 +9,7 @@ python=${3:-python3}
 requirements=$(dirname "$0")/../requirements/runtime.lock
 "$python" -m venv "$prefix"
 pip() { "$prefix/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
-pip install --quiet --require-hashes -r "$requirements"
+pip install --quiet --require-hashes --no-deps -r "$requirements"
 pip install --quiet --no-deps --no-index --force-reinstall "$wheel"
 pip check
 "$prefix/bin/telemetry-collector" --version
