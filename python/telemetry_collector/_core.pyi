@@ -20,6 +20,7 @@ __all__ = [
     "CoreError",
     "Cursor",
     "EncodeError",
+    "FaultDisk",
     "FrameEncoder",
     "Heartbeat",
     "Ingest",
@@ -63,10 +64,35 @@ class IngestSettings:
     ) -> IngestSettings: ...
 
 @final
+class FaultDisk:
+    """A directory behind a page cache of its own, which dies with the process, that fails on demand. For `torture`.
+
+    What was not synchronized never reaches the directory, so a killed process is a power loss that keeps nothing.
+    """
+
+    def __new__(cls, directory: str, seed: int) -> FaultDisk:
+        """`seed` decides what `power_loss` keeps. OSError when the directory cannot be opened."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+    def limit(self, bytes_max: int | None) -> None:
+        """How many bytes all files together may have from now on: beyond it the disk is full."""
+    def fail(self, operation: str, *, prefix: str = ..., skip: int = ..., times: int = ..., errno: int) -> None:
+        """Fails operations to come on files whose name begins with `prefix`: after `skip` of them, `times` of them.
+
+        Operations are create, read, write, sync_data, rename, remove and sync_dir.
+        """
+    def heal(self) -> None:
+        """Forgets failures that have not happened yet."""
+    def power_loss(self) -> None:
+        """Leaves in the directory what chance decides of what was not synchronized; everything fails afterwards."""
+
+@final
 class Ingest:
     """The one door of the data plane: decode, admit, journal. Opening recovers the journal, replaying what it must."""
 
-    def __new__(cls, settings: IngestSettings) -> Ingest: ...
+    def __new__(cls, settings: IngestSettings, disk: FaultDisk | None = None) -> Ingest:
+        """With `disk`, the journal is on that one rather than in `settings`' directory."""
     @property
     def recovery(self) -> dict[str, Any]:
         """What opening found: records, points, series, torn_bytes, quarantined (list of str), seconds."""

@@ -47,9 +47,9 @@ class Journal:
 
 
 @contextmanager
-def journal(directory: Path, **settings: Any) -> Iterator[Journal]:
+def journal(directory: Path, *, disk: _core.FaultDisk | None = None, **settings: Any) -> Iterator[Journal]:
     """An open journal in a directory; closed at the end, to be opened again there."""
-    core = _core.Ingest(_core.IngestSettings(journal_dir=str(directory), **settings))
+    core = _core.Ingest(_core.IngestSettings(journal_dir=str(directory), **settings), disk)
     try:
         yield Journal(core)
     finally:

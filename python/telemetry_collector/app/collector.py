@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ import uvloop
 
 from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
+from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.trust import TrustFiles
 from telemetry_collector.clock import SystemClock
@@ -50,8 +53,10 @@ LISTENER_STOP_SHARE = 0.3
 class Collector:
     """The service: everything between the socket and the destinations, for one configuration."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, disk: _core.FaultDisk | None = None) -> None:
+        """`disk` takes the place of the journal's directory."""
         self._config = config
+        self._disk = disk
         self._clock = SystemClock()
         self._began = time.monotonic()
         self._stack = contextlib.AsyncExitStack()
@@ -76,7 +81,7 @@ class Collector:
             verifier, allowlist = self._trust.load()
             self._trust.check_own(datetime.fromtimestamp(self._clock.unix_secs(), UTC))
 
-            core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config))
+            core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config), self._disk)
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
             self._registry.register(CoreMetrics(core.stats, self._clock))
@@ -235,10 +240,16 @@ async def _cancel(task: asyncio.Task[None]) -> None:
         await task
 
 
-def run_collector(config: Config, *, as_json: bool = False) -> int:
-    """Runs the service until SIGTERM or SIGINT; prints what was done. The process' exit code."""
+def run_collector(config: Config, *, as_json: bool = False, fault_fd: int | None = None) -> int:
+    """Runs the service until SIGTERM or SIGINT; prints what was done. The process' exit code.
+
+    `fault_fd` is a socket over which `torture` makes the journal's disk fail; see `app.faults`.
+    """
     logs.configure(config.observability.log_level, config.observability.log_format)
-    return uvloop.run(_serve(Collector(config), as_json=as_json))
+    faults = None
+    if fault_fd is not None:
+        faults = FaultControl(fault_fd, config.journal.dir, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    return uvloop.run(_serve(Collector(config, faults.disk if faults else None), as_json=as_json))
 
 
 async def _serve(collector: Collector, *, as_json: bool) -> int:

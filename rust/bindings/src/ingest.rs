@@ -7,12 +7,13 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use telemetry_core::ingest::{self, Peer, RetryCause, latency};
-use telemetry_core::journal::DiskStorage;
+use telemetry_core::journal::{DiskStorage, Storage};
 
 use crate::conversation::Conversation;
 use crate::cursor::Cursor;
 use crate::detached::detached;
 use crate::errors;
+use crate::fault_disk::FaultDisk;
 use crate::settings::IngestSettings;
 use crate::wake::WakeFd;
 
@@ -26,14 +27,20 @@ pub(crate) struct Ingest {
 #[pymethods]
 impl Ingest {
     #[new]
-    fn new(py: Python<'_>, settings: &IngestSettings) -> PyResult<Self> {
+    #[pyo3(signature = (settings, disk = None))]
+    fn new(py: Python<'_>, settings: &IngestSettings, disk: Option<&FaultDisk>) -> PyResult<Self> {
         let wake = WakeFd::new()?;
         let signal = wake.clone();
         let directory = settings.journal_dir.clone();
-        let storage = DiskStorage::open(&directory)
-            .map_err(|error| errors::JournalError::new_err(format!("journal {}: {error}", directory.display())))?;
+        let storage: Arc<dyn Storage> =
+            match disk {
+                Some(disk) => disk.storage(),
+                None => Arc::new(DiskStorage::open(&directory).map_err(|error| {
+                    errors::JournalError::new_err(format!("journal {}: {error}", directory.display()))
+                })?),
+            };
         let inner = detached(py, || {
-            ingest::Ingest::open(Arc::new(storage), settings.settings.clone(), Box::new(move || signal.signal()))
+            ingest::Ingest::open(storage, settings.settings.clone(), Box::new(move || signal.signal()))
         })?;
         Ok(Self { inner, wake })
     }

@@ -7,6 +7,7 @@ mod conversation;
 mod cursor;
 mod detached;
 mod errors;
+mod fault_disk;
 mod frame_encoder;
 mod heartbeat;
 mod ingest;
@@ -24,6 +25,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("JournalError", module.py().get_type::<errors::JournalError>())?;
     module.add("EncodeError", module.py().get_type::<errors::EncodeError>())?;
     module.add_class::<settings::IngestSettings>()?;
+    module.add_class::<fault_disk::FaultDisk>()?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<conversation::Conversation>()?;
     module.add_class::<cursor::Cursor>()?;

@@ -164,7 +164,7 @@ fn nothing_is_answered_while_the_storage_has_not_synced() {
     let stand = Stand::new();
     stand.storage.fail(Fault {
         operation: Operation::SyncData,
-        prefix: "segment-",
+        prefix: "segment-".into(),
         skip: 0,
         times: 1,
         errno: rustix::io::Errno::IO,
@@ -537,7 +537,7 @@ proptest! {
                 }
                 Step::FailSync => stand.storage.fail(Fault {
                     operation: Operation::SyncData,
-                    prefix: "segment-",
+                    prefix: "segment-".into(),
                     skip: 0,
                     times: 1,
                     errno: rustix::io::Errno::IO,

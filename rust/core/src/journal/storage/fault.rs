@@ -9,6 +9,7 @@
 //! - After a failed synchronization the bytes stay readable and count as clean, as with Linux: they are gone after a
 //!   power loss, however often synchronization succeeds later, unless they are written again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub struct Fault {
     /// What fails.
     pub operation: Operation,
     /// Only on files whose name begins so (for a renaming, the new name).
-    pub prefix: &'static str,
+    pub prefix: Cow<'static, str>,
     /// So many go well first.
     pub skip: u64,
     /// Then so many fail.
@@ -257,7 +258,7 @@ impl Disk {
             }
         }
         let hit =
-            |fault: &&mut Fault| fault.operation == operation && name.starts_with(fault.prefix) && fault.times > 0;
+            |fault: &&mut Fault| fault.operation == operation && name.starts_with(&*fault.prefix) && fault.times > 0;
         let fault = self.faults.iter_mut().find(hit)?;
         if fault.skip > 0 {
             fault.skip -= 1;

@@ -13,7 +13,7 @@ fn faulty() -> Arc<FaultStorage> {
 }
 
 fn fault(operation: Operation, prefix: &'static str, skip: u64, times: u64, errno: Errno) -> Fault {
-    Fault { operation, prefix, skip, times, errno }
+    Fault { operation, prefix: prefix.into(), skip, times, errno }
 }
 
 /// Appends until the journal takes and commits a record; fails the test when it never does.

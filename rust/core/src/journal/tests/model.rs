@@ -65,7 +65,7 @@ proptest! {
                 Step::Checkpoint(eighths) => world.checkpoint(eighths),
                 Step::Trim => world.trim(),
                 Step::Fault(operation, prefix, skip, times, errno) => {
-                    world.storage.fail(Fault { operation, prefix, skip, times, errno });
+                    world.storage.fail(Fault { operation, prefix: prefix.into(), skip, times, errno });
                 }
                 Step::Limit(bytes_max) => world.storage.limit(bytes_max),
                 Step::CrashAfter(operations) => world.storage.crash_after(operations),
