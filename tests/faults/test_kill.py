@@ -44,11 +44,9 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> tuple[Path, Sender]:
-    """A collector's document, and a sender to it."""
+def collector_site(tmp_path: Path, port: int, reached_at: int) -> tuple[Path, TransportSettings]:
+    """The document of a collector on a port, and how to reach it at that port or another."""
     files = set_up(tmp_path / "certs", node="node-1")
-    port = free_port()
     document = collector_document(
         tmp_path,
         files,
@@ -60,14 +58,22 @@ def site(tmp_path: Path) -> tuple[Path, Sender]:
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
     transport = TransportSettings(
-        endpoints=(Address("127.0.0.1", port),),
+        endpoints=(Address("127.0.0.1", reached_at),),
         cert_path=files.node_certificate,
         key_path=files.node_key,
         ca_path=files.ca,
         server_name="localhost",
         backoff_max_secs=0.5,
     )
-    return path, Sender(transport)
+    return path, transport
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> tuple[Path, Sender]:
+    """A collector's document, and a sender to it."""
+    port = free_port()
+    document, transport = collector_site(tmp_path, port, port)
+    return document, Sender(transport)
 
 
 async def send_for_ever(sender: Sender) -> None:

@@ -15,6 +15,7 @@ from tests.support.consumer import FakeConsumer
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
+from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
 from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
@@ -85,6 +86,7 @@ class Pair:
         self.heard: list[quic.QuicEvent] = []
         """What the agent's transport told."""
         self.woken = False
+        self.resets = ResetTokens(b"the collector's key")
         self.routes: dict[bytes, AgentConnection] = {}
         self.agent = QuicConnection(configuration=configuration or agent_configuration(authority, self.credentials))
         self.agent.connect(COLLECTOR, self.now)
@@ -101,6 +103,7 @@ class Pair:
         self.transport = Transport(
             configuration=collector,
             verify=self.trust.verify,
+            reset_token=self.resets.token,
             original_destination_connection_id=self.agent.original_destination_connection_id,
         )
         self.collector = AgentConnection(

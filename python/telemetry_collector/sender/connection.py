@@ -7,6 +7,7 @@ it arrives rather than after the draining period.
 """
 
 import asyncio
+import hmac
 import ssl
 from typing import cast
 
@@ -27,6 +28,7 @@ from telemetry_collector.sender.settings import TransportSettings
 
 _IDLE_TIMEOUT_SECS = 60.0
 _STREAM_ID_STEP = 4
+_RESET_TOKEN_BYTES = 16
 
 
 def configuration_of(settings: TransportSettings, server_name: str) -> QuicConfiguration:
@@ -105,6 +107,9 @@ class Connection(QuicConnectionProtocol):
         if self._unreachable is not None:
             self._unreachable.cancel()
             self._unreachable = None
+        if self._is_reset(cast(bytes, data)):
+            self._lose("the collector no longer knows the connection (stateless reset)")
+            return
         # The socket is connected, so there is one peer, however the address is spelt.
         self._quic.receive_datagram(cast(bytes, data), self._peer, now=self._loop.time())
         self._process_events()
@@ -157,6 +162,11 @@ class Connection(QuicConnectionProtocol):
         self._lose(str(exc) if exc else "the socket was closed")
 
     # ---- private
+
+    def _is_reset(self, data: bytes) -> bool:
+        """Whether it is the stateless reset (RFC 9000, 10.3) of this connection, which aioquic does not look for."""
+        token = self._quic._peer_cid.stateless_reset_token
+        return not data[0] & 0x80 and bool(token) and hmac.compare_digest(data[-_RESET_TOKEN_BYTES:], token)
 
     def _handshake_completed(self, event: quic_events.HandshakeCompleted) -> None:
         certificate = self._quic.tls._peer_certificate

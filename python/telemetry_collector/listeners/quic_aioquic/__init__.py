@@ -4,6 +4,7 @@
     listener    the table of connections, timers, start and stop
     connection  who a peer is, its deadlines; no I/O below this line
     stream      frames to a conversation, replies back
+    reset       what a peer is told whose connection is gone
     transport   aioquic's connection with the contract's limits and windows
     mtls        aioquic's connection with client certificates verified
 

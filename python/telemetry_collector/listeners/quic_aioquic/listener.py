@@ -21,6 +21,7 @@ from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
+from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
 from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
@@ -95,6 +96,7 @@ class QuicListener:
         """Begins to listen. CertificateError and AddressError say what is wrong."""
         self._loop = asyncio.get_running_loop()
         self._configuration = _configuration(self._settings)
+        self._resets = ResetTokens.of_key_file(self._settings.tls_key_path)
         self._socket = await DatagramSocket.bind(
             self._settings.address,
             receive_buffer_bytes=self._settings.receive_buffer_bytes,
@@ -171,7 +173,7 @@ class QuicListener:
         if not data[0] & 0x80:
             connection = self._routes.get(data[1 : 1 + CONNECTION_ID_BYTES])
             if connection is None:
-                self._events.datagram_dropped("unknown_connection")
+                self._reset(data, path)
                 return
         else:
             connection = self._connection_of(data, path)
@@ -187,6 +189,13 @@ class QuicListener:
             self._forget(connection)
         else:
             self._dirty[connection] = None
+
+    def _reset(self, data: bytes, path: Path) -> None:
+        """A peer believes in a connection that is not there, most likely one of before a restart."""
+        self._events.datagram_dropped("unknown_connection")
+        answer = self._resets.answer(data[1 : 1 + CONNECTION_ID_BYTES], len(data))
+        if answer is not None and self._socket is not None:
+            self._socket.send(answer, path)
 
     def _connection_of(self, data: bytes, path: Path) -> AgentConnection | None:
         """The connection of a datagram with a long header, a new one perhaps."""
@@ -232,6 +241,7 @@ class QuicListener:
         transport = Transport(
             configuration=self._configuration,
             verify=self._trust.verify,
+            reset_token=self._resets.token,
             original_destination_connection_id=header.destination_cid,
         )
         connection = AgentConnection(

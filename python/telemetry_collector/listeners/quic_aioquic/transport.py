@@ -7,7 +7,7 @@ with gaps, is bounded by STREAM_WINDOW_BYTES, and what a connection holds by CON
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
@@ -55,15 +55,19 @@ class Transport(MtlsConnection):
         *,
         configuration: QuicConfiguration,
         verify: Verify,
+        reset_token: Callable[[bytes], bytes],
         original_destination_connection_id: bytes,
         retry_source_connection_id: bytes | None = None,
     ) -> None:
+        """`reset_token` makes the token of a stateless reset for a connection id."""
         super().__init__(
             configuration=configuration,
             verify=verify,
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
+        self._reset_token = reset_token
+        self._name_resets()
         self.unread: dict[int, int] = {}
         """Bytes by stream that were taken out as events and that the consumer has not had yet."""
         self.closed_here = False
@@ -146,6 +150,15 @@ class Transport(MtlsConnection):
                     reason_phrase="data in too many pieces",
                 )
                 return
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        self._name_resets()
+
+    def _name_resets(self) -> None:
+        """Gives every connection id the token that a restarted collector will know, in place of a random one."""
+        for connection_id in self._host_cids:
+            connection_id.stateless_reset_token = self._reset_token(connection_id.cid)
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         try:
