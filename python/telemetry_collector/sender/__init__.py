@@ -15,7 +15,7 @@ from telemetry_collector._core import Batch, Heartbeat
 from telemetry_collector.model import MetricType
 from telemetry_collector.sender.points import Point, batch_of
 from telemetry_collector.sender.sender import Sender
-from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, TransportSettings
+from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, SpoolSettings, TransportSettings
 from telemetry_collector.sender.stats import SenderStats
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Point",
     "Sender",
     "SenderStats",
+    "SpoolSettings",
     "TransportSettings",
     "batch_of",
 ]

@@ -82,7 +82,7 @@ class Delivery:
         """The outbox has given a batch up to make room."""
         self._attempts.pop(sequence, None)
         self._counted.discard(sequence)
-        self._drop("outbox_full", points)
+        self._drop("outbox_full", points, sequence)
 
     def next(self, now: float) -> tuple[int, Batch] | None:
         """The batch to send now, with its sequence; it then is on its way. The lowest sequences go first."""
@@ -137,7 +137,7 @@ class Delivery:
         self._attempts.pop(sequence, None)
         if batch.points < 2:
             self._outbox.acknowledge(sequence)
-            self._drop("too_large", batch.points)
+            self._drop("too_large", batch.points, sequence)
             self._on_shrink()
         else:
             parts = self._outbox.replace(sequence, batch.split())
@@ -154,17 +154,17 @@ class Delivery:
         batch = self._outbox.batch(sequence)
         if batch is None:
             return False  # dropped meanwhile, and counted then
-        match wire.outcome_of(ack.outcome):
+        match outcome := wire.outcome_of(ack.outcome):
             case Outcome.STORED:
-                self._close(sequence, now)
+                self._close(sequence, outcome, batch.points, now)
                 self._acknowledge(batch.points)
             case Outcome.DUPLICATE:
-                self._close(sequence, now)
+                self._close(sequence, outcome, batch.points, now)
                 self._acknowledge(batch.points)
                 self._tally.batches_duplicate += 1
             case Outcome.PARTIAL:
-                self._close(sequence, now)
                 accepted = min(ack.accepted_points, batch.points)
+                self._close(sequence, outcome, accepted, now)
                 self._acknowledge(accepted)
                 self._refuse(ack, batch.points - accepted)
             case Outcome.REJECTED:
@@ -184,7 +184,7 @@ class Delivery:
             if attempt.unknown_series < self._settings.unknown_series_max:
                 self.again(sequence)
                 return True
-        self._close(sequence, now)
+        self._close(sequence, Outcome.REJECTED, 0, now)
         self._refuse(ack, batch.points)
         return Reason.UNKNOWN_SERIES in reasons
 
@@ -196,11 +196,12 @@ class Delivery:
         heapq.heappush(self._delayed, (now + wait * self._random.uniform(1.0, 1.25), sequence))
         self._tally.batches_retried += 1
 
-    def _close(self, sequence: int, now: float) -> None:
+    def _close(self, sequence: int, outcome: Outcome, accepted_points: int, now: float) -> None:
         self._outbox.acknowledge(sequence)
         attempt = self._attempts.pop(sequence, None)
         if attempt is not None:
             self._tally.ack_latency.record(now - attempt.first_sent)
+        self._on_event(events.Answered(self._outbox.epoch, sequence, outcome, accepted_points))
         self._on_shrink()
 
     def _acknowledge(self, points: int) -> None:
@@ -220,9 +221,9 @@ class Delivery:
             self._tally.refused[wire.reason_label(Reason.UNSPECIFIED)] += points
             self._on_event(events.Refused(wire.reason_label(Reason.UNSPECIFIED), points, ""))
 
-    def _drop(self, reason: str, points: int) -> None:
+    def _drop(self, reason: str, points: int, sequence: int = 0) -> None:
         self._tally.dropped[reason] += points
-        self._on_event(events.Dropped(reason, points))
+        self._on_event(events.Dropped(reason, points, self._outbox.epoch, sequence))
 
     def heartbeat_refused(self, outcome: str, example: str) -> None:
         """The collector did not take a heartbeat; a newer one follows anyway."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from telemetry_collector.model import Outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:
@@ -29,6 +31,22 @@ class ConnectFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A batch has got its final answer, once: it is not sent again, in this life of the agent or a later one.
+
+    The exception is an answer that came less than a second or so before a crash: then the batch is sent once more under
+    its name, and answered anew.
+    """
+
+    epoch: int
+    sequence: int
+    outcome: Outcome
+    """STORED, PARTIAL, DUPLICATE or REJECTED."""
+    accepted_points: int
+    """Points that are on the collector's stable storage; of a DUPLICATE, the batch's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The collector refused points for good."""
 
@@ -39,10 +57,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Points were given up on this side."""
+class Dropped:
+    """Points were given up on this side. `sequence` is 0 where they are of several batches."""
 
     reason: str
     points: int
+    epoch: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +74,7 @@ class HeartbeatRefused:
     example: str
 
 
-SenderEvent = Connected | Disconnected | ConnectFailed | Refused | Dropped | HeartbeatRefused
+SenderEvent = Connected | Disconnected | ConnectFailed | Answered | Refused | Dropped | HeartbeatRefused
 
 OnEvent = Callable[[SenderEvent], None]
 

@@ -64,6 +64,8 @@ class SenderReport:
                 happened(DISCONNECTED, collector=event.endpoint, reason=event.reason, unanswered=event.unanswered)
             case events.ConnectFailed():
                 happened(CONNECT_FAILED, collector=event.endpoint, reason=event.reason)
+            case events.Answered():
+                pass  # counted with the statistics; a line a batch would say nothing more
             case events.Refused():
                 happened(REFUSED, event.points, reason=event.reason, example=event.example)
             case events.Dropped():

@@ -14,7 +14,7 @@ from telemetry_collector.sender.delivery import Delivery
 from telemetry_collector.sender.dialling import dial
 from telemetry_collector.sender.outbox import MemoryOutbox
 from telemetry_collector.sender.session import Session
-from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, TransportSettings
+from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, SpoolSettings, TransportSettings
 from telemetry_collector.sender.stats import SenderStats, Tally
 
 
@@ -32,6 +32,7 @@ class Sender:
         *,
         delivery: DeliverySettings | None = None,
         outbox: OutboxSettings | None = None,
+        spool: SpoolSettings | None = None,
         on_event: events.OnEvent = events.ignore,
         random: Random | None = None,
     ) -> None:
@@ -39,6 +40,7 @@ class Sender:
             raise ValueError("a sender needs at least one collector")
         self._transport = transport
         self._settings = delivery or DeliverySettings()
+        self._spool = spool
         bounds = outbox or OutboxSettings()
         self._random = random or Random()
         self._on_event = on_event

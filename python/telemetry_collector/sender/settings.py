@@ -67,3 +67,21 @@ class OutboxSettings:
 
     points_max: int = 1_000_000
     bytes_max: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSettings:
+    """Where batches wait on disk, so that they survive the process; what is over a bound is dropped, the oldest first."""
+
+    directory: Path
+    """Of this sender alone; made if it is not there."""
+    bytes_max: int = 1024 * 1024 * 1024
+    """Bytes of all files with batches together, 1 MiB at least."""
+    memory_bytes_max: int = 64 * 1024 * 1024
+    """Memory for batches that are not on disk yet, or are kept to be sent without reading them back."""
+    identity: str = ""
+    """The certificate's identity. With another one the batches get new names; empty: a change is not noticed."""
+    node: str = ""
+    """The node that the certificate names: the tag `node_id` of batches that a renamed machine left changes with it."""
+    machine_id: str | None = None
+    """What tells this machine from a copy of its disk; None: /etc/machine-id."""

@@ -9,7 +9,7 @@ from tests.support.wire_link import WireLink
 
 from telemetry_collector.model import CloseCode, MetricType, Outcome, Reason
 from telemetry_collector.sender import Batch, DeliverySettings, Heartbeat, Point, batch_of
-from telemetry_collector.sender.events import Dropped, HeartbeatRefused, Refused
+from telemetry_collector.sender.events import Answered, Dropped, HeartbeatRefused, Refused
 from telemetry_collector.sender.session import ProtocolViolation
 
 
@@ -39,6 +39,22 @@ def test_points_arrive_as_they_were_read() -> None:
     assert first.type == MetricType.GAUGE
     assert link.stats.points_acknowledged == 2
     assert link.stats.points_pending == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "accepted"),
+    [(Outcome.STORED, 3), (Outcome.PARTIAL, 2), (Outcome.DUPLICATE, 3), (Outcome.REJECTED, 0)],
+)
+def test_a_final_answer_is_told_once(outcome: Outcome, accepted: int) -> None:
+    link = WireLink()
+    answers = iter([Outcome.RETRY_LATER, outcome])
+    link.books.answer = lambda message: (
+        pb.BatchAck(sequence=message.sequence, outcome=next(answers), accepted_points=accepted) if message.epoch else None
+    )
+    link.delivery.put(batch(3))
+    link.advance(1)
+    told = [event for event in link.events if isinstance(event, Answered)]
+    assert told == [Answered(link.outbox.epoch, 1, outcome, accepted)]
 
 
 def test_sequences_count_from_one_under_one_epoch() -> None:
@@ -187,7 +203,7 @@ def test_a_single_point_that_is_too_large_is_dropped_and_counted() -> None:
     link.step()
     assert link.stats.dropped_by_reason == {"too_large": 2}
     assert link.stats.points_pending == 0
-    assert Dropped("too_large", 1) in link.events
+    assert Dropped("too_large", 1, link.outbox.epoch, 1) in link.events
 
 
 def test_a_frame_over_the_limit_is_never_sent() -> None:
