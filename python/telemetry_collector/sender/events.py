@@ -57,7 +57,6 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-class Dropped:
     """Points were given up on this side. `sequence` is 0 where they are of several batches."""
 
     reason: str

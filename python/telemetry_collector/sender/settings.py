@@ -71,7 +71,7 @@ class OutboxSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolSettings:
-    """Where batches wait on disk, so that they survive the process; what is over a bound is dropped, the oldest first."""
+    """Where batches wait on disk, so that they survive the process; over a bound the oldest are dropped."""
 
     directory: Path
     """Of this sender alone; made if it is not there."""

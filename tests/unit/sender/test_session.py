@@ -49,7 +49,9 @@ def test_a_final_answer_is_told_once(outcome: Outcome, accepted: int) -> None:
     link = WireLink()
     answers = iter([Outcome.RETRY_LATER, outcome])
     link.books.answer = lambda message: (
-        pb.BatchAck(sequence=message.sequence, outcome=next(answers), accepted_points=accepted) if message.epoch else None
+        pb.BatchAck(sequence=message.sequence, outcome=next(answers), accepted_points=accepted)
+        if message.epoch
+        else None
     )
     link.delivery.put(batch(3))
     link.advance(1)
