@@ -205,7 +205,7 @@ def test_a_single_point_that_is_too_large_is_dropped_and_counted() -> None:
     link.step()
     assert link.stats.dropped_by_reason == {"too_large": 2}
     assert link.stats.points_pending == 0
-    assert Dropped("too_large", 1, link.outbox.epoch, 1) in link.events
+    assert Dropped("too_large", 1, link.outbox.epoch, 2) in link.events
 
 
 def test_a_frame_over_the_limit_is_never_sent() -> None:
