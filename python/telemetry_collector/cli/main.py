@@ -20,6 +20,7 @@ COMMANDS = {
     "agent": "telemetry_collector.cli.agent:agent",
     "demo": "telemetry_collector.cli.demo:demo",
     "certs": "telemetry_collector.cli.certs:certs",
+    "torture": "telemetry_collector.cli.torture:torture",
 }
 """Commands in the order of the help, and where each is."""
 
@@ -82,6 +83,7 @@ Examples:
   telemetry-collector check config.yaml       find every mistake before a start
   telemetry-collector config.yaml             run the collector
   telemetry-collector agent agent.yaml        send this machine's metrics
+  telemetry-collector torture                 prove that nothing acknowledged is lost
 
 \b
 Exit codes:

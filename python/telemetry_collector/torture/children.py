@@ -153,12 +153,16 @@ class CollectorChild(Child):
         try:
             async with asyncio.timeout(START_SECS_MAX):
                 while self.running:
-                    if await _answers(self._ready_port, "/ready"):
+                    if await self.ready():
                         return
                     await asyncio.sleep(0.05)
         except TimeoutError:
             pass
         raise TelemetryCollectorError(f"{self.name} did not start; the end of its log says:\n{self.log_end()}")
+
+    async def ready(self) -> bool:
+        """Whether it takes agents now."""
+        return self.running and await _answers(self._ready_port, "/ready")
 
     async def command(self, **command: Any) -> bool:
         """Has its disk do something; False when the process is gone."""

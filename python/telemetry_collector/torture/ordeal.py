@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, final
 
+from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.torture import audit
 from telemetry_collector.torture.children import FILE_BYTES_MAX, AgentChild, Child, CollectorChild, end_orphans
 from telemetry_collector.torture.diary import DiaryReader
@@ -136,7 +137,11 @@ class Ordeal:
             await asyncio.sleep(strike.after_secs)
             began, began_unix = time.monotonic(), time.time()
             # Whole or not at all: what was ended is started again even when torture is over meanwhile.
-            await asyncio.shield(self._strike(strike))
+            try:
+                await asyncio.shield(self._strike(strike))
+            except TelemetryCollectorError as error:
+                self.result.findings.append(f"after {strike.blow}: {error}")
+                return
             self.result.kills += strike.blow.kills
             self.result.faults[strike.blow] += 1
             if await self._answered_since(began_unix, strike.blow):
@@ -203,7 +208,9 @@ class Ordeal:
             case Trouble.PAUSE:
                 collector.signal(signal.SIGSTOP)
             case Trouble.RELOAD:
-                collector.signal(signal.SIGHUP)
+                # Before it is ready the signal means to a process what it always meant: the end.
+                if await collector.ready():
+                    collector.signal(signal.SIGHUP)
 
     async def _relieve(self, number: int) -> None:
         """Ends whatever trouble a collector is in."""
@@ -238,7 +245,10 @@ class Ordeal:
             if not child.running:
                 await child.start()
         for collector in self._collectors:
-            await collector.until_ready()
+            try:
+                await collector.until_ready()
+            except TelemetryCollectorError as error:
+                self.result.findings.append(str(error))
         for agent in self._agents:
             agent.signal(signal.SIGUSR1)
         with contextlib.suppress(TimeoutError):
