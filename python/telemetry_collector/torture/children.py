@@ -28,6 +28,7 @@ FILE_BYTES_MAX = 48 * 1024
 """What FILES_TOO_LARGE lets files grow to: less than a segment of the journal, or most parts."""
 DEFECTS_MAX = 5
 _CHUNK_BYTES = 1 << 16
+_LOOK_SECS = 0.05
 _DEFECT = re.compile(r"_defect|Traceback|panicked|exception was never retrieved", re.IGNORECASE)
 
 
@@ -77,7 +78,10 @@ class Child(ABC):
                 log.flush()
         code = await process.wait()
         if not self._expected:
-            self.deaths.append(f"{self.name} ended with {code}")
+            self._ended_by_itself(code)
+
+    def _ended_by_itself(self, code: int) -> None:
+        self.deaths.append(f"{self.name} ended with {code}")
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the process, if there is one."""
@@ -134,6 +138,8 @@ class CollectorChild(Child):
         self._ready_port = ready_port
         self._seed = seed
         self._lives = 0
+        self._was_ready = False
+        self._failed_starts = 0
         self._faults: socket.socket | None = None
 
     async def start(self) -> None:
@@ -143,22 +149,33 @@ class CollectorChild(Child):
         self._faults = ours
         ours.setblocking(False)
         self._lives += 1
+        self._was_ready = False
         with contextlib.closing(theirs):
             ours.send(json.dumps({"seed": self._seed * 10_007 + self._lives}).encode() + b"\n")
             arguments = ["-m", "telemetry_collector", "run", str(self._document), "--fault-fd", str(theirs.fileno())]
             await self._spawn(arguments, [theirs.fileno()])
 
     async def until_ready(self) -> None:
-        """Returns when it takes agents. TelemetryCollectorError with the end of its log when it does not in time."""
-        try:
+        """Returns when it takes agents. TelemetryCollectorError with the end of its log when it does not in time.
+
+        A start that fails, because its disk does at that moment, is made again, as a service manager would.
+        """
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_SECS_MAX):
-                while self.running:
-                    if await self.ready():
-                        return
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            pass
+                while not await self.ready():
+                    if self._failed_starts:
+                        self._failed_starts = 0
+                        await self.start()
+                    await asyncio.sleep(_LOOK_SECS)
+                self._was_ready = True
+                return
         raise TelemetryCollectorError(f"{self.name} did not start; the end of its log says:\n{self.log_end()}")
+
+    def _ended_by_itself(self, code: int) -> None:
+        if code == 1 and not self._was_ready:
+            self._failed_starts += 1
+        else:
+            super()._ended_by_itself(code)
 
     async def ready(self) -> bool:
         """Whether it takes agents now."""
