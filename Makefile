@@ -44,7 +44,7 @@ wheel: $(VENV)/.runtime ## Build the wheel for Python 3.11 and later into dist/
 # ---- testing it --------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: programs lint rust-test types python-test ## Run every format, lint, type check and test; what CI runs
+test: programs lint rust-test types python-test torture ## Run every format, lint, type check and test; what CI runs
 
 .PHONY: programs
 programs: ## Install the Debian packages that the tests start, or say which are missing
@@ -71,6 +71,10 @@ types: $(VENV)/.dev $(VENV)/.extension ## Check types, and the extension against
 .PHONY: python-test
 python-test: $(VENV)/.dev $(VENV)/.extension ## Run the Python tests with their coverage
 	@$(STEP) "pytest" $(BIN)/python -m pytest --cov --cov-report=term
+
+.PHONY: torture
+torture: $(VENV)/.extension ## Prove that nothing acknowledged is lost or stored twice: KILLS (50), MINUTES (15) at most
+	@$(STEP) "torture" $(BIN)/telemetry-collector torture --minutes $(or $(MINUTES),15) --kills $(or $(KILLS),50)
 
 .PHONY: format
 format: $(VENV)/.dev ## Format all code

@@ -14,6 +14,7 @@ import click
 @click.option("--seed", type=click.IntRange(min=0), help="Decides what is done when; chosen and printed otherwise.")
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as JSON, on standard output.")
 @click.option("--verbose", is_flag=True, help="Tell of everything that is done.")
+@click.option("--keep", is_flag=True, help="Keep the files of a run in which all was well, too.")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -21,7 +22,9 @@ import click
     show_default=True,
     help="Each run keeps its files in a directory of its own below this one.",
 )
-def torture(minutes: float, kills: int | None, seed: int | None, as_json: bool, verbose: bool, data_dir: Path) -> None:
+def torture(
+    minutes: float, kills: int | None, seed: int | None, as_json: bool, verbose: bool, keep: bool, data_dir: Path
+) -> None:
     """Run collectors and agents on loopback under a schedule of kill -9, restarts, power losses, full disks, torn
     writes, I/O errors, outages of a database, lost, late and doubled datagrams; then compare what agents were told with
     what the datasets hold.
@@ -38,5 +41,13 @@ def torture(minutes: float, kills: int | None, seed: int | None, as_json: bool, 
     from telemetry_collector.torture import run_torture
 
     sys.exit(
-        run_torture(minutes=minutes, kills=kills, seed=seed, data_dir=data_dir, json_wanted=as_json, verbose=verbose)
+        run_torture(
+            minutes=minutes,
+            kills=kills,
+            seed=seed,
+            data_dir=data_dir,
+            keep=keep,
+            json_wanted=as_json,
+            verbose=verbose,
+        )
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import signal
 import sys
 from datetime import UTC, datetime
@@ -38,15 +39,21 @@ async def _run(ordeal: Ordeal, seconds: float, kills_max: int | None) -> Result:
 
 
 def run_torture(
-    *, minutes: float, kills: int | None, seed: int | None, data_dir: Path, json_wanted: bool, verbose: bool
+    *, minutes: float, kills: int | None, seed: int | None, data_dir: Path, keep: bool, json_wanted: bool, verbose: bool
 ) -> int:
-    """Runs it and prints what came of it; 0 when nothing was lost, doubled or unreadable and nothing else was wrong."""
+    """Runs it and prints what came of it; 0 when nothing was lost, doubled or unreadable and nothing else was wrong.
+
+    The files of a run in which all was well are removed, unless `keep`.
+    """
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     directory = (data_dir / f"torture-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}").resolve()
     with TortureView(quiet=json_wanted, verbose=verbose, seconds=minutes * 60) as view:
-        view.say(f"seed {seed}; everything is kept in {directory}")
+        view.say(f"seed {seed}; everything is in {directory}")
         ordeal = Ordeal(directory, seed, view.happened)
         view.watch(ordeal.result)
         result = uvloop.run(_run(ordeal, minutes * 60, kills))
+    if result.ok and not keep:
+        shutil.rmtree(directory)
+        result.directory = None
     sys.stdout.write((as_json(result) if json_wanted else str(result)) + "\n")
     return 0 if result.ok else 1

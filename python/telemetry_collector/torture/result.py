@@ -16,7 +16,8 @@ class Result:
     """The counts, and examples of everything that should not be."""
 
     seed: int
-    directory: str
+    directory: str | None
+    """Where the files are; None once they are removed."""
     seconds: float = 0.0
     kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -95,7 +96,8 @@ class Result:
         )
         return "\n".join(
             (
-                f"tortured for {self.seconds:.0f} s with seed {self.seed}, in {self.directory}",
+                f"tortured for {self.seconds:.0f} s with seed {self.seed}"
+                + (f", in {self.directory}" if self.directory else ""),
                 f"  kills                {self.kills:>10,}   of {told['faults']:,} faults: "
                 + ", ".join(f"{count} {kind}" for kind, count in told["faults_by_kind"].items()),
                 f"  batches acknowledged {audit.acknowledged:>10,}   {audit.rows:,} rows in {audit.files:,} files",
