@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, final
 
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
@@ -177,6 +178,11 @@ class Collector:
             if late:
                 log.warning("writers_stopped_early", writers=late, note="the journal keeps what they have not written")
         await self._stack.aclose()
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """What /metrics shows."""
+        return self._registry
 
     @property
     def listen_addr(self) -> str:
