@@ -88,8 +88,9 @@ def run_agent(config: AgentConfig, *, as_json: bool = False) -> int:
 async def _serve(config: AgentConfig, *, as_json: bool) -> int:
     manager = ServiceManager()
     stopping, reload_asked = service.stop_signals(), service.reload_signal()
-    registry = new_registry(__version__)
+    registry, clock = new_registry(__version__), SystemClock()
     running = AgentService(config, registry)
+    reloader = Reloader(running, ReloadEvents(registry, clock), clock)
     agent = running.agent
 
     def report() -> Mapping[str, Any]:
@@ -106,8 +107,6 @@ async def _serve(config: AgentConfig, *, as_json: bool) -> int:
         stack.push_async_callback(endpoint.stop)
         stack.push_async_callback(agent.stop)
         await agent.start()
-        clock = SystemClock()
-        reloader = Reloader(running, ReloadEvents(registry, clock), clock)
         manager.ready("sending this machine's metrics")
         reloading = [
             asyncio.create_task(reloader.watch(), name="agent-watch"),
@@ -119,6 +118,7 @@ async def _serve(config: AgentConfig, *, as_json: bool) -> int:
         await reloader.stop(RELOAD_SECS_MAX)
         manager.stopping("waiting for acknowledgements")
     service.print_summary(_summary(agent), as_json=as_json)
+    service.ignore_signals()
     return 0
 
 

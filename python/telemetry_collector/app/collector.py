@@ -28,6 +28,7 @@ from telemetry_collector.app.reload import Reloader
 from telemetry_collector.app.trust import check_own, read_trust
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, load
+from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
@@ -72,7 +73,8 @@ class Collector:
         self._core: _core.Ingest | None = None
         self._destinations: Destinations | None = None
         self._listener: QuicListener | None = None
-        self._reloader: Reloader[Config] | None = None
+        # From now on a file that changes is noticed: before any is read.
+        self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
         watched = config.observability
         self.endpoint = MetricsEndpoint(
             watched.metrics_addr, watched.metrics_port, self._registry, self.health, self.ready
@@ -106,12 +108,11 @@ class Collector:
                 _listener_settings(config), ingest, verifier, allowlist, ListenerEvents(self._registry)
             )
             await self._listener.start()
-            reloader = self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
                 "core": self._maintain(core, refusals),
-                "reload": reloader.watch(),
+                "reload": self._reloader.watch(),
             }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
         except BaseException:
@@ -121,7 +122,7 @@ class Collector:
 
     async def reload(self) -> None:
         """Reads configuration and certificates again, now rather than when the change is noticed."""
-        if self._reloader is not None:
+        if self._ready:
             await self._reloader.reload()
 
     @property
@@ -136,7 +137,7 @@ class Collector:
     def is_live(self, key: str) -> bool:
         """Whether a change of this key takes effect while it runs: a writer's does, and those in LIVE."""
         section = key.partition(".")[0]
-        return key in LIVE or section in LIVE or not hasattr(self._config, section)
+        return key in LIVE or section in LIVE or section not in SECTIONS
 
     async def apply(self, new: Config, restart_needed: Collection[str]) -> None:
         """Brings a configuration into force but for the keys that need a restart; see `reload.Service`.
@@ -169,9 +170,8 @@ class Collector:
         deadline = time.monotonic() + WRITERS_STOP_SHARE * timeout_secs
         if self._listener is not None:
             await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
-        if self._reloader is not None:
-            # It may be about to exchange a writer: the new one is to write what is committed, too.
-            await self._reloader.stop(max(deadline - time.monotonic(), 0.1) / 2)
+        # It may be about to exchange a writer: the new one is to write what is committed, too.
+        await self._reloader.stop(max(deadline - time.monotonic(), 0.1) / 2)
         if self._core is not None and self._destinations is not None:
             await asyncio.to_thread(self._core.drain, max(deadline - time.monotonic(), 0.1))
             late = await self._destinations.fanout.stop(max(deadline - time.monotonic(), 0.1))

@@ -69,7 +69,7 @@ class Reloader(Generic[C]):
         self._events = events
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._reloading: asyncio.Task[None] | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._seen = stamps(_paths(service.config))
         self._contents = _contents(service.config)
@@ -78,23 +78,29 @@ class Reloader(Generic[C]):
         """Reloads whenever the document or a file that it names has changed, for ever."""
         while True:
             await changed(self._seen, self._clock)
-            await self.reload()
+            # Unless somebody was quicker, and has taken it already.
+            if await asyncio.to_thread(stamps, self._seen) != self._seen:
+                await self.reload()
 
     async def reload(self) -> None:
         """Reads everything again now. Once begun it goes on to its end, also when the caller is cancelled."""
-        async with self._lock:
-            if self._stopping:
-                return
-            self._reloading = asyncio.create_task(self._reload(), name="reload")
-            await asyncio.shield(self._reloading)
+        reloading = asyncio.create_task(self._reload_in_turn(), name="reload")
+        self._reloading.add(reloading)
+        reloading.add_done_callback(self._reloading.discard)
+        await asyncio.shield(reloading)
 
     async def stop(self, timeout_secs: float) -> None:
         """Begins no more, and waits for the one under way; after the time it is cut short. Idempotent."""
         self._stopping = True
-        if self._reloading is None:
-            return
-        await asyncio.wait({self._reloading}, timeout=timeout_secs)
-        self._reloading.cancel()
+        if self._reloading:
+            _, late = await asyncio.wait(self._reloading, timeout=timeout_secs)
+            for reloading in late:
+                reloading.cancel()
+
+    async def _reload_in_turn(self) -> None:
+        async with self._lock:
+            if not self._stopping:
+                await self._reload()
 
     async def _reload(self) -> None:
         service, old = self._service, self._service.config
