@@ -205,9 +205,7 @@ async def test_a_writer_that_cannot_be_opened_leaves_the_one_before_and_the_rest
         await agent.sender.stop()
 
 
-async def test_a_writer_that_is_added_begins_with_the_oldest_record_and_one_removed_frees_the_journal(
-    site: Site,
-) -> None:
+async def test_a_writer_that_comes_back_begins_where_it_stood(site: Site) -> None:
     site.document["console"] = {"every_secs": 3_600}
     async with site.collector() as running:
         agent = site.agent(running)

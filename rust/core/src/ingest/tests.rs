@@ -299,6 +299,26 @@ fn known_series_go_on_over_the_limit_and_idle_ones_make_room() {
 }
 
 #[test]
+fn a_consumer_that_is_closed_holds_the_journal_no_longer_and_a_new_one_begins_with_what_is_kept() {
+    let stand = Stand::new();
+    let mut stream = stand.stream();
+    let held = stand.ingest.cursor("held").expect("a cursor opens");
+    let values: Vec<f64> = (0..1_000).map(|place| f64::from(place).sqrt()).collect();
+    for sequence in 1..=30 {
+        assert_eq!(stream.ask(&batch(&["a"], &values), sequence).outcome, Answer::Stored);
+    }
+    let now_secs = (NOW_NS / 1_000_000_000) as u64;
+    stand.ingest.maintain(now_secs).expect("maintenance succeeds");
+    let segments = stand.ingest.journal().stats().segments;
+    assert!(segments > 2, "the consumer has read nothing");
+    stand.ingest.close_cursor(held.consumer());
+    stand.ingest.maintain(now_secs).expect("maintenance succeeds");
+    assert_eq!(stand.ingest.journal().stats().segments, 1);
+    let added = stand.ingest.cursor("added").expect("a cursor opens");
+    assert_eq!(added.stored(), stand.ingest.journal().oldest());
+}
+
+#[test]
 fn another_policy_judges_streams_that_are_open_and_known_series_go_on() {
     let stand = Stand::new();
     let mut stream = stand.stream();
