@@ -113,6 +113,13 @@ class Ingest:
 
         A new one starts at the oldest record kept.
         """
+    def close_cursor(self, consumer: str) -> None:
+        """The journal is no longer kept for this consumer. Its stored position stays, for when it is opened again."""
+    def set_policy(self, settings: IngestSettings) -> None:
+        """Judges by the limits and `bind_node_id` of these settings from the next frames on; the rest is not looked at.
+
+        Series that are active go on, also above a lower limit.
+        """
     def maintain(self, now_unix_secs: float) -> None:
         """Expires idle series, writes a checkpoint where one is due, deletes segments that all consumers passed."""
     def stats(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from tests.support.documents import collector_document, server_tls
 from tests.support.process import PATIENCE_SECS, command
@@ -40,9 +41,9 @@ def collector_file(directory: Path, certificates: Files) -> Path:
     return write(directory / "collector.yaml", document)
 
 
-def agent_file(directory: Path, certificates: Files, collector: str) -> Path:
+def agent_file(directory: Path, certificates: Files, collector: str, **changes: Any) -> Path:
     document = {
-        "agent": {"collectors": [collector], "interval_secs": 0.5},
+        "agent": {"collectors": [collector], "interval_secs": 0.5, **changes},
         "security": {
             "tls_cert_path": str(certificates.node_certificate),
             "tls_key_path": str(certificates.node_key),
@@ -53,6 +54,16 @@ def agent_file(directory: Path, certificates: Files, collector: str) -> Path:
     return write(directory / "agent.yaml", document)
 
 
+def racks(directory: Path) -> set[str | None]:
+    """The values of the tag `rack` in the files."""
+    files = [str(path) for path in (directory / "parquet").glob("date=*/hour=*/*.parquet")]
+    if not files:
+        return set()
+    found = duckdb.sql(f"SELECT DISTINCT tags['rack'] FROM read_parquet({files})")
+    assert found is not None, "a query has rows"
+    return {rack for (rack,) in found.fetchall()}
+
+
 async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, certificates: Files) -> None:
     async with command("run", collector_file(tmp_path, certificates), "--json") as collector:
         address = (await collector.logged("started"))["listen_addr"]
@@ -60,9 +71,14 @@ async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, cert
             await collector.logged("connections_opened")
             collector.process.send_signal(signal.SIGHUP)
             agent.process.send_signal(signal.SIGHUP)
-            assert (await collector.logged("trust_reloaded"))["connections"] == 1
-            await agent.logged("nothing_to_reload")
-            await until(lambda: any((tmp_path / "parquet").glob("date=*/hour=*/*.parquet")))
+            reloaded = await collector.logged("config_reloaded")
+            assert (reloaded["changed"], reloaded["restart_needed"]) == ([], [])
+            await agent.logged("config_reloaded")
+            agent_file(tmp_path, certificates, address, tags={"rack": "r1"}, outbox_points_max=1_000)
+            reloaded = await agent.logged("config_reloaded")
+            assert reloaded["changed"] == ["agent.tags"]
+            assert reloaded["restart_needed"] == ["agent.outbox_points_max"]
+            await until(lambda: racks(tmp_path) == {"r1", None})
             code, sent = await agent.stop()
             assert code == 0
         code, stored = await collector.stop()

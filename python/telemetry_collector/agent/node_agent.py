@@ -115,50 +115,67 @@ class NodeAgent:
 
     async def start(self) -> None:
         """Begins to read and to send; does not wait for a collector."""
-        interval = self._config.interval_secs
-        self._sampler = Sampler(
-            self._sources, self._registry, self._clock, timeout_secs=min(interval / 2, READ_TIMEOUT_SECS_MAX)
-        )
+        self._sampler = Sampler(self._sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
         await self._sender.start()
-        self._schedule = Schedule(interval, self._clock)
-        self._tasks = [
-            asyncio.create_task(self._sample_for_ever(self._sampler, self._schedule), name="agent-samples"),
-            asyncio.create_task(self._beat_for_ever(), name="agent-heartbeats"),
-        ]
+        self._start_reading(self._sampler)
         log.info(
             "agent_started",
             node=self.node,
             collectors=[str(address) for address in self._config.collectors],
-            interval_secs=interval,
+            interval_secs=self._config.interval_secs,
         )
+
+    async def reconfigure(self, config: NodeAgentConfig) -> None:
+        """Reads what this says, as often and under the tags that it says. How it is sent, and of which node, stays."""
+        assert self._sampler is not None, "the agent is started"
+        gpu = GpuSource()
+        sources = _sources(config, self._clock, gpu)
+        await self._stop_reading()
+        self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
+        self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
+        self._start_reading(self._sampler)
 
     async def wait(self) -> None:
         """Returns once the agent is stopped; raises what ended a part of it that should run for ever."""
-        running = [*self._tasks, asyncio.create_task(self._sender.wait(), name="agent-sender")]
+        sending = asyncio.create_task(self._sender.wait(), name="agent-sender")
         try:
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if not task.cancelled():
-                    task.result()
+            while not (self._stopped or sending.done()):
+                done, _ = await asyncio.wait((*self._tasks, sending), return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    # Reading is cancelled, and begun again, for another configuration.
+                    if not task.cancelled():
+                        task.result()
         finally:
-            running[-1].cancel()
+            sending.cancel()
 
     async def stop(self) -> None:
         """Reads no more, and waits up to `drain_secs` for acknowledgements. Idempotent, and safe before `start`."""
         if self._stopped:
             return
         self._stopped = True
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._stop_reading()
         await self._sender.stop(self._config.drain_secs)
         if self._sampler is not None:
             self._sampler.stop()
         self._events.finish()
         self._report.finish()
         log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
+
+    def _start_reading(self, sampler: Sampler) -> None:
+        missed = self._schedule.missed if self._schedule else 0
+        self._schedule = Schedule(self._config.interval_secs, self._clock)
+        self._schedule.missed = missed
+        self._tasks = [
+            asyncio.create_task(self._sample_for_ever(sampler, self._schedule), name="agent-samples"),
+            asyncio.create_task(self._beat_for_ever(), name="agent-heartbeats"),
+        ]
+
+    async def _stop_reading(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def _sample_for_ever(self, sampler: Sampler, schedule: Schedule) -> None:
         while True:
@@ -197,6 +214,10 @@ class NodeAgent:
                 )
             )
             await self._clock.sleep(self._config.heartbeat_secs)
+
+
+def _timeout_secs(config: NodeAgentConfig) -> float:
+    return min(config.interval_secs / 2, READ_TIMEOUT_SECS_MAX)
 
 
 def _tags(config: NodeAgentConfig, node: str) -> Tags:

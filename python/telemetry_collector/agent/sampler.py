@@ -74,12 +74,23 @@ class Sampler:
         for name, secs in self._secs.items():
             yield gauge("agent.sample.duration", secs, "s", source=name)
 
+    def exchange(self, sources: Sequence[Source], *, timeout_secs: float) -> None:
+        """Reads other sources from now on. Not while a sample is under way; failures are counted on."""
+        self._end_threads()
+        self._threads = [SourceThread(source) for source in sources]
+        self._timeout_secs = timeout_secs
+        self._failures.update({thread.name: 0 for thread in self._threads})
+        self._secs.clear()
+
     def stop(self) -> None:
         """Ends the threads. Idempotent."""
+        self._end_threads()
+        self._events.finish()
+
+    def _end_threads(self) -> None:
         for thread in self._threads:
             thread.stop()
         self._threads.clear()
-        self._events.finish()
 
     def _failed(self, name: str, problem: str) -> None:
         self._failures[name] += 1

@@ -14,32 +14,35 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from typing import Any, final
 
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
+from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.refusals import Refusals
-from telemetry_collector.app.trust import TrustFiles
+from telemetry_collector.app.reload import Reloader
+from telemetry_collector.app.trust import check_own, read_trust
 from telemetry_collector.clock import SystemClock
-from telemetry_collector.component import WriterContext
-from telemetry_collector.config import WRITERS, Config
+from telemetry_collector.config import WRITERS, Config, DiscoveredSections, load
+from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
 from telemetry_collector.observe import logs
 from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
+from telemetry_collector.observe.reloads import ReloadEvents
 from telemetry_collector.observe.systemd import ServiceManager
-from telemetry_collector.observe.writer_events import WriterMetrics
-from telemetry_collector.pipeline.fanout import Consumer, FanOut
+from telemetry_collector.pipeline.fanout import Consumer
 from telemetry_collector.pipeline.ingest import Ingest
-from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics, FanOutMetrics
+from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics
 
 log = logs.logger(__name__)
 
@@ -47,6 +50,15 @@ log = logs.logger(__name__)
 CORE_MAINTENANCE_SECS = 1.0
 # The share of the shutdown's time that the listener may use to send the replies due; the writers get the rest.
 LISTENER_STOP_SHARE = 0.3
+# And the share after which the writers are cut short: the rest is for the checkpoint.
+WRITERS_STOP_SHARE = 0.8
+
+LIVE = (
+    *("server.max_connections", "server.connection_timeout_secs", "server.shutdown_timeout_secs"),
+    *("security", "limits"),
+    *("observability.log_level", "observability.log_format"),
+)
+"""Keys, and sections of keys, that take effect while it runs, as the writers' sections do. `apply` sees to each."""
 
 
 @final
@@ -64,9 +76,10 @@ class Collector:
         self._stopping = False
         self._registry = new_registry(__version__)
         self._core: _core.Ingest | None = None
-        self._fanout: FanOut | None = None
+        self._destinations: Destinations | None = None
         self._listener: QuicListener | None = None
-        self._trust = TrustFiles(config.security)
+        # From now on a file that changes is noticed: before any is read.
+        self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
         watched = config.observability
         self.endpoint = MetricsEndpoint(
             watched.metrics_addr, watched.metrics_port, self._registry, self.health, self.ready
@@ -78,15 +91,16 @@ class Collector:
         config = self._config
         try:
             # Trust first: without certificates nothing else is worth starting.
-            verifier, allowlist = self._trust.load()
-            self._trust.check_own(datetime.fromtimestamp(self._clock.unix_secs(), UTC))
+            verifier, allowlist = read_trust(config.security)
+            check_own(config.security, self._now())
 
             core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config), self._disk)
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
             self._registry.register(CoreMetrics(core.stats, self._clock))
 
-            fanout = self._fanout = FanOut(_consumers(config, core, self._registry, self._clock))
+            self._destinations = Destinations(config.writers, core, self._registry, self._clock)
+            fanout = self._destinations.fanout
             self._registry.register(ConsumerMetrics(fanout))
             ingest = Ingest(core, fanout.committed)
             ingest.start()
@@ -103,7 +117,7 @@ class Collector:
             self._stack.callback(refusals.finish)
             for name, work in {
                 "core": self._maintain(core, refusals),
-                "trust": self._trust.watch(self._listener),
+                "reload": self._reloader.watch(),
             }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
         except BaseException:
@@ -112,9 +126,43 @@ class Collector:
         self._ready = True
 
     async def reload(self) -> None:
-        """Reads authorities and revocation lists again, now rather than when the change is noticed."""
-        if self._listener is not None:
-            await self._trust.reload(self._listener)
+        """Reads configuration and certificates again, now rather than when the change is noticed."""
+        if self._ready:
+            await self._reloader.reload()
+
+    @property
+    def config(self) -> Config:
+        """What is in force."""
+        return self._config
+
+    def load(self, *, check_files: bool) -> Config:
+        """What the document says now. ConfigError has all of its mistakes."""
+        return load(self._config.origin, DiscoveredSections(WRITERS), check_files=check_files)
+
+    def is_live(self, key: str) -> bool:
+        """Whether a change of this key takes effect while it runs: a writer's does, and those in LIVE."""
+        section = key.partition(".")[0]
+        return key in LIVE or section in LIVE or section not in SECTIONS
+
+    async def apply(self, new: Config, restart_needed: Collection[str]) -> None:
+        """Brings a configuration into force but for the keys that need a restart; see `reload.Service`.
+
+        Whom is let in comes first, for a revocation is to act at once; writers last, for they take their time.
+        """
+        assert self._listener is not None, "the collector is started"
+        assert self._core is not None, "the collector is started"
+        assert self._destinations is not None, "the collector is started"
+        new = new.keeping(restart_needed, self._config)
+        verifier, allowlist = await asyncio.to_thread(read_trust, new.security)
+        check_own(new.security, self._now())
+        await self._listener.reconfigure(_listener_settings(new), verifier, allowlist)
+        self._core.set_policy(_ingest_settings(new))
+        if new.observability != self._config.observability:
+            logs.configure(new.observability.log_level, new.observability.log_format)
+        try:
+            await self._destinations.change(new.writers)
+        finally:
+            self._config = replace(new, writers=dict(self._destinations.sections))
 
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
@@ -123,15 +171,23 @@ class Collector:
         """
         self._ready = False
         self._stopping = True
-        deadline = time.monotonic() + self._config.server.shutdown_timeout_secs
+        timeout_secs = self._config.server.shutdown_timeout_secs
+        deadline = time.monotonic() + WRITERS_STOP_SHARE * timeout_secs
         if self._listener is not None:
-            await self._listener.stop(LISTENER_STOP_SHARE * self._config.server.shutdown_timeout_secs)
-        if self._core is not None and self._fanout is not None:
+            await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
+        # It may be about to exchange a writer: the new one is to write what is committed, too.
+        await self._reloader.stop(max(deadline - time.monotonic(), 0.1) / 2)
+        if self._core is not None and self._destinations is not None:
             await asyncio.to_thread(self._core.drain, max(deadline - time.monotonic(), 0.1))
-            late = await self._fanout.stop(max(deadline - time.monotonic(), 0.1))
+            late = await self._destinations.fanout.stop(max(deadline - time.monotonic(), 0.1))
             if late:
                 log.warning("writers_stopped_early", writers=late, note="the journal keeps what they have not written")
         await self._stack.aclose()
+
+    @property
+    def metrics(self) -> CollectorRegistry:
+        """What /metrics shows."""
+        return self._registry
 
     @property
     def listen_addr(self) -> str:
@@ -145,13 +201,12 @@ class Collector:
 
     def ready(self) -> Mapping[str, Any]:
         """Whether agents should be sent here."""
-        failing = {c.name: c.failing for c in self._fanout.consumers if c.failing} if self._fanout else {}
+        failing = {consumer.name: consumer.failing for consumer in self._consumers if consumer.failing}
         return {"ok": self._ready, "failing_writers": failing}
 
     def summary(self) -> dict[str, Any]:
         """What was done since the start."""
         stats = self._core.stats() if self._core is not None else {}
-        consumers = self._fanout.consumers if self._fanout is not None else ()
         return {
             "seconds": round(time.monotonic() - self._began, 3),
             "connections": self._listener.connections if self._listener is not None else 0,
@@ -168,9 +223,16 @@ class Collector:
                     "lag_points": consumer.lag_points,
                     "failing": consumer.failing,
                 }
-                for consumer in consumers
+                for consumer in self._consumers
             },
         }
+
+    @property
+    def _consumers(self) -> tuple[Consumer, ...]:
+        return self._destinations.fanout.consumers if self._destinations is not None else ()
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.unix_secs(), UTC)
 
     async def _maintain(self, core: _core.Ingest, refusals: Refusals) -> None:
         while True:
@@ -213,21 +275,6 @@ def _listener_settings(config: Config) -> QuicListenerSettings:
     )
 
 
-def _consumers(config: Config, core: _core.Ingest, registry: Any, clock: SystemClock) -> list[Consumer]:
-    """One consumer a writer section, in the order of the document."""
-    metrics = WriterMetrics(registry)
-    events = FanOutMetrics(registry, clock)
-    classes = {point.name: point for point in entry_points(group=WRITERS)}
-    consumers = []
-    for name, section in config.writers.items():
-        reported = metrics.writer(name)
-        writer = classes[name].load()(section, WriterContext(name=name, journal_id=core.journal_id, events=reported))
-        consumers.append(Consumer(name, writer, core.cursor(name), events, reported))
-    if not consumers:
-        log.warning("no_writers", note="batches are journalled and acknowledged, and nothing reads them; add a writer")
-    return consumers
-
-
 def _log_recovery(core: _core.Ingest) -> None:
     found = core.recovery
     level = log.warning if found["quarantined"] or found["undecodable"] else log.info
@@ -254,18 +301,21 @@ def run_collector(config: Config, *, as_json: bool = False, fault_fd: int | None
 
 async def _serve(collector: Collector, *, as_json: bool) -> int:
     manager = ServiceManager()
-    stopping = service.stop_signals()
+    stopping, reload_asked = service.stop_signals(), service.reload_signal()
     try:
-        await collector.start()
+        started = await service.unless(stopping, collector.start())
     except (TelemetryCollectorError, _core.CoreError) as error:
         log.error("start_failed", error=str(error))
         return 1
-    manager.ready(f"listening on {collector.listen_addr}")
-    log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port)
-    reloading = asyncio.create_task(service.reload_on_signal(collector.reload), name="reload")
-    await service.until(stopping, manager)
-    await _cancel(reloading)
+    if started:
+        manager.ready(f"listening on {collector.listen_addr}")
+        log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port)
+        reloading = asyncio.create_task(service.reload_when(reload_asked, collector.reload, manager))
+        await service.until(stopping, manager)
+        await _cancel(reloading)
     manager.stopping("finishing what is in flight")
+    service.cut_short_after(collector.config.server.shutdown_timeout_secs)
     await collector.stop()
     service.print_summary(collector.summary(), as_json=as_json)
+    service.ignore_signals()
     return 0

@@ -1,16 +1,21 @@
-"""What every service does around its work: wait for the signal to stop, stay in touch with systemd, print a summary."""
+"""What every service does around its work: wait for signals, keep in touch with systemd, tell what was done, end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from telemetry_collector.observe.logs import logger
 from telemetry_collector.observe.systemd import ServiceManager
+
+log = logger(__name__)
 
 
 def stop_signals() -> asyncio.Event:
@@ -22,14 +27,65 @@ def stop_signals() -> asyncio.Event:
     return stopping
 
 
-async def reload_on_signal(reload: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Has SIGHUP reload, for ever, one reload at a time: signals that come meanwhile are one more when it is done."""
+def reload_signal() -> asyncio.Event:
+    """An event that is set by SIGHUP, which would end the process if nobody listened for it."""
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    return asked
+
+
+async def reload_when(
+    asked: asyncio.Event, reload: Callable[[], Coroutine[Any, Any, None]], manager: ServiceManager
+) -> None:
+    """Reloads whenever it is asked for, for ever: what is asked for during one reload is one more when it is done."""
     while True:
         await asked.wait()
         asked.clear()
-        await reload()
+        manager.reloading()
+        try:
+            await reload()
+        finally:
+            manager.ready()
+
+
+async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Does the work, and whether it was done: it is cancelled when the event comes first."""
+    working, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+        await working
+    except asyncio.CancelledError:
+        return False
+    finally:
+        stop.cancel()
+    return True
+
+
+def cut_short_after(secs: float) -> None:
+    """Ends the process after so long, whatever still hangs: a thread in a destination that never answers, for one.
+
+    By then nothing is left to be lost: what was acknowledged is in the journal.
+    """
+
+    def end() -> None:
+        log.warning("stopping_cut_short", after_secs=secs, note="the journal keeps what is not written")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    timer = threading.Timer(secs, end)
+    timer.daemon = True
+    timer.start()
+
+
+def ignore_signals() -> None:
+    """A signal that comes after the last word was said must not change how the process ends."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def until(stopping: asyncio.Event, manager: ServiceManager) -> None:

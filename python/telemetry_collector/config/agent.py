@@ -1,10 +1,11 @@
 """The node agent's configuration: a document of its own, because agent and collector run on different machines."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import Document, load_document
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import AgentObservability, AgentSecurity
@@ -35,6 +36,20 @@ class AgentConfig:
         """The document's path, or a word for where it came from."""
         return self.document.source
 
+    @property
+    def origin(self) -> str | Path:
+        """What it was loaded from, and can be again: the document's text, or its path."""
+        return self.document.origin
+
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """All sections by name."""
+        return self.document.sections
+
+    def keeping(self, keys: Collection[str], old: "AgentConfig") -> "AgentConfig":
+        """This one, but with the values that `old` has for these keys, written `agent.collectors`."""
+        return _of(replace(self.document, sections=keeping(keys, old.sections, self.sections)))
+
 
 def load_agent(
     source: str | Path,
@@ -49,6 +64,10 @@ def load_agent(
     `load_document`.
     """
     document = load_document(source, {**sections, **SECTIONS}, {}, environ=environ, check_files=check_files)
+    return _of(document)
+
+
+def _of(document: Document) -> AgentConfig:
     return AgentConfig(
         security=document.section(AgentSecurity, "security"),
         observability=document.section(AgentObservability, "observability"),

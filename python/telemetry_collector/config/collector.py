@@ -1,9 +1,10 @@
 """The collector's configuration."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
@@ -34,11 +35,18 @@ class Config:
     """The sections of the writers that are on, by name, in the order of the document."""
     source: str
     """The document's path, or a word for where it came from."""
+    origin: str | Path
+    """What it was loaded from, and can be again: the document's text, or its path."""
 
     @property
     def sections(self) -> Mapping[str, Section]:
         """All sections by name, the writers' last."""
         return {**{name: getattr(self, name) for name in SECTIONS}, **self.writers}
+
+    def keeping(self, keys: Collection[str], old: "Config") -> "Config":
+        """This one, but with the values that `old` has for these keys, written `server.listen_addr`."""
+        kept = keeping(keys, old.sections, self.sections)
+        return replace(self, **{name: kept[name] for name in SECTIONS})  # type: ignore[arg-type]  # by their names
 
 
 def load(
@@ -62,4 +70,5 @@ def load(
         observability=document.section(Observability, "observability"),
         writers={name: section for name, section in document.sections.items() if name not in SECTIONS},
         source=document.source,
+        origin=document.origin,
     )

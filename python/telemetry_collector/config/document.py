@@ -31,6 +31,8 @@ class Document:
     sections: Mapping[str, Section]
     source: str
     """The file's path, or a word for where the text came from."""
+    origin: str | Path
+    """What it was loaded from, and can be again: the text, or the file's path."""
 
     def section(self, cls: type[S], name: str) -> S:
         """The section called `name`, which was declared as `cls`."""
@@ -84,7 +86,7 @@ def load_document(
             )
     if mistakes:
         raise ConfigError(_in_order(mistakes), name)
-    return Document(sections, name)
+    return Document(sections, name, source)
 
 
 def _read(source: str | Path) -> tuple[str, str]:

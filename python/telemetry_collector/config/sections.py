@@ -45,6 +45,12 @@ class Tls(Section):
     )
     tls_crl_path: RevocationFile | None = Field(None, description="a revocation list, as PEM, or null for none")
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that it names, by their keys."""
+        paths = {key: getattr(self, key) for key in ("tls_cert_path", "tls_key_path", "tls_ca_path", "tls_crl_path")}
+        return {key: path for key, path in paths.items() if path is not None}
+
     @model_validator(mode="after")
     def _key_fits_certificate(self, info: ValidationInfo) -> Self:
         if checks_files(info):

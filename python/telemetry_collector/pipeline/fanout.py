@@ -29,6 +29,8 @@ RESTART_PAUSE_SECS_MAX = 30.0
 FLUSH_AT = 0.8
 # How often a writer may do its background work.
 MAINTAIN_INTERVAL_SECS = 5.0
+# A writer that was told to end at once may still take so long; one that hangs in a thread never ends.
+CANCEL_SECS_MAX = 0.5
 
 
 class Cursor(Protocol):
@@ -275,31 +277,61 @@ class FanOut:
 
     def __init__(self, consumers: Iterable[Consumer]) -> None:
         self.consumers = tuple(consumers)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Consumer, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Opens every writer, then starts their tasks on the running loop. A ConfigError names what is wrong."""
         for consumer in self.consumers:
             await consumer.open()
-        self._tasks = [asyncio.create_task(each.run(), name=f"writer {each.name}") for each in self.consumers]
+        for consumer in self.consumers:
+            self._start(consumer)
 
     def committed(self) -> None:
         """More blocks may be readable."""
         for consumer in self.consumers:
             consumer.committed()
 
+    async def add(self, consumer: Consumer) -> None:
+        """Opens one more writer and starts its task. After a ConfigError it is closed and none of them."""
+        try:
+            await consumer.open()
+        except BaseException:
+            await consumer.close()
+            raise
+        self.run(consumer)
+
+    def run(self, consumer: Consumer) -> None:
+        """Starts the task of one more writer, which opens it, again and again if need be."""
+        self.consumers = (*self.consumers, consumer)
+        self._start(consumer)
+
+    async def remove(self, consumer: Consumer, timeout_secs: float) -> bool:
+        """Lets one consumer write what is committed, then ends it. True when it did not manage in time."""
+        consumer.finish()
+        late = await self._end((consumer,), timeout_secs)
+        self._tasks.pop(consumer, None)
+        self.consumers = tuple(each for each in self.consumers if each is not consumer)
+        return bool(late)
+
     async def stop(self, timeout_secs: float) -> list[str]:
         """Lets every consumer write what is committed; the names of those that did not manage in time. Idempotent, and
         safe before `start` or after it failed."""
         for consumer in self.consumers:
             consumer.finish()
-        if not self._tasks:
-            for consumer in self.consumers:
+            if consumer not in self._tasks:
                 await consumer.close()
+        return await self._end(self.consumers, timeout_secs)
+
+    def _start(self, consumer: Consumer) -> None:
+        self._tasks[consumer] = asyncio.create_task(consumer.run(), name=f"writer {consumer.name}")
+
+    async def _end(self, consumers: Iterable[Consumer], timeout_secs: float) -> list[str]:
+        tasks = {self._tasks[each]: each for each in consumers if each in self._tasks}
+        if not tasks:
             return []
-        _, late = await asyncio.wait(self._tasks, timeout=timeout_secs)
+        _, late = await asyncio.wait(tasks, timeout=timeout_secs)
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        self._tasks = []
-        return [task.get_name().removeprefix("writer ") for task in late]
+        if late:
+            await asyncio.wait(late, timeout=CANCEL_SECS_MAX)
+        return [tasks[task].name for task in late]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use telemetry_core::ingest::{self, Peer, RetryCause, latency};
+use telemetry_core::ingest::{self, Peer, Policy, RetryCause, latency};
 use telemetry_core::journal::{DiskStorage, Storage};
 
 use crate::conversation::Conversation;
@@ -93,6 +93,15 @@ impl Ingest {
         detached(py, || self.inner.maintain(now_unix_secs.max(0.0) as u64))
     }
 
+    fn set_policy(&self, py: Python<'_>, settings: &IngestSettings) {
+        let policy = Policy::from(&settings.settings);
+        py.detach(|| self.inner.set_policy(policy));
+    }
+
+    fn close_cursor(&self, consumer: &str) {
+        self.inner.close_cursor(consumer);
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         stats(py, &self.inner)
     }
@@ -148,7 +157,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
     out.set_item("retries_asked", retries)?;
     let (series, expired, changed) = inner.series();
     out.set_item("series", series)?;
-    out.set_item("series_max", inner.limits().max_cardinality)?;
+    out.set_item("series_max", inner.policy().limits.max_cardinality)?;
     out.set_item("series_expired", expired)?;
     out.set_item("series_changed", changed)?;
     let (heartbeats, ignored) = inner.heartbeat_counts();
@@ -158,7 +167,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
     out.set_item("recent_bytes", inner.recent_bytes())?;
     let journal = inner.journal().stats();
     out.set_item("journal_bytes", journal.bytes)?;
-    out.set_item("journal_bytes_max", inner.settings().journal.bytes_max)?;
+    out.set_item("journal_bytes_max", inner.journal_settings().bytes_max)?;
     out.set_item("journal_segments", journal.segments)?;
     out.set_item("journal_syncs", journal.syncs)?;
     out.set_item("journal_oldest_created_unix_secs", journal.oldest_created_unix_secs)?;

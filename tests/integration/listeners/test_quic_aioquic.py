@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -366,6 +367,45 @@ async def test_new_trust_closes_the_revoked_and_keeps_the_rest(sites: Sites, aut
         await good.reply(0, reply(1) + reply(2))
     async with site.agent(bad) as again:
         assert await again.closed() == (TLS + 44, False)
+
+
+async def test_another_configuration_holds_for_open_connections_and_for_new_ones(
+    sites: Sites, authority: Authority, tmp_path: Path
+) -> None:
+    site = await sites()
+    renewed = authority.issue(dns="collector", usages=SERVER)
+    settings = QuicListenerSettings(site.listener.address, *renewed.write(tmp_path, "renewed"), connections_max=1)
+    trust = ClientVerifier([authority.certificate]), AllowList()
+    async with site.agent() as node:
+        node.say(0, frame(b"one"))
+        await node.reply(0, reply(1))
+        await site.listener.reconfigure(settings, *trust)
+        async with site.agent() as other:
+            assert await other.closed() == (CloseCode.TOO_MANY_CONNECTIONS, True)
+            assert other._quic.tls._peer_certificate == renewed.certificate
+        node.say(0, frame(b"two"))
+        await node.reply(0, reply(1) + reply(2))
+        missing = replace(settings, tls_cert_path=tmp_path / "missing", connections_max=2)
+        with pytest.raises(CertificateError, match="missing"):
+            await site.listener.reconfigure(missing, *trust)
+        assert site.count("connections_max") == 1, "nothing has changed"
+        await site.listener.reconfigure(replace(settings, deadlines=Deadlines(idle=0.1)), *trust)
+        assert await node.closed() == (CloseCode.TIMED_OUT, True)
+
+
+async def test_a_certificate_whose_key_is_another_is_not_used(
+    sites: Sites, authority: Authority, tmp_path: Path
+) -> None:
+    site = await sites()
+    (certificate, _), (_, key) = (
+        authority.issue(dns="localhost", usages=SERVER).write(tmp_path, name) for name in ("one", "two")
+    )
+    with pytest.raises(CertificateError, match=f"{key} is not the key of {certificate}"):
+        await site.listener.reconfigure(
+            QuicListenerSettings(site.listener.address, certificate, key),
+            ClientVerifier([authority.certificate]),
+            AllowList(),
+        )
 
 
 async def test_a_certificate_that_runs_out_closes_its_connection(sites: Sites, authority: Authority) -> None:

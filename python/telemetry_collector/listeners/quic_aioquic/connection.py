@@ -10,6 +10,7 @@ Only an open connection has streams and holds a slot. The listener calls `receiv
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 from aioquic.quic import events as quic
@@ -178,6 +179,17 @@ class AgentConnection:
     def stop_reading(self) -> None:
         """What arrives from now on is not handed over; replies due are still sent."""
         self._reading = False
+
+    def allow_idle(self, idle_secs: float) -> bool:
+        """From now on it may be without a frame for so long; whether that is another time than before.
+
+        What the transport told the peer in the handshake stays: it concerns only a peer that sends no packet at all.
+        """
+        longer_secs = idle_secs - self._deadlines.idle
+        self._deadlines = replace(self._deadlines, idle=idle_secs)
+        if self.phase is Phase.OPEN:
+            self._due += longer_secs
+        return longer_secs != 0
 
     def check_trust(self) -> bool:
         """Closes an open connection whose certificate or identity no longer counts, or ran out; False when it did."""

@@ -145,6 +145,22 @@ class QuicListener:
             unsettled = sum(not connection.settled for connection in self._connections)
             _log.warning("listener_stopped_early", connections_with_replies_due=unsettled)
 
+    async def reconfigure(self, settings: QuicListenerSettings, verifier: ClientVerifier, allowlist: AllowList) -> None:
+        """From now on these decide, for open connections too: their number, how long they may be idle, whom is trusted.
+        New handshakes show the certificate; address and buffers stay as they are. No connection is closed but those
+        that are no longer trusted, also when there are more than there may be.
+
+        CertificateError, and nothing has changed, when the certificate cannot be used.
+        """
+        self._configuration = await asyncio.to_thread(_configuration, settings)
+        self._settings = settings
+        self._slots.slots_max = settings.connections_max
+        self._events.started(settings.connections_max)
+        for connection in self._connections:
+            if connection.allow_idle(settings.deadlines.idle):
+                self._wake(connection)
+        await self.update_trust(verifier, allowlist)
+
     async def update_trust(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
         """From now on these decide. Returns when every open connection was judged by them anew."""
         self._trust.trust = Trust(verifier, allowlist)
@@ -371,4 +387,8 @@ def _configuration(settings: QuicListenerSettings) -> QuicConfiguration:
             f"{settings.tls_cert_path} and {settings.tls_key_path} are no certificate with its unencrypted key, "
             "both as PEM."
         ) from error
+    certificate, key = configuration.certificate, configuration.private_key
+    if certificate is None or key is None or certificate.public_key() != key.public_key():
+        # One of the two was replaced between their being checked and their being read here.
+        raise CertificateError(f"{settings.tls_key_path} is not the key of {settings.tls_cert_path}.")
     return configuration

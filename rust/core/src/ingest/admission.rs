@@ -10,6 +10,7 @@ use super::counters::RetryCause;
 use super::heartbeats::{Heartbeat, RunningTask};
 use super::names::Verdict;
 use super::points::{PointJudge, Scratch, Work};
+use super::policy::Policy;
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
@@ -57,6 +58,7 @@ pub(super) struct Arrival<'a> {
     pub(super) peer: &'a Peer,
     pub(super) frame: &'a [u8],
     pub(super) now_unix_ns: i64,
+    pub(super) policy: &'a Policy,
 }
 
 impl Ingest {
@@ -79,7 +81,7 @@ impl Ingest {
         received: Instant,
     ) -> Judged {
         let Scratch { decode: columns, work, encoder, record } = scratch;
-        let batch = match decode(arrival.frame, self.limits(), columns) {
+        let batch = match decode(arrival.frame, &arrival.policy.limits, columns) {
             Ok(batch) => batch,
             Err(malformed) => return self.malformed(malformed.sequence, &malformed.to_string()),
         };
@@ -95,7 +97,7 @@ impl Ingest {
             Verdict::New => true,
             Verdict::NoRoom => false,
         };
-        if let Err(rejection) = self.judge_batch(arrival.peer, &batch, stream, work) {
+        if let Err(rejection) = Self::judge_batch(arrival, &batch, stream, work) {
             self.counters().refused(rejection.reason, batch.points as u64);
             return Judged::Answered(answer::rejected(batch.sequence, batch.points as u32, vec![rejection]));
         }
@@ -107,11 +109,11 @@ impl Ingest {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
             return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
         }
-        if let Some(cause) = self.overload(arrival.frame.len()) {
+        if let Some(cause) = self.overload(arrival) {
             return self.retry(batch.sequence, cause);
         }
 
-        let judge = PointJudge::new(self.limits(), arrival.now_unix_ns);
+        let judge = PointJudge::new(&arrival.policy.limits, arrival.now_unix_ns);
         let mut registry = self.registry.lock();
         let rejections = judge.judge(&batch, stream, work, &mut registry, |name, points| {
             self.offenders.lock().record(&arrival.peer.identity, name, points);
@@ -216,8 +218,7 @@ impl Ingest {
 
     /// The rules that concern the batch as a whole. Leaves the place of each point's series in `work`.
     fn judge_batch(
-        &self,
-        peer: &Peer,
+        arrival: &Arrival<'_>,
         batch: &DecodedBatch<'_>,
         stream: &mut StreamState,
         work: &mut Work,
@@ -230,7 +231,8 @@ impl Ingest {
             };
             work.places.push(place);
         }
-        let points_max = self.limits().max_batch_size;
+        let (peer, policy) = (arrival.peer, arrival.policy);
+        let points_max = policy.limits.max_batch_size;
         if batch.points > points_max {
             let example = format!("{} points; at most {points_max} in a batch", batch.points);
             return Err(refuse(Reason::BatchTooLarge, example));
@@ -238,7 +240,7 @@ impl Ingest {
         let tags: Vec<RawTag<'_>> =
             batch.common_tags().iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))).collect();
         stream.common.update(&tags, peer.node.as_bytes());
-        if peer.relay || !self.settings.bind_node_id || speaks_for(peer, batch, stream, work) {
+        if peer.relay || !policy.bind_node_id || speaks_for(peer, batch, stream, work) {
             return Ok(());
         }
         Err(refuse(Reason::IdentityMismatch, format!("the certificate names node {}", peer.node)))
@@ -280,8 +282,8 @@ impl Ingest {
     }
 
     /// True when all bytes that may be in flight are.
-    pub(super) fn over_bytes(&self) -> bool {
-        self.bytes_in_flight() > self.limits().inflight_bytes_max as u64
+    pub(super) fn over_bytes(&self, policy: &Policy) -> bool {
+        self.bytes_in_flight() > policy.limits.inflight_bytes_max as u64
     }
 
     fn bytes_in_flight(&self) -> u64 {
@@ -289,13 +291,13 @@ impl Ingest {
     }
 
     /// Why nothing more is taken at the moment, if so.
-    fn overload(&self, frame_bytes: usize) -> Option<RetryCause> {
-        let counters = self.counters();
-        if counters.inflight_batches.load(Relaxed) >= 2 * self.limits().backpressure_threshold as u64 {
+    fn overload(&self, arrival: &Arrival<'_>) -> Option<RetryCause> {
+        let limits = &arrival.policy.limits;
+        if self.counters().inflight_batches.load(Relaxed) >= 2 * limits.backpressure_threshold as u64 {
             return Some(RetryCause::Batches);
         }
-        let bytes = self.bytes_in_flight() + frame_bytes as u64;
-        (bytes > self.limits().inflight_bytes_max as u64).then_some(RetryCause::Bytes)
+        let bytes = self.bytes_in_flight() + arrival.frame.len() as u64;
+        (bytes > limits.inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 
     fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {

@@ -42,7 +42,7 @@ struct Reply {
 
 impl Conversation {
     pub(super) fn new(id: u64, ingest: Arc<Ingest>, peer: Arc<Peer>) -> Self {
-        let reader = FrameReader::new(ingest.limits().frame_bytes_max);
+        let reader = FrameReader::new(ingest.policy().limits.frame_bytes_max);
         let dictionary = StreamDictionary::new(peer.node.as_bytes());
         let stream = StreamState { dictionary, common: CommonTags::default() };
         Self {
@@ -99,14 +99,16 @@ impl Conversation {
     /// Takes the stream's next bytes. After a fault they are ignored.
     pub fn receive(&mut self, mut input: &[u8], now_unix_ns: i64) {
         let conversation = self.id;
+        let policy = &*self.ingest.policy();
         // The reader lends frames out of itself, so it is set aside while they are judged.
         let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
+        reader.limit(policy.limits.frame_bytes_max);
         while self.fault.is_none() && !self.finished {
             let shed = reader.sheds();
             match reader.next(&mut input) {
                 Ok(Some(head)) if shed => self.take(|ingest, _, _| ingest.judge_shed(head)),
                 Ok(Some(frame)) => self.take(|ingest, peer, stream| {
-                    ingest.judge(&Arrival { conversation, peer, frame, now_unix_ns }, stream)
+                    ingest.judge(&Arrival { conversation, peer, frame, now_unix_ns, policy }, stream)
                 }),
                 Ok(None) => break,
                 Err(_) => self.fault = Some(CloseCode::FrameTooLarge),
@@ -114,7 +116,7 @@ impl Conversation {
         }
         self.reader = reader;
         self.account_held(self.reader.held_bytes());
-        if self.ingest.over_bytes() {
+        if self.ingest.over_bytes(policy) {
             self.reader.shed();
             self.account_held(self.reader.held_bytes());
         }

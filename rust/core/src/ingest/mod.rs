@@ -19,6 +19,7 @@ pub mod heartbeats;
 pub mod latency;
 pub mod names;
 mod points;
+mod policy;
 pub mod ranges;
 mod recent;
 mod row_cache;
@@ -39,6 +40,8 @@ pub use self::cursor::{BlockCursor, Blocks};
 use self::heartbeats::Heartbeats;
 use self::names::Names;
 use self::points::ScratchPool;
+use self::policy::CurrentPolicy;
+pub use self::policy::Policy;
 use self::recent::{Committed, Recent};
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{
@@ -68,7 +71,8 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// The data plane.
 pub struct Ingest {
-    settings: IngestSettings,
+    policy: CurrentPolicy,
+    journal_settings: JournalSettings,
     journal: Journal<Pending>,
     registry: Mutex<Registry>,
     offenders: Mutex<Offenders>,
@@ -146,7 +150,8 @@ impl Ingest {
         recovered.elapsed = begun.elapsed();
         *shared.names.lock() = replay.names;
         Ok(Arc::new(Self {
-            settings,
+            policy: CurrentPolicy::new(Policy::from(&settings)),
+            journal_settings: settings.journal,
             registry: Mutex::new(replay.registry),
             offenders: Mutex::default(),
             heartbeats: Mutex::default(),
@@ -191,9 +196,10 @@ impl Ingest {
     /// # Errors
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
-        self.registry.lock().expire(now_unix_secs, self.settings.limits.series_idle_secs, EXPIRE_SLOTS_MAX);
+        let idle_secs = self.policy().limits.series_idle_secs;
+        self.registry.lock().expire(now_unix_secs, idle_secs, EXPIRE_SLOTS_MAX);
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
-        if behind >= self.settings.journal.segment_bytes {
+        if behind >= self.journal_settings.segment_bytes {
             self.checkpoint()?;
         }
         self.journal.trim()?;
@@ -238,7 +244,7 @@ impl Ingest {
     /// The batches that a stream may have unacknowledged from now on.
     fn credit(&self) -> u32 {
         let inflight = self.counters().inflight_batches.load(Ordering::Relaxed);
-        if inflight > self.settings.limits.backpressure_threshold as u64 { 1 } else { CREDIT_INITIAL }
+        if inflight > self.policy().limits.backpressure_threshold as u64 { 1 } else { CREDIT_INITIAL }
     }
 
     /// What is counted.
@@ -247,16 +253,27 @@ impl Ingest {
         &self.shared.counters
     }
 
-    /// Bounds of outside data.
+    /// What batches are judged by.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.settings.limits
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.get()
     }
 
-    /// What it was opened with.
+    /// Judges by another policy from the next frames on. Series that are active go on, also above a lower limit.
+    pub fn set_policy(&self, policy: Policy) {
+        self.registry.lock().set_max_cardinality(policy.limits.max_cardinality);
+        self.policy.replace(policy);
+    }
+
+    /// The log is no longer kept for this consumer; its stored position stays.
+    pub fn close_cursor(&self, consumer: &str) {
+        self.journal.close_cursor(consumer);
+    }
+
+    /// What the journal was opened with.
     #[must_use]
-    pub fn settings(&self) -> &IngestSettings {
-        &self.settings
+    pub fn journal_settings(&self) -> &JournalSettings {
+        &self.journal_settings
     }
 
     /// The journal.

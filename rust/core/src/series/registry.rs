@@ -141,6 +141,11 @@ impl<H: KeyHasher> Registry<H> {
         self.max_cardinality
     }
 
+    /// Another limit from now on. Series that are active stay so, also above it.
+    pub fn set_max_cardinality(&mut self, max_cardinality: usize) {
+        self.max_cardinality = max_cardinality.min(u32::MAX as usize);
+    }
+
     /// Times that a series came with another type, unit or temporality than before.
     #[must_use]
     pub fn changed(&self) -> u64 {

@@ -93,6 +93,13 @@ impl FrameReader {
         Ok(Some(&self.gathered))
     }
 
+    /// Another limit from the next frame on: one that has begun was allowed.
+    pub fn limit(&mut self, bytes_max: usize) {
+        if !self.mid_frame() {
+            self.bytes_max = bytes_max;
+        }
+    }
+
     /// True when a frame has begun and not ended.
     #[must_use]
     pub fn mid_frame(&self) -> bool {
