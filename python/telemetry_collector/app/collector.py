@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,9 +24,10 @@ from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.trust import TrustFiles
+from telemetry_collector.breaker import Breaker
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.component import WriterContext
-from telemetry_collector.config import WRITERS, Config
+from telemetry_collector.config import WRITERS, Config, WriterSection
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
@@ -34,9 +36,11 @@ from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.observe.systemd import ServiceManager
 from telemetry_collector.observe.writer_events import WriterMetrics
-from telemetry_collector.pipeline.fanout import Consumer, FanOut
+from telemetry_collector.pipeline.consumer import Consumer
+from telemetry_collector.pipeline.fanout import FanOut
 from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics, FanOutMetrics
+from telemetry_collector.pipeline.room import JournalRoom
 
 log = logs.logger(__name__)
 
@@ -44,6 +48,8 @@ log = logs.logger(__name__)
 CORE_MAINTENANCE_SECS = 1.0
 # The share of the shutdown's time that the listener may use to send the replies due; the writers get the rest.
 LISTENER_STOP_SHARE = 0.3
+# The share that is left for closing when the writers have had theirs.
+CLOSING_SHARE = 0.1
 
 
 @final
@@ -59,6 +65,7 @@ class Collector:
         self._stopping = False
         self._registry = new_registry(__version__)
         self._core: _core.Ingest | None = None
+        self._room: JournalRoom | None = None
         self._fanout: FanOut | None = None
         self._listener: QuicListener | None = None
         self._trust = TrustFiles(config.security)
@@ -81,7 +88,11 @@ class Collector:
             _log_recovery(core)
             self._registry.register(CoreMetrics(core.stats, self._clock))
 
-            fanout = self._fanout = FanOut(_consumers(config, core, self._registry, self._clock))
+            room = self._room = JournalRoom(
+                core.stats, lambda: _free_bytes(config.journal.dir), config.journal.max_age_secs, self._clock
+            )
+            self._registry.register(room)
+            fanout = self._fanout = FanOut(_consumers(config, core, self._registry, self._clock, room))
             self._registry.register(ConsumerMetrics(fanout))
             ingest = Ingest(core, fanout.committed)
             ingest.start()
@@ -97,7 +108,7 @@ class Collector:
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
-                "core": self._maintain(core, refusals),
+                "core": self._maintain(core, fanout, room, refusals),
                 "trust": self._trust.watch(self._listener),
             }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
@@ -114,13 +125,15 @@ class Collector:
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
 
-        Idempotent, and safe before or during `start`. Takes about `server.shutdown_timeout_secs` at most.
+        Idempotent, and safe before or during `start`. Takes `server.shutdown_timeout_secs` at most, whatever becomes of
+        destinations: what they have not taken stays in the journal.
         """
         self._ready = False
         self._stopping = True
-        deadline = time.monotonic() + self._config.server.shutdown_timeout_secs
+        timeout_secs = self._config.server.shutdown_timeout_secs
+        deadline = time.monotonic() + (1 - CLOSING_SHARE) * timeout_secs
         if self._listener is not None:
-            await self._listener.stop(LISTENER_STOP_SHARE * self._config.server.shutdown_timeout_secs)
+            await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
         if self._core is not None and self._fanout is not None:
             await asyncio.to_thread(self._core.drain, max(deadline - time.monotonic(), 0.1))
             late = await self._fanout.stop(max(deadline - time.monotonic(), 0.1))
@@ -156,6 +169,7 @@ class Collector:
             "points_committed": stats.get("points_committed", 0),
             "points_refused": sum(stats.get("points_refused", {}).values()),
             "series": stats.get("series", 0),
+            "journal": self._room.report() if self._room is not None else {},
             "writers": {
                 consumer.name: {
                     "points_written": consumer.points_written,
@@ -167,15 +181,24 @@ class Collector:
             },
         }
 
-    async def _maintain(self, core: _core.Ingest, refusals: Refusals) -> None:
+    async def _maintain(self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals) -> None:
         while True:
-            await asyncio.sleep(CORE_MAINTENANCE_SECS)
             try:
+                room.look(fanout)
                 await asyncio.to_thread(core.maintain, self._clock.unix_secs())
-            except _core.JournalError as error:
+                if await fanout.make_room(core.room_wanted):
+                    await asyncio.to_thread(core.maintain, self._clock.unix_secs())
+            except (_core.JournalError, OSError) as error:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
                 log.error("journal_maintenance_failed", error=str(error))
             refusals.look()
+            await asyncio.sleep(CORE_MAINTENANCE_SECS)
+
+
+def _free_bytes(directory: os.PathLike[str]) -> int:
+    """What the directory's file system has left for users like us."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
 
 
 def _ingest_settings(config: Config) -> _core.IngestSettings:
@@ -208,7 +231,9 @@ def _listener_settings(config: Config) -> QuicListenerSettings:
     )
 
 
-def _consumers(config: Config, core: _core.Ingest, registry: Any, clock: SystemClock) -> list[Consumer]:
+def _consumers(
+    config: Config, core: _core.Ingest, registry: Any, clock: SystemClock, room: JournalRoom
+) -> list[Consumer]:
     """One consumer a writer section, in the order of the document."""
     metrics = WriterMetrics(registry)
     events = FanOutMetrics(registry, clock)
@@ -216,8 +241,24 @@ def _consumers(config: Config, core: _core.Ingest, registry: Any, clock: SystemC
     consumers = []
     for name, section in config.writers.items():
         reported = metrics.writer(name)
-        writer = classes[name].load()(section, WriterContext(name=name, journal_id=core.journal_id, events=reported))
-        consumers.append(Consumer(name, writer, core.cursor(name), events, reported))
+        # A third party's section may know nothing of these keys: then their defaults hold.
+        keys = section if isinstance(section, WriterSection) else WriterSection()
+        breaker = Breaker(keys.retry_secs_max, clock)
+        context = WriterContext(name=name, journal_id=core.journal_id, events=reported, breaker=breaker)
+        writer = classes[name].load()(section, context)
+        consumers.append(
+            Consumer(
+                name,
+                writer,
+                core.cursor(name),
+                events,
+                reported,
+                section=keys,
+                breaker=breaker,
+                live_points_per_sec=lambda: room.points_per_sec,
+                clock=clock,
+            )
+        )
     if not consumers:
         log.warning("no_writers", note="batches are journalled and acknowledged, and nothing reads them; add a writer")
     return consumers
