@@ -149,7 +149,8 @@ class Collector:
 
     def health(self) -> Mapping[str, Any]:
         """Whether the process does its work, and the counts that a person asks for first."""
-        return {"ok": not self._stopping, "version": __version__, **self.summary()}
+        room = self._room.report() if self._room is not None else {}
+        return {"ok": not self._stopping, "version": __version__, **self.summary(), "journal": room}
 
     def ready(self) -> Mapping[str, Any]:
         """Whether agents should be sent here."""
@@ -169,7 +170,6 @@ class Collector:
             "points_committed": stats.get("points_committed", 0),
             "points_refused": sum(stats.get("points_refused", {}).values()),
             "series": stats.get("series", 0),
-            "journal": self._room.report() if self._room is not None else {},
             "writers": {
                 consumer.name: {
                     "points_written": consumer.points_written,
