@@ -122,6 +122,11 @@ class Ingest:
         """
     def maintain(self, now_unix_secs: float) -> None:
         """Expires idle series, writes a checkpoint where one is due, deletes segments that all consumers passed."""
+    def room_wanted(self, passable: int) -> int | None:
+        """Position before which the journal must be given up for appends to go on, `passable` at most.
+
+        None when there is room enough, or when giving up what may be given up would make none.
+        """
     def stats(self) -> dict[str, Any]:
         """A snapshot of counters and gauges; docs/operations.md lists them."""
     def offenders(self) -> list[tuple[str, str, int]]:
@@ -185,6 +190,8 @@ class Cursor:
 
         All were received in one UTC hour.
         """
+    def measure(self, start: int, end: int) -> tuple[int, int, tuple[int, int] | None]:
+        """Batches, points, and first and last receipt (microseconds since 1970) of the journal's range [start, end)."""
     def seek(self, position: int) -> None:
         """Continues reading at a position that a `Blocks` had as start or end."""
     def store(self, position: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from telemetry_collector.breaker import Breaker
 
 if TYPE_CHECKING:
     from typing_extensions import CapsuleType
@@ -99,6 +101,9 @@ class WriterContext:
     events: WriterEvents
     """Where the writer reports what happens: one call is one log line or none, and its counters."""
 
+    breaker: Breaker = field(default_factory=Breaker)
+    """For a writer that makes attempts of its own again: it waits here before each, and tells how it went."""
+
 
 class Writer(Protocol):
     """A consumer of committed blocks, built by `cls(config, context)`.
@@ -107,8 +112,9 @@ class Writer(Protocol):
     RetryableError (the same data may be taken later) or a PermanentError (these blocks never will be; the writer goes
     on with the next ones).
 
-    After a RetryableError fan-out calls `stop`, waits, calls `start` again and reads on from the position that it
-    returns: a writer may forget what it took since its last `flush`, and can be started again after each `stop`.
+    After a RetryableError fan-out calls `stop`, waits for the breaker, calls `start` again and reads on from the
+    position that it returns: a writer may forget what it took since its last `flush`, and can be started again after
+    each `stop`. So it does, at any moment, with a writer that has to give way; what is read then begins further on.
     """
 
     Config: ClassVar[type[Section]]

@@ -178,6 +178,10 @@ async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files)
     assert values["journal_bytes",] > 0
     assert values["writer_lag_seconds", "influxdb"] > 0
     assert values["writer_failures_total", "connection", "influxdb"] >= 1
+    assert values["writer_breaker_state", "influxdb"] >= 1
+    assert values["writer_breaker_failures", "influxdb"] >= 1
+    assert values["writer_breaker_state", "parquet"] == values["writer_breaker_retry_seconds", "parquet"] == 0
+    assert 0 < values["journal_room_bytes",] <= 1 << 23
 
 
 async def test_openmetrics_is_given_to_who_asks_for_it(tmp_path: Path, certificates: Files) -> None:
@@ -201,6 +205,10 @@ async def test_health_and_ready_are_json_and_name_the_writer_that_fails(tmp_path
         "lag_points": 0,
         "failing": None,
     }
+    journal = json.loads(health[2])["journal"]
+    assert journal["room_bytes"] > 0
+    assert journal["unwritten_age_secs"] >= 0
+    assert set(journal) == {"room_bytes", "outage_covered_secs", "unwritten_age_secs"}
     failing = json.loads(ready[2])["failing_writers"]
     assert set(failing) == {"influxdb"}
     assert NOBODY_LISTENS in failing["influxdb"]

@@ -201,7 +201,8 @@ class TestMistakes:
             ("parket: {}", "parket: is not a section; did you mean parquet?"),
             (
                 "journal: {zzz: 1}",
-                "journal.zzz: is not a key of journal; known are dir, max_bytes, recent_bytes_max, segment_bytes",
+                "journal.zzz: is not a key of journal; known are dir, max_age_secs, max_bytes, recent_bytes_max, "
+                "segment_bytes",
             ),
             (
                 "limits: {max_batch_size: 0}",

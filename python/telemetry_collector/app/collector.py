@@ -40,9 +40,11 @@ from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.observe.reloads import ReloadEvents
 from telemetry_collector.observe.systemd import ServiceManager
-from telemetry_collector.pipeline.fanout import Consumer
+from telemetry_collector.pipeline.consumer import Consumer
+from telemetry_collector.pipeline.fanout import FanOut
 from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics
+from telemetry_collector.pipeline.room import JournalRoom
 
 log = logs.logger(__name__)
 
@@ -77,6 +79,7 @@ class Collector:
         self._registry = new_registry(__version__)
         self._core: _core.Ingest | None = None
         self._destinations: Destinations | None = None
+        self._room: JournalRoom | None = None
         self._listener: QuicListener | None = None
         # From now on a file that changes is noticed: before any is read.
         self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
@@ -99,7 +102,11 @@ class Collector:
             _log_recovery(core)
             self._registry.register(CoreMetrics(core.stats, self._clock))
 
-            self._destinations = Destinations(config.writers, core, self._registry, self._clock)
+            room = self._room = JournalRoom(
+                core.stats, lambda: _free_bytes(config.journal.dir), config.journal.max_age_secs, self._clock
+            )
+            self._registry.register(room)
+            self._destinations = Destinations(config.writers, core, self._registry, self._clock, room)
             fanout = self._destinations.fanout
             self._registry.register(ConsumerMetrics(fanout))
             ingest = Ingest(core, fanout.committed)
@@ -116,7 +123,7 @@ class Collector:
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
-                "core": self._maintain(core, refusals),
+                "core": self._maintain(core, fanout, room, refusals),
                 "reload": self._reloader.watch(),
             }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
@@ -167,7 +174,8 @@ class Collector:
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
 
-        Idempotent, and safe before or during `start`. Takes about `server.shutdown_timeout_secs` at most.
+        Idempotent, and safe before or during `start`. Takes `server.shutdown_timeout_secs` at most, whatever becomes of
+        destinations: what they have not taken stays in the journal.
         """
         self._ready = False
         self._stopping = True
@@ -197,7 +205,8 @@ class Collector:
 
     def health(self) -> Mapping[str, Any]:
         """Whether the process does its work, and the counts that a person asks for first."""
-        return {"ok": not self._stopping, "version": __version__, **self.summary()}
+        room = self._room.report() if self._room is not None else {}
+        return {"ok": not self._stopping, "version": __version__, **self.summary(), "journal": room}
 
     def ready(self) -> Mapping[str, Any]:
         """Whether agents should be sent here."""
@@ -234,15 +243,24 @@ class Collector:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.unix_secs(), UTC)
 
-    async def _maintain(self, core: _core.Ingest, refusals: Refusals) -> None:
+    async def _maintain(self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals) -> None:
         while True:
-            await asyncio.sleep(CORE_MAINTENANCE_SECS)
             try:
+                room.look(fanout)
                 await asyncio.to_thread(core.maintain, self._clock.unix_secs())
-            except _core.JournalError as error:
+                if await fanout.make_room(core.room_wanted):
+                    await asyncio.to_thread(core.maintain, self._clock.unix_secs())
+            except (_core.JournalError, OSError) as error:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
                 log.error("journal_maintenance_failed", error=str(error))
             refusals.look()
+            await asyncio.sleep(CORE_MAINTENANCE_SECS)
+
+
+def _free_bytes(directory: os.PathLike[str]) -> int:
+    """What the directory's file system has left for users like us."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
 
 
 def _ingest_settings(config: Config) -> _core.IngestSettings:

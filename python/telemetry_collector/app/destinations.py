@@ -13,14 +13,17 @@ from typing import final
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector import _core
+from telemetry_collector.breaker import Breaker
 from telemetry_collector.clock import Clock
 from telemetry_collector.component import WriterContext
-from telemetry_collector.config import WRITERS, Section
+from telemetry_collector.config import WRITERS, Section, WriterSection
 from telemetry_collector.errors import ConfigError, JournalError, Mistake
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.observe.writer_events import WriterEvents, WriterMetrics
-from telemetry_collector.pipeline.fanout import Consumer, FanOut
+from telemetry_collector.pipeline.consumer import Consumer
+from telemetry_collector.pipeline.fanout import FanOut
 from telemetry_collector.pipeline.metrics import FanOutMetrics
+from telemetry_collector.pipeline.room import JournalRoom
 
 log = logger(__name__)
 
@@ -33,9 +36,16 @@ class Destinations:
     """All writers, and the fan-out that feeds them."""
 
     def __init__(
-        self, sections: Mapping[str, Section], core: _core.Ingest, registry: CollectorRegistry, clock: Clock
+        self,
+        sections: Mapping[str, Section],
+        core: _core.Ingest,
+        registry: CollectorRegistry,
+        clock: Clock,
+        room: JournalRoom,
     ) -> None:
         self._core = core
+        self._clock = clock
+        self._room = room
         self._metrics = WriterMetrics(registry)
         self._events = FanOutMetrics(registry, clock)
         self._reported: dict[str, WriterEvents] = {}
@@ -109,8 +119,21 @@ class Destinations:
         reported = self._reported.setdefault(name, self._metrics.writer(name))
         reported.failing = None
         (point,) = entry_points(group=WRITERS, name=name)
-        context = WriterContext(name=name, journal_id=self._core.journal_id, events=reported)
-        consumer = Consumer(name, point.load()(section, context), self._core.cursor(name), self._events, reported)
+        # A third party's section may know nothing of these keys: then their defaults hold.
+        keys = section if isinstance(section, WriterSection) else WriterSection()
+        breaker = Breaker(keys.retry_secs_max, self._clock)
+        context = WriterContext(name=name, journal_id=self._core.journal_id, events=reported, breaker=breaker)
+        consumer = Consumer(
+            name,
+            point.load()(section, context),
+            self._core.cursor(name),
+            self._events,
+            reported,
+            section=keys,
+            breaker=breaker,
+            live_points_per_sec=lambda: self._room.points_per_sec,
+            clock=self._clock,
+        )
         consumer.points_written = points_written
         return consumer
 

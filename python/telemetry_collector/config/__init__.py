@@ -15,6 +15,7 @@ from telemetry_collector.config.section import (
     Text,
     Url,
     WholeSeconds,
+    WriterSection,
 )
 from telemetry_collector.config.sections import (
     AgentObservability,
@@ -54,6 +55,7 @@ __all__ = [
     "Tls",
     "Url",
     "WholeSeconds",
+    "WriterSection",
     "load",
     "load_agent",
     "load_document",

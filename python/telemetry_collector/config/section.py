@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -68,6 +68,18 @@ class Section(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
         use_attribute_docstrings=False,
+    )
+
+
+class WriterSection(Section):
+    """Base of every writer's section: what the fan-out goes by."""
+
+    when_full: Literal["block", "drop_oldest"] = Field(
+        "block", description="block or drop_oldest: what happens when the journal is full because of this writer"
+    )
+    retry_secs_max: Seconds = Field(30, description="the longest pause between two attempts")
+    catch_up_points_per_sec: PositiveInt | None = Field(
+        None, description="points a second that it is given when it is behind, or null for no bound"
     )
 
 

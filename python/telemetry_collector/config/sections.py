@@ -119,6 +119,9 @@ class Journal(Section):
     )
     segment_bytes: int = Field(64 * MIB, ge=MIB, le=2 * GIB, description="size of one preallocated file")
     max_bytes: int = Field(16 * GIB, ge=2 * MIB, le=1024 * TIB, description="what all segments may take on disk")
+    max_age_secs: Seconds | None = Field(
+        86_400, description="age of what some writer has not yet written that is worth a warning, or null for none"
+    )
     recent_bytes_max: int = Field(64 * MIB, ge=0, le=TIB, description="memory for blocks that writers read next")
 
     @model_validator(mode="after")

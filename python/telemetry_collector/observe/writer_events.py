@@ -27,6 +27,11 @@ class WriterMetrics:
         self.rewritten = counter("points_rewritten", "Points whose names or tags were changed to fit the destination")
         self.refused = counter("points_refused", "Points that the destination refused for good", "reason")
         self.failures = counter("failures", "Attempts that failed, to be made again", "reason")
+        self.dead_letter_points = counter("dead_letter_points", "Points refused for good that were kept in a file")
+        self.dead_letter_bytes = counter("dead_letter_bytes", "Bytes of those files")
+        self.dead_letters_dropped = counter(
+            "dead_letter_points_dropped", "Points refused for good whose file had to make room for newer ones"
+        )
         self.files = counter("files", "Files published")
         self.compactions = counter("compactions", "Partitions compacted")
         self.compacted_files = counter("compacted_files", "Files replaced by compaction")
@@ -47,6 +52,9 @@ class WriterEvents:
         self._bytes = metrics.bytes.labels(name)
         self._requests = metrics.requests.labels(name)
         self._rewritten = metrics.rewritten.labels(name)
+        self._dead_letter_points = metrics.dead_letter_points.labels(name)
+        self._dead_letter_bytes = metrics.dead_letter_bytes.labels(name)
+        self._dead_letters_dropped = metrics.dead_letters_dropped.labels(name)
         self._files = metrics.files.labels(name)
         self._compactions = metrics.compactions.labels(name)
         self._compacted_files = metrics.compacted_files.labels(name)
@@ -84,6 +92,16 @@ class WriterEvents:
         self._metrics.refused.labels(self._name, reason).inc(points)
         self.points_refused += points
         log.error("writer_points_refused", writer=self._name, reason=reason, points=points, answer=words[:WORDS_MAX])
+
+    def dead_lettered(self, points: int, file_bytes: int) -> None:
+        """Points that were refused are kept in a file, which grew by so much."""
+        self._dead_letter_points.inc(points)
+        self._dead_letter_bytes.inc(file_bytes)
+
+    def dead_letters_dropped(self, points: int, path: str) -> None:
+        """The oldest file of refused points was deleted for want of room."""
+        self._dead_letters_dropped.inc(points)
+        log.warning("dead_letters_dropped", writer=self._name, points=points, path=path)
 
     def failed(self, reason: str, words: str, retry_secs: float | None = None, *, operator: bool = False) -> None:
         """An attempt failed and will be made again, `retry_secs` from now; `operator`: not unless someone mends it."""

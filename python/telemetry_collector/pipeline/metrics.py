@@ -104,7 +104,7 @@ class ConsumerMetrics(Collector):
         self._fanout = fanout
 
     def collect(self) -> Iterator[Metric]:
-        """Lag of every writer, in bytes, points and seconds."""
+        """Lag of every writer, in bytes, points and seconds, and the state of its breaker."""
         families = {
             "lag_bytes": GaugeMetricFamily(
                 "telemetry_collector_writer_lag_bytes", "Committed journal bytes not read yet", labels=["writer"]
@@ -118,9 +118,26 @@ class ConsumerMetrics(Collector):
                 "telemetry_collector_writer_lag_seconds", "Age of the oldest batch not stored", labels=["writer"]
             ),
         }
+        state = GaugeMetricFamily(
+            "telemetry_collector_writer_breaker_state",
+            "0 closed: attempts are made; 1 half-open: one is made; 2 open: none is made until a pause is over",
+            labels=["writer"],
+        )
+        failures = GaugeMetricFamily(
+            "telemetry_collector_writer_breaker_failures", "Attempts failed since the last success", labels=["writer"]
+        )
+        next_attempt = GaugeMetricFamily(
+            "telemetry_collector_writer_breaker_retry_seconds",
+            "Until the next attempt; 0 unless open",
+            labels=["writer"],
+        )
         for consumer in self._fanout.consumers:
             for attribute, family in families.items():
                 family.add_metric([consumer.name], getattr(consumer, attribute))
+            state.add_metric([consumer.name], consumer.breaker.state.value)
+            failures.add_metric([consumer.name], consumer.breaker.failures)
+            next_attempt.add_metric([consumer.name], consumer.breaker.retry_in_secs)
+        yield from (state, failures, next_attempt)
         yield from families.values()
 
 
@@ -138,7 +155,7 @@ class FanOutMetrics:
         )
         self._dropped = Counter(
             "telemetry_collector_writer_points_dropped",
-            "Points a writer refused for good",
+            "Points a writer will never get: it cannot take them, or the journal could not keep them",
             ["writer", "error"],
             registry=registry,
         )
@@ -160,5 +177,5 @@ class FanOutMetrics:
         self._failures.labels(writer, reason).inc()
 
     def dropped(self, writer: str, points: int, reason: str) -> None:
-        """A writer refused points for good."""
+        """Points that a writer will never get."""
         self._dropped.labels(writer, reason).inc(points)

@@ -14,11 +14,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from telemetry_collector.component import Blocks, WriterContext
-from telemetry_collector.config import Seconds, Section
+from telemetry_collector.config import Seconds, Section, WriterSection
 from telemetry_collector.model import STANDARD_TAGS
 
 
-class ConsoleConfig(Section):
+class ConsoleConfig(WriterSection):
     """The section `console`."""
 
     every_secs: Seconds = Field(5, description="seconds between two summaries")

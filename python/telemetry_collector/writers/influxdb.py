@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ipaddress
-import random
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, final
 from urllib.parse import urlsplit
 
@@ -22,14 +22,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.component import Blocks, WriterContext
-from telemetry_collector.config import Seconds, Secret, Section, Text, Url
+from telemetry_collector.config import PositiveInt, Seconds, Secret, Section, Text, Url, WriterSection
 from telemetry_collector.errors import RetryableError
+from telemetry_collector.writers.dead_letter import DeadLetter, DeadLetters
 from telemetry_collector.writers.influxdb_answer import Answer, Verdict
 
-# The pause after a first failure; it doubles up to `retry_secs_max`.
-_RETRY_SECS_MIN: Final = 0.25
-# A destination that asks for more patience than this is asked again all the same.
-_RETRY_AFTER_SECS_MAX: Final = 300.0
 # How often one body's refused pieces are halved to find the lines at fault. One bad line among 16,000 takes 14; where
 # most lines are bad, more would only multiply the destination's work.
 _HALVINGS_MAX: Final = 24
@@ -37,6 +34,8 @@ _HALVINGS_MAX: Final = 24
 _BODY_BYTES_MIN: Final = 4096
 # Level 1 costs a tenth of the default's time and gives a seventh of the bytes; the default gives a tenth.
 _GZIP_LEVEL: Final = 1
+# Room for the largest body that can be refused, several times.
+_DEAD_LETTER_BYTES_MIN: Final = 16 * 1024 * 1024 * 4
 
 
 def _without_credentials(url: str) -> str:
@@ -50,7 +49,7 @@ def _switch(value: object) -> object:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-class InfluxConfig(Section):
+class InfluxConfig(WriterSection):
     """The section `influxdb`."""
 
     url: Annotated[Url, AfterValidator(_without_credentials)] = Field(
@@ -67,7 +66,15 @@ class InfluxConfig(Section):
     )
     flush_interval_secs: Seconds = Field(1, description="within how many seconds what was received is sent")
     timeout_secs: Seconds = Field(10, description="how long one request may take")
-    retry_secs_max: Seconds = Field(30, description="the longest pause between two attempts")
+    catch_up_points_per_sec: PositiveInt | None = Field(
+        100_000, description="points a second that it is given when it is behind, or null for no bound"
+    )
+    dead_letter_dir: Path | None = Field(
+        None, description="the directory that keeps what the server refuses for good, or null to keep none of it"
+    )
+    dead_letter_max_bytes: int = Field(
+        256 * 1024 * 1024, ge=_DEAD_LETTER_BYTES_MIN, description="bytes of all files in dead_letter_dir"
+    )
 
 
 @final
@@ -81,7 +88,12 @@ class InfluxWriter:
     def __init__(self, config: InfluxConfig, context: WriterContext, clock: Clock | None = None) -> None:
         self._config = config
         self._events = context.events
-        self._clock = clock or SystemClock()
+        self._breaker = context.breaker
+        self._dead_letters: DeadLetters | None = None
+        if config.dead_letter_dir is not None:
+            self._dead_letters = DeadLetters(
+                config.dead_letter_dir, config.dead_letter_max_bytes, context, clock or SystemClock()
+            )
         self._compress = config.gzip == "on" or (config.gzip == "auto" and not _is_loopback(config.url))
         self._client: Any = None
         self._delivery: asyncio.Future[None] | None = None
@@ -96,8 +108,13 @@ class InfluxWriter:
         return self._config.flush_interval_secs
 
     async def start(self, stored: int) -> int:
-        """Makes the client; connects with the first request. Returns `stored`: a database does not tell what it has."""
+        """Makes the client; connects with the first request. Returns `stored`: a database does not tell what it has.
+
+        ConfigError when the directory for what is refused cannot be used.
+        """
         await self.stop()
+        if self._dead_letters is not None:
+            await asyncio.to_thread(self._dead_letters.open)
         self._client = InfluxDBClientAsync(
             self._config.url,
             self._config.token.get_secret_value(),
@@ -160,7 +177,7 @@ class InfluxWriter:
     async def _deliver(self, body: bytes) -> None:
         """Brings every line to an answer. A refused body is halved, its halves sent, to lose no line but the bad."""
         pieces, halvings = [body], 0
-        refused: dict[str, tuple[int, str]] = {}
+        refused: list[tuple[Answer, bytes]] = []
         while pieces:
             piece = pieces.pop()
             lines = piece.count(b"\n")
@@ -174,27 +191,34 @@ class InfluxWriter:
                     halvings += 1
                 pieces.extend(reversed(_halves(piece)))
             else:
-                count, words = refused.get(answer.reason, (0, answer.words))
-                refused[answer.reason] = count + lines, words
-        for reason, (count, words) in refused.items():
+                refused.append((answer, piece))
+        await self._bury(refused)
+
+    async def _bury(self, refused: list[tuple[Answer, bytes]]) -> None:
+        """Keeps what was refused, where that is wanted, and only then counts it: its cursor may pass it now."""
+        if refused and self._dead_letters is not None:
+            letters = [DeadLetter(answer.reason, answer.words, piece) for answer, piece in refused]
+            await asyncio.to_thread(self._dead_letters.keep, letters)
+        told: dict[str, tuple[int, str]] = {}
+        for answer, piece in refused:
+            count, words = told.get(answer.reason, (0, answer.words))
+            told[answer.reason] = count + piece.count(b"\n"), words
+        for reason, (count, words) in told.items():
             self._events.refused(reason, count, words)
 
     async def _answer(self, piece: bytes) -> Answer:
         """Sends a piece until the destination has accepted or refused it."""
         body = await asyncio.to_thread(gzip.compress, piece, _GZIP_LEVEL) if self._compress else piece
-        ceiling = _RETRY_SECS_MIN
         while True:
+            await self._breaker.wait()
             answer = await self._post(body)
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.accepted(len(body))
             if answer.verdict not in (Verdict.RETRY, Verdict.MEND):
+                self._breaker.succeeded()
                 return answer
-            ceiling = min(ceiling * 2, self._config.retry_secs_max)
-            pause = random.uniform(ceiling / 2, ceiling)
-            if answer.retry_after_secs is not None:
-                pause = min(answer.retry_after_secs, _RETRY_AFTER_SECS_MAX) + random.uniform(0, _RETRY_SECS_MIN)
+            pause = self._breaker.failed(answer.retry_after_secs)
             self._events.failed(answer.reason, answer.words, pause, operator=answer.verdict is Verdict.MEND)
-            await self._clock.sleep(pause)
 
     async def _post(self, body: bytes) -> Answer:
         headers = {"content_encoding": "gzip"} if self._compress else {}

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.component import Blocks, WriterContext
-from telemetry_collector.config import PositiveInt, Seconds, Section, WholeSeconds
+from telemetry_collector.config import PositiveInt, Seconds, Section, WholeSeconds, WriterSection
 from telemetry_collector.errors import PermanentError, RetryableError
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.store.compaction import Compactor, Failed
@@ -38,7 +38,7 @@ _COMPACTION_INTERVAL_SECS: Final = 30
 _SETTLE_FLUSHES: Final = 2
 
 
-class ParquetConfig(Section):
+class ParquetConfig(WriterSection):
     """The section `parquet`."""
 
     output_dir: Annotated[Path, Field(description="the dataset's directory")] = Path("/var/lib/horizon/telemetry")

@@ -8,6 +8,9 @@ use telemetry_core::journal::Position;
 use crate::blocks::Blocks;
 use crate::detached::detached;
 
+/// Batches, points, and receipt of the first and the last.
+type Measured = (u64, u64, Option<(i64, i64)>);
+
 /// A consumer's place in the journal. One reader at a time.
 #[pyclass(frozen, module = "telemetry_collector._core")]
 pub(crate) struct Cursor {
@@ -48,8 +51,8 @@ impl Cursor {
     }
 
     #[getter]
-    fn lag_secs(&self) -> f64 {
-        self.inner.lock().lag_secs()
+    fn lag_secs(&self, py: Python<'_>) -> f64 {
+        py.detach(|| self.inner.lock().lag_secs())
     }
 
     fn read(&self, py: Python<'_>, points_max: usize) -> PyResult<Option<Blocks>> {
@@ -58,6 +61,13 @@ impl Cursor {
 
     fn seek(&self, py: Python<'_>, position: u64) {
         py.detach(|| self.inner.lock().seek(Position::new(position)));
+    }
+
+    fn measure(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<Measured> {
+        // Not under the lock: it takes long, and whoever asks for a lag meanwhile need not wait.
+        let ingest = self.inner.lock().ingest();
+        let found = detached(py, || ingest.measure(Position::new(start), Position::new(end)))?;
+        Ok((found.batches, found.points, found.received_unix_us))
     }
 
     fn store(&self, py: Python<'_>, position: u64) -> PyResult<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use telemetry_core::ingest::{self, Peer, Policy, RetryCause, latency};
-use telemetry_core::journal::{DiskStorage, Storage};
+use telemetry_core::journal::{DiskStorage, Position, Storage};
 
 use crate::conversation::Conversation;
 use crate::cursor::Cursor;
@@ -102,6 +102,10 @@ impl Ingest {
         self.inner.close_cursor(consumer);
     }
 
+    fn room_wanted(&self, passable: u64) -> Option<u64> {
+        self.inner.journal().room_wanted(Position::new(passable)).map(Position::get)
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         stats(py, &self.inner)
     }
@@ -169,6 +173,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
     out.set_item("journal_bytes", journal.bytes)?;
     out.set_item("journal_bytes_max", inner.journal_settings().bytes_max)?;
     out.set_item("journal_segments", journal.segments)?;
+    out.set_item("journal_bytes_committed", journal.bytes_committed)?;
     out.set_item("journal_syncs", journal.syncs)?;
     out.set_item("journal_oldest_created_unix_secs", journal.oldest_created_unix_secs)?;
     out.set_item("journal_quarantined", inner.recovered().quarantined.len())?;

@@ -25,7 +25,7 @@ async def database(tmp_path: Path) -> AsyncIterator[VictoriaMetrics]:
 
 def writer(url: str, observed: Observed, **keys: Any) -> InfluxWriter:
     config = InfluxConfig(url=url, org="org", bucket="bucket", token=SecretStr("token"), **keys)
-    return InfluxWriter(config, observed.context("influxdb"))
+    return InfluxWriter(config, observed.context("influxdb", retry_secs_max=config.retry_secs_max))
 
 
 @pytest.mark.parametrize("gzip", ["on", "off"])

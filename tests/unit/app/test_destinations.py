@@ -14,6 +14,7 @@ from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.errors import ConfigError, JournalError
 from telemetry_collector.observe.metrics import new_registry
+from telemetry_collector.pipeline.room import JournalRoom
 from telemetry_collector.writers.console import ConsoleConfig
 from telemetry_collector.writers.parquet import ParquetConfig
 
@@ -29,7 +30,9 @@ def filled(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 async def destinations(filled: Journal) -> AsyncIterator[Destinations]:
-    destinations = Destinations({"console": SELDOM}, filled.core, new_registry("0"), SystemClock())
+    clock = SystemClock()
+    room = JournalRoom(filled.core.stats, lambda: 1 << 30, None, clock)
+    destinations = Destinations({"console": SELDOM}, filled.core, new_registry("0"), clock, room)
     await destinations.fanout.start()
     yield destinations
     await destinations.fanout.stop(10.0)

@@ -46,7 +46,7 @@ def test_run_starts_the_collector_with_the_file_it_was_given(
     (config, named), (_, other) = started.calls
     assert isinstance(config, Config)
     assert (config.limits.max_batch_size, list(config.writers), config.source) == (9, ["console"], "mine.yaml")
-    assert (named, other) == ({"as_json": True}, {"as_json": False})
+    assert (named, other) == ({"as_json": True, "fault_fd": None}, {"as_json": False, "fault_fd": None})
 
 
 def test_run_finds_its_file(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_agent_starts_an_agent(command: Command, tmp_path: Path, monkeypatch: py
     (config, named), (_, other) = started.calls
     assert isinstance(config, AgentConfig)
     assert (config.observability.metrics_port, config.source) == (0, "agent.yaml")
-    assert (named, other) == ({"as_json": False}, {"as_json": True})
+    assert (named, other) == ({"as_json": False}, {"as_json": True, "fault_fd": None})
 
 
 def test_agent_without_a_file_prints_the_defaults_it_uses(command: Command) -> None:

@@ -3,156 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.blocks import FakeBlocks, Point
+from tests.support.delivery import Stand
 from tests.support.waiting import until
 
-from telemetry_collector.config import Section
 from telemetry_collector.errors import ConfigError, Mistake, PermanentError, RetryableError
-from telemetry_collector.pipeline import fanout
-from telemetry_collector.pipeline.fanout import Consumer, FanOut
+from telemetry_collector.pipeline.fanout import FanOut
 
 WAIT_SECS_MAX = 10.0
-
-
-class FakeCursor:
-    """Committed blocks of a hundred bytes and as many points as asked for."""
-
-    def __init__(self) -> None:
-        self.blocks: list[FakeBlocks] = []
-        self.position = 0
-        self.stored = 0
-
-    def commit(self, points: int = 1) -> None:
-        """One more batch is committed."""
-        start = self.blocks[-1].end if self.blocks else 0
-        self.blocks.append(FakeBlocks([Point()] * points, start=start, end=start + 100))
-
-    def _unread(self) -> Iterator[FakeBlocks]:
-        return (blocks for blocks in self.blocks if blocks.start >= self.position)
-
-    @property
-    def lag_bytes(self) -> int:
-        return 100 * sum(1 for _ in self._unread())
-
-    @property
-    def lag_points(self) -> int:
-        return sum(blocks.points for blocks in self._unread())
-
-    @property
-    def lag_secs(self) -> float:
-        return 0.0
-
-    def read(self, points_max: int) -> Any:
-        assert points_max > 0
-        found = next(self._unread(), None)
-        if found is not None:
-            self.position = found.end
-        return found
-
-    def seek(self, position: int) -> None:
-        self.position = position
-
-    def store(self, position: int) -> None:
-        assert position >= self.stored, "a stored position never goes back"
-        self.stored = position
-
-
-class FakeWriter:
-    """Keeps what it was given; what is flushed counts. Fails as told."""
-
-    Config: ClassVar[type[Section]] = Section
-    flush_interval_secs = 3600.0
-
-    def __init__(self, *, batch_points: int = 1) -> None:
-        self.batch_points = batch_points
-        self.taken: list[FakeBlocks] = []
-        self.flushed: list[FakeBlocks] = []
-        self.starts = 0
-        self.stops = 0
-        self.faults: list[Exception] = []
-        self.start_fault: Exception | None = None
-        self.skip_to = 0
-
-    def _fail_as_told(self) -> None:
-        if self.faults:
-            raise self.faults.pop(0)
-
-    async def start(self, stored: int) -> int:
-        self.starts += 1
-        self.taken.clear()
-        if self.start_fault is not None:
-            raise self.start_fault
-        return max(stored, self.skip_to)
-
-    async def write(self, blocks: Any) -> None:
-        self._fail_as_told()
-        self.taken.append(blocks)
-
-    async def flush(self) -> int:
-        self._fail_as_told()
-        self.flushed += self.taken
-        position = self.taken[-1].end
-        self.taken.clear()
-        return position
-
-    async def maintain(self) -> None:
-        """Nothing to do."""
-
-    async def stop(self) -> None:
-        self.stops += 1
-
-
-class FakeEvents:
-    def __init__(self) -> None:
-        self.told: list[tuple[str, ...]] = []
-        self.points = 0
-
-    def written(self, writer: str, points: int, received_first_us: int) -> None:
-        assert received_first_us > 0
-        assert writer
-        self.points += points
-
-    def failed(self, writer: str, reason: str) -> None:
-        self.told.append(("failed", writer, reason))
-
-    def dropped(self, writer: str, points: int, reason: str) -> None:
-        self.told.append(("dropped", writer, str(points), reason))
-
-
-class WellDestination:
-    failing: str | None = None
-    points_refused = 0
-
-
-class Stand:
-    """One consumer under test, with its parts."""
-
-    def __init__(self, **writer: Any) -> None:
-        self.cursor = FakeCursor()
-        self.writer = FakeWriter(**writer)
-        self.events = FakeEvents()
-        self.destination = WellDestination()
-        self.consumer = Consumer("fake", self.writer, self.cursor, self.events, self.destination)
-        self.fanout = FanOut([self.consumer])
-
-    def commit(self, points: int = 1) -> None:
-        self.cursor.commit(points)
-        self.fanout.committed()
-
-    @property
-    def flushed(self) -> Sequence[int]:
-        """Starts of the ranges that were flushed."""
-        return [blocks.start for blocks in self.writer.flushed]
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout, "RESTART_PAUSE_SECS_MIN", 0.001)
 
 
 async def test_what_is_committed_is_written_flushed_and_only_then_stored() -> None:
@@ -215,7 +76,7 @@ async def test_a_failing_writer_says_so_until_it_works_again() -> None:
     await until(lambda: stand.writer.starts >= 3)
     stand.writer.start_fault = None
     stand.commit()
-    await until(lambda: bool(stand.writer.taken))
+    await until(lambda: bool(stand.writer.flushed))
     await stand.fanout.stop(WAIT_SECS_MAX)
     assert not stand.consumer.failing
 

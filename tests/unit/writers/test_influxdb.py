@@ -29,7 +29,9 @@ def config(url: str, **keys: Any) -> InfluxConfig:
 async def started(
     url: str, observed: Observed | None = None, clock: ManualClock | None = None, **keys: Any
 ) -> AsyncIterator[InfluxWriter]:
-    writer = InfluxWriter(config(url, **keys), (observed or Observed()).context("influxdb"), clock)
+    settings = config(url, **keys)
+    context = (observed or Observed()).context("influxdb", clock=clock, retry_secs_max=settings.retry_secs_max)
+    writer = InfluxWriter(settings, context, clock)
     assert await writer.start(0) == 0
     try:
         yield writer

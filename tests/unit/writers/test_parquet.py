@@ -162,6 +162,33 @@ async def test_a_new_process_starts_at_the_greater_of_cursor_and_files(
     await second.stop()
 
 
+async def test_a_range_that_was_given_up_is_in_no_name_and_no_row_goes_with_it(tmp_path: Path) -> None:
+    """The journal was full: the writer is stopped with 10 to 20 in its hands, and starts anew at 50."""
+    observed, clock = Observed(), ManualClock((HOUR + 3) * 3600)
+    parquet = writer(tmp_path, observed, clock, flush_interval_secs=1)
+    await parquet.start(0)
+    await parquet.write(blocks_of(10, 0))
+    assert await parquet.flush() == 10
+    await parquet.write(blocks_of(10, 10, first=100))
+    await parquet.stop()
+    assert await parquet.start(50) == 50
+    for start in (50, 60):
+        await parquet.write(blocks_of(10, start, first=start))
+        assert await parquet.flush() == start + 10
+    kept = [*range(10), *range(50, 70)]
+    assert names(tmp_path) == [name(0, 10), name(50, 60), name(60, 70)]
+    assert values(tmp_path) == [float(value) for value in kept]
+    clock.advance(3600)
+    await parquet.maintain()
+    await parquet.settled()
+    assert names(tmp_path) == [name(0, 10), name(50, 70)], "neighbours are joined, and nothing over the gap"
+    assert values(tmp_path) == [float(value) for value in kept]
+    await parquet.stop()
+    again = writer(tmp_path)
+    assert await again.start(50) == 70, "and what was published behind the gap is not written again"
+    await again.stop()
+
+
 async def test_a_second_writer_on_the_directory_fails_and_says_why(tmp_path: Path) -> None:
     first, second = writer(tmp_path), writer(tmp_path)
     await first.start(0)

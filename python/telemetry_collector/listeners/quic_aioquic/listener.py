@@ -153,6 +153,7 @@ class QuicListener:
         CertificateError, and nothing has changed, when the certificate cannot be used.
         """
         self._configuration = await asyncio.to_thread(_configuration, settings)
+        self._resets = await asyncio.to_thread(ResetTokens.of_key_file, settings.tls_key_path)
         self._settings = settings
         self._slots.slots_max = settings.connections_max
         self._events.started(settings.connections_max)

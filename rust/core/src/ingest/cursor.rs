@@ -58,6 +58,8 @@ pub struct BlockCursor {
     decoder: BlockDecoder,
     /// Receipt of the oldest batch that was read and not stored.
     undelivered_since_us: Option<i64>,
+    /// Receipt of the batch that is next on disk, at the position where it was looked for.
+    next_on_disk: Option<(Position, Option<i64>)>,
     /// Records that were skipped because their contents do not decode.
     undecodable: u64,
 }
@@ -73,8 +75,15 @@ impl BlockCursor {
             disk: None,
             decoder: new_decoder(),
             undelivered_since_us: None,
+            next_on_disk: None,
             undecodable: 0,
         })
+    }
+
+    /// What it reads from.
+    #[must_use]
+    pub fn ingest(&self) -> Arc<Ingest> {
+        Arc::clone(&self.ingest)
     }
 
     /// Whose it is.
@@ -121,14 +130,30 @@ impl BlockCursor {
 
     /// Age of the oldest batch that was read and not stored, or else of what is still to read; 0 when there is none.
     #[must_use]
-    pub fn lag_secs(&self) -> f64 {
-        let oldest_us = self.undelivered_since_us.or_else(|| {
-            let recent = self.ingest.shared.recent.lock();
-            let next = recent.from(self.position)?.next()?;
-            Some(next.block.received_unix_us)
-        });
+    pub fn lag_secs(&mut self) -> f64 {
+        let oldest_us = self.undelivered_since_us.or_else(|| self.next_received_us());
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
         oldest_us.map_or(0.0, |oldest_us| (now_us - oldest_us).max(0) as f64 / 1e6)
+    }
+
+    /// Receipt of the batch that is read next.
+    fn next_received_us(&mut self) -> Option<i64> {
+        if let Some(mut blocks) = self.ingest.shared.recent.lock().from(self.position) {
+            return blocks.next().map(|next| next.block.received_unix_us);
+        }
+        if self.lag_bytes() == 0 {
+            return None;
+        }
+        if let Some((_, received_us)) = self.next_on_disk.filter(|(position, _)| *position == self.position) {
+            return received_us;
+        }
+        let mut reader = self.ingest.journal.reader(self.position);
+        // What cannot be read has no age; whoever reads it is told why.
+        let record = reader.next_record().ok().flatten();
+        let block = record.and_then(|record| self.decoder.decode(record.payload).ok());
+        let received_us = block.map(|block| block.received_unix_us);
+        self.next_on_disk = Some((self.position, received_us));
+        received_us
     }
 
     /// The next committed batches: at least one, until `points_max` or 64 MiB is reached, all of one hour of receipt.

@@ -17,6 +17,7 @@ pub mod counters;
 mod cursor;
 pub mod heartbeats;
 pub mod latency;
+mod measured;
 pub mod names;
 mod points;
 mod policy;
@@ -38,6 +39,7 @@ pub use self::conversation::Conversation;
 pub use self::counters::{Counters, RetryCause};
 pub use self::cursor::{BlockCursor, Blocks};
 use self::heartbeats::Heartbeats;
+pub use self::measured::Measured;
 use self::names::Names;
 use self::points::ScratchPool;
 use self::policy::CurrentPolicy;
@@ -190,8 +192,8 @@ impl Ingest {
         ready
     }
 
-    /// Expires idle series, writes a checkpoint when a segment's worth was committed since the last one, and deletes
-    /// segments that every consumer has passed.
+    /// Expires idle series, writes a checkpoint when a segment's worth was committed since the last one or when only
+    /// that makes room, and deletes segments that every consumer has passed.
     ///
     /// # Errors
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
@@ -199,7 +201,7 @@ impl Ingest {
         let idle_secs = self.policy().limits.series_idle_secs;
         self.registry.lock().expire(now_unix_secs, idle_secs, EXPIRE_SLOTS_MAX);
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
-        if behind >= self.journal_settings.segment_bytes {
+        if behind >= self.journal_settings.segment_bytes || self.journal.wants_checkpoint() {
             self.checkpoint()?;
         }
         self.journal.trim()?;
@@ -219,6 +221,14 @@ impl Ingest {
         self.journal.checkpoint(position, &payload)?;
         *last = position;
         Ok(())
+    }
+
+    /// What is committed from one position up to another, read back from the journal.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it cannot be read, or begins before the oldest record kept.
+    pub fn measure(&self, from: Position, to: Position) -> Result<Measured, JournalError> {
+        Measured::of(self.journal.reader(from), to)
     }
 
     /// Waits until everything appended is committed or failed; false when time ran out first.

@@ -1,6 +1,6 @@
 //! The data plane as its peers and consumers see it: real frames in, real replies out, on a storage that can fail.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
@@ -227,6 +227,40 @@ fn names_and_series_survive_in_the_checkpoint_when_their_segments_are_gone() {
         assert_eq!(stream.ask(&batch(&["a"], &[1.0]), sequence).outcome, Answer::Duplicate);
     }
     assert_eq!(stream.ask(&batch(&["a"], &[1.0]), 41).outcome, Answer::Stored);
+}
+
+#[test]
+fn what_a_consumer_gives_up_is_measured_and_the_next_read_begins_behind_it() {
+    let stand = Stand::with(|settings| settings.recent_bytes_max = 0);
+    let mut stream = stand.stream();
+    let mut cursor = stand.ingest.cursor("slow").expect("a cursor opens");
+    let start = cursor.position();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    // Within one hour of receipt, whenever this runs.
+    let hour_ns = since.as_nanos() as i64 / HOUR_NS * HOUR_NS;
+    let mut ends = Vec::new();
+    for sequence in 1..=6 {
+        stream.now_ns = hour_ns - 60_000_000_000 + sequence as i64 * 1_000_000_000;
+        stream.send(&batch_at(&["a", "b"], &[1.0; 10], stream.now_ns), sequence);
+        assert!(stand.ingest.drain(Duration::from_secs(10)), "the commit comes");
+        ends.push(stand.ingest.journal().committed());
+    }
+    let received_us = |sequence: i64| (hour_ns - 60_000_000_000 + sequence * 1_000_000_000) / 1_000;
+    let measured = |from, to| stand.ingest.measure(from, to).expect("the journal can be read");
+    let all = Measured { batches: 6, points: 60, received_unix_us: Some((received_us(1), received_us(6))) };
+    assert_eq!(measured(start, ends[5]), all);
+    let some = Measured { batches: 2, points: 20, received_unix_us: Some((received_us(2), received_us(3))) };
+    assert_eq!(measured(ends[0], ends[2]), some);
+    assert_eq!(measured(ends[3], ends[3]), Measured::default());
+
+    let before = cursor.lag_secs();
+    assert!(before > 50.0, "what is only on disk has an age, too: {before}");
+    cursor.store(ends[2]).expect("it can be stored");
+    cursor.seek(ends[2]);
+    let younger = before - cursor.lag_secs();
+    assert!((1.0..=3.0).contains(&younger), "by three seconds, less what the test takes: {younger}");
+    let read = cursor.read(1_000).expect("the journal can be read").expect("there is something");
+    assert_eq!((read.start, read.end, read.points), (ends[2], ends[5], 30));
 }
 
 #[test]

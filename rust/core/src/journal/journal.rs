@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use super::checkpoints::Checkpoints;
 use super::committer::Committer;
 use super::cursors::Cursors;
-use super::error::{AppendError, JournalError, is_no_space};
+use super::error::{AppendError, FullReason, JournalError, is_no_space};
 use super::group::{CommitSink, Ticket};
 use super::log::Log;
 use super::names;
@@ -23,6 +23,9 @@ use super::settings::JournalSettings;
 use super::spare::Spare;
 use super::stats::JournalStats;
 use super::storage::{Storage, StorageLock};
+
+/// Room for so many more segments is to be had before any is needed: the one that is prepared, and the one after it.
+const SEGMENTS_AHEAD: u64 = 2;
 
 /// An open journal. Every method may be called from any thread; dropping it closes it.
 pub struct Journal<T: Send + 'static> {
@@ -161,8 +164,7 @@ impl<T: Send + 'static> Journal<T> {
         let lock = self.lock.read();
         lock.as_ref().ok_or(JournalError::Closed)?;
         let checkpoints = self.checkpoints.positions();
-        let scarce = self.log.segments.bytes() >= self.settings.bytes_max / 2 || self.spare.trouble().is_some();
-        let checkpoint = if scarce { checkpoints.last() } else { checkpoints.first() };
+        let checkpoint = if self.scarce() { checkpoints.last() } else { checkpoints.first() };
         let Some(&checkpoint) = checkpoint else { return Ok(0) };
         let storage = &self.log.storage;
         let mut deleted = 0;
@@ -181,6 +183,30 @@ impl<T: Send + 'static> Journal<T> {
             storage.sync_dir().map_err(JournalError::io("synchronize the directory of", path))?;
         }
         removed.map(|()| deleted)
+    }
+
+    /// How far the oldest segments reach that must be deleted for appends to go on: none further than that, and none
+    /// that does not end at or before `passable`, for whose sake it is kept. None when there is room enough, or when
+    /// deleting what may go would make none.
+    ///
+    /// Whoever gives up what lies before the answer stores the cursors concerned there, and then has `trim` delete it.
+    #[must_use]
+    pub fn room_wanted(&self, passable: Position) -> Option<Position> {
+        let after = self.log.segments.bytes() + SEGMENTS_AHEAD * self.settings.segment_bytes;
+        let over = after.saturating_sub(self.settings.bytes_max);
+        // A full disk says nothing about how much is missing: one segment, and another if that was not enough.
+        let no_space = self.spare.trouble() == Some(AppendError::Full(FullReason::NoSpace));
+        let wanted = over.max(u64::from(no_space));
+        if wanted == 0 { None } else { self.log.segments.end_of(wanted, passable) }
+    }
+
+    /// Whether room is scarce, every open cursor has passed the oldest segment, and only a newer checkpoint is missing
+    /// for it to be deleted.
+    #[must_use]
+    pub fn wants_checkpoint(&self) -> bool {
+        let newest = self.checkpoints.positions().last().copied().unwrap_or_default();
+        let passed = self.cursors.with_passed(|passed| self.log.segments.first_passed(passed));
+        self.scarce() && passed.is_some_and(|segment| segment.limit > Some(newest.get()))
     }
 
     /// Waits until everything appended so far has its outcome and the sink was told; false when time ran out first.
@@ -231,6 +257,10 @@ impl<T: Send + 'static> Journal<T> {
         join(spare);
         self.log.quarantine.close();
         *self.lock.write() = None;
+    }
+
+    fn scarce(&self) -> bool {
+        self.log.segments.bytes() >= self.settings.bytes_max / 2 || self.spare.trouble().is_some()
     }
 
     fn writable(

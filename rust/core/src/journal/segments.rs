@@ -99,6 +99,21 @@ impl Segments {
         self.first().filter(|first| first.limit.is_some_and(|limit| limit <= position.get()))
     }
 
+    /// Where the oldest segments end that together have so many bytes, as far as they end at or before `passable`; None
+    /// when not one of them does.
+    pub(crate) fn end_of(&self, bytes: u64, passable: Position) -> Option<Position> {
+        let (mut end, mut freed) = (None, 0);
+        for segment in &*self.list.read() {
+            let Some(limit) = segment.limit.filter(|limit| *limit <= passable.get()) else { break };
+            if freed >= bytes {
+                break;
+            }
+            freed += segment.bytes;
+            end = Some(Position::new(limit));
+        }
+        end
+    }
+
     /// The oldest segment was deleted.
     pub(crate) fn remove_first(&self) {
         let mut list = self.list.write();

@@ -16,8 +16,20 @@ fn scenario(world: &mut World) {
     }
 }
 
-/// Runs the scenario with a crash before the k-th operation, for every k; then lives on and crashes again.
-fn sweep(end: End, seeds: u64) {
+/// Fills the log to its bound while one consumer stands still, twice, and makes room at its cost.
+fn full(world: &mut World) {
+    for _ in 0..2 {
+        for _ in 0..8 {
+            world.append(&[30_000; 4]);
+            world.settle();
+        }
+        world.store_cursor(CONSUMERS[1], 6);
+        world.make_room();
+    }
+}
+
+/// Runs a scenario with a crash before the k-th operation, for every k; then lives on and crashes again.
+fn sweep(scenario: fn(&mut World), end: End, seeds: u64) {
     let mut world = World::new(1);
     let before = world.storage.operations();
     scenario(&mut world);
@@ -39,12 +51,21 @@ fn sweep(end: End, seeds: u64) {
 
 #[test]
 fn killed_at_any_operation_nothing_committed_is_lost_or_doubled() {
-    sweep(End::Kill, 1);
+    sweep(scenario, End::Kill, 1);
 }
 
 #[test]
 fn without_power_at_any_operation_nothing_committed_is_lost_or_doubled() {
-    sweep(End::PowerLoss, 3);
+    sweep(scenario, End::PowerLoss, 3);
+}
+
+#[test]
+fn a_crash_while_room_is_made_costs_the_consumer_that_gives_way_and_nobody_else() {
+    let mut world = World::new(1);
+    full(&mut world);
+    assert!(world.gave_way >= 2, "room was made {} times", world.gave_way);
+    sweep(full, End::Kill, 1);
+    sweep(full, End::PowerLoss, 1);
 }
 
 #[test]

@@ -13,6 +13,7 @@ enum Step {
     StoreCursor(usize, usize),
     Checkpoint(usize),
     Trim,
+    MakeRoom,
     Fault(Operation, &'static str, u64, u64, Errno),
     Limit(Option<u64>),
     CrashAfter(u64),
@@ -38,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..CONSUMERS.len(), 0..=8usize).prop_map(|(consumer, eighths)| Step::StoreCursor(consumer, eighths)),
         2 => (0..=8usize).prop_map(Step::Checkpoint),
         2 => Just(Step::Trim),
+        2 => Just(Step::MakeRoom),
         3 => (operation, prefix, 0..4u64, 1..4u64, errno)
             .prop_map(|(operation, prefix, skip, times, errno)| Step::Fault(operation, prefix, skip, times, errno)),
         1 => prop::option::of(2 * SEGMENT_BYTES..8 * SEGMENT_BYTES).prop_map(Step::Limit),
@@ -64,6 +66,7 @@ proptest! {
                 Step::StoreCursor(consumer, eighths) => world.store_cursor(CONSUMERS[consumer], eighths),
                 Step::Checkpoint(eighths) => world.checkpoint(eighths),
                 Step::Trim => world.trim(),
+                Step::MakeRoom => world.make_room(),
                 Step::Fault(operation, prefix, skip, times, errno) => {
                     world.storage.fail(Fault { operation, prefix: prefix.into(), skip, times, errno });
                 }

@@ -206,6 +206,40 @@ fn at_its_largest_size_the_log_is_full_until_something_is_deleted() {
 }
 
 #[test]
+fn room_is_wanted_before_the_log_is_full_and_no_further_than_needed() {
+    let bytes_max = 6 * SEGMENT_BYTES;
+    let opened =
+        try_open(Arc::new(MemoryStorage::new()), JournalSettings { bytes_max, ..settings() }).expect("it opens");
+    let journal = &opened.journal;
+    journal.cursor("slow").unwrap();
+    let fill = |segments: u64| {
+        for number in 0..3 * segments {
+            assert_eq!(opened.commit(&payload(number, 20_000)), Outcome::Committed);
+        }
+    };
+    fill(4);
+    assert_eq!(journal.room_wanted(journal.committed()), None, "two more segments fit");
+    fill(1);
+    let wanted = journal.room_wanted(journal.committed()).expect("only one more fits");
+    assert_eq!(wanted.get(), 4_096 + 3 * 20_032, "one segment");
+    assert_eq!(journal.room_wanted(journal.oldest()), None, "nothing may go, and nothing is asked for in vain");
+    assert!(!journal.wants_checkpoint(), "a cursor holds it");
+    assert_eq!(journal.store_cursor("slow", wanted).unwrap(), wanted);
+    assert!(journal.wants_checkpoint(), "now only the checkpoint does");
+    journal.checkpoint(journal.committed(), b"").unwrap();
+    assert_eq!((journal.trim().unwrap(), journal.wants_checkpoint()), (1, false));
+    assert_eq!(journal.room_wanted(journal.committed()), None);
+    for _ in 0..10 {
+        fill(1);
+        if let Some(wanted) = journal.room_wanted(journal.committed()) {
+            journal.store_cursor("slow", wanted).unwrap();
+            journal.checkpoint(journal.committed(), b"").unwrap();
+            assert_eq!(journal.trim().unwrap(), 1);
+        }
+    }
+}
+
+#[test]
 fn many_appenders_share_few_synchronizations_and_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let opened = Arc::new(

@@ -24,6 +24,8 @@ pub(super) struct World {
     /// Durable at least, tried at most.
     checkpoint: (Position, Position),
     cursors: BTreeMap<&'static str, (Position, Position)>,
+    /// How often a consumer gave way.
+    pub(super) gave_way: usize,
 }
 
 pub(super) const CONSUMERS: [&str; 2] = ["parquet", "influxdb"];
@@ -41,6 +43,7 @@ impl World {
             uncertain: Vec::new(),
             checkpoint: Default::default(),
             cursors: CONSUMERS.into_iter().map(|name| (name, Default::default())).collect(),
+            gave_way: 0,
         };
         world.open();
         world
@@ -84,6 +87,31 @@ impl World {
             self.uncertain.extend(failed);
         }
         self.committed.extend(told);
+    }
+
+    /// Makes room at the cost of the first consumer, as far as the second has no need of it.
+    pub(super) fn make_room(&mut self) {
+        let [giving, keeping] = CONSUMERS;
+        let Some(wanted) = self.opened().journal.room_wanted(self.cursors[keeping].0) else { return };
+        assert!(wanted <= self.cursors[keeping].0, "nobody else's records are given up");
+        let (durable, tried) = self.cursors[giving];
+        let stored = self.opened().journal.store_cursor(giving, wanted);
+        self.cursors.insert(giving, (stored.unwrap_or(durable), tried.max(wanted)));
+        self.gave_way += 1;
+        if self.opened().journal.wants_checkpoint() {
+            self.checkpoint(8);
+        }
+        self.trim();
+        self.check_kept();
+    }
+
+    /// What a cursor has not passed is there.
+    fn check_kept(&self) {
+        let oldest = self.opened().journal.oldest();
+        for (name, (durable, _)) in &self.cursors {
+            let first = self.committed.iter().find(|seen| seen.start >= *durable);
+            assert!(first.is_none_or(|first| oldest <= first.start), "{name} at {durable}, oldest {oldest}");
+        }
     }
 
     /// Readers see every committed record and nothing else, from every cursor on.

@@ -1,0 +1,261 @@
+"""Destinations fail alone: what one of them suffers costs the others nothing, and it gets what it missed afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from array import array
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.support.documents import collector_document
+from tests.support.influx import FakeInflux, Reply
+from tests.support.process import command
+from tests.support.victoria_metrics import VictoriaMetrics
+from tests.support.waiting import until
+
+from telemetry_collector import _core
+from telemetry_collector.app import collector as composed
+from telemetry_collector.app.collector import Collector
+from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
+from telemetry_collector.security.authority import Files, set_up
+from telemetry_collector.sender import Batch, Sender, TransportSettings
+
+PATIENCE_SECS = 30.0
+BATCH_POINTS = 200
+TAG_BYTES = 1_000
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return set_up(tmp_path_factory.mktemp("certs"), node="node-1")
+
+
+def influxdb(url: str, **keys: Any) -> dict[str, Any]:
+    names = {"url": url, "org": "o", "bucket": "b", "token": "t"}
+    return {**names, "flush_interval_secs": 0.1, "retry_secs_max": 0.2, **keys}
+
+
+@asynccontextmanager
+async def collector(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Collector]:
+    document = collector_document(
+        directory,
+        certificates,
+        **{
+            "journal": {"dir": str(directory / "journal"), "segment_bytes": MIB, "max_bytes": 5 * MIB},
+            "parquet": {"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.1},
+            **sections,
+        },
+    )
+    running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
+    await running.start()
+    try:
+        yield running
+    finally:
+        await running.stop()
+
+
+@asynccontextmanager
+async def sending(address: str, certificates: Files) -> AsyncIterator[Sender]:
+    transport = TransportSettings(
+        endpoints=(Address.parse(address),),
+        cert_path=certificates.node_certificate,
+        key_path=certificates.node_key,
+        ca_path=certificates.ca,
+        server_name="localhost",
+    )
+    sender = Sender(transport)
+    await sender.start()
+    try:
+        yield sender
+    finally:
+        await sender.stop(0)
+
+
+def batch(number: int, tag_bytes: int = 8) -> Batch:
+    """Points whose values say which they are; with long tags that no compression makes small."""
+    text = random.Random(0)
+    tags = [text.randbytes(tag_bytes // 2).hex() for _ in range(BATCH_POINTS)]
+    return Batch(
+        common_tags=(),
+        series=[("test.metric", [("place", tag)], 2, "", False) for tag in tags],
+        series_index=array("I", range(BATCH_POINTS)),
+        timestamps_unix_ns=array("q", [time.time_ns()]) * BATCH_POINTS,
+        values=array("d", (number * BATCH_POINTS + place for place in range(BATCH_POINTS))),
+    )
+
+
+async def drained(sender: Sender) -> None:
+    async with asyncio.timeout(PATIENCE_SECS):
+        await sender.drained()
+
+
+def in_parquet(directory: Path) -> tuple[int, int]:
+    """Rows, and different values among them."""
+    files = f"{directory}/parquet/date=*/hour=*/*.parquet"
+    found = duckdb.sql(f"SELECT count(*), count(DISTINCT value) FROM '{files}'")
+    assert found is not None, "a query has rows"
+    rows: tuple[int, int] = found.fetchall()[0]
+    return rows
+
+
+def values(lines: list[bytes]) -> list[int]:
+    return [int(float(line.rpartition(b"value=")[2].split()[0].rstrip(b"iu"))) for line in lines]
+
+
+def sample(running: Collector, name: str, **labels: str) -> float:
+    return running._registry.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0
+
+
+class Switch:
+    """A database that can be down."""
+
+    def __init__(self) -> None:
+        self.down = True
+        self.influx = FakeInflux(judge=lambda _: Reply(503, "down") if self.down else Reply())
+
+
+async def test_at_a_full_journal_a_writer_that_may_drop_loses_its_oldest_counted_and_nobody_else_anything(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composed, "CORE_MAINTENANCE_SECS", 0.02)
+    switch, batches = Switch(), 60
+    async with (
+        switch.influx,
+        collector(tmp_path, certificates, influxdb=influxdb(switch.influx.url, when_full="drop_oldest")) as running,
+        sending(running.listen_addr, certificates) as sender,
+    ):
+        for number in range(batches):
+            await sender.put(batch(number, TAG_BYTES))
+            await drained(sender)
+        assert sum(running._core.stats()["retries_asked"].values()) == 0, "agents notice nothing"  # type: ignore[union-attr]
+        assert sample(running, "writer_breaker_state", writer="influxdb") > 0
+        switch.down = False
+        await until(lambda: running.summary()["writers"]["influxdb"]["lag_points"] == 0)
+        await until(lambda: running.summary()["writers"]["influxdb"]["failing"] is None)
+        await until(lambda: sample(running, "writer_breaker_state", writer="influxdb") == 0)
+        await until(lambda: values(switch.influx.accepted)[-1] == batches * BATCH_POINTS - 1)
+        lost = int(sample(running, "writer_points_dropped_total", writer="influxdb", error="journal_full"))
+        assert sample(running, "journal_bytes") <= 5 * MIB
+        assert sample(running, "writer_points_dropped_total", writer="parquet", error="journal_full") == 0
+    sent = batches * BATCH_POINTS
+    assert lost > 0
+    assert lost % BATCH_POINTS == 0
+    assert values(switch.influx.accepted) == list(range(lost, sent)), "all the others, once, in order"
+    assert in_parquet(tmp_path) == (sent, sent)
+
+
+async def test_at_a_full_journal_a_writer_that_blocks_loses_nothing_and_agents_come_back_later(
+    tmp_path: Path, certificates: Files
+) -> None:
+    switch, batches = Switch(), 60
+    async with (
+        switch.influx,
+        collector(tmp_path, certificates, influxdb=influxdb(switch.influx.url)) as running,
+        sending(running.listen_addr, certificates) as sender,
+    ):
+        for number in range(batches):
+            await sender.put(batch(number, TAG_BYTES))
+        await until(lambda: running._core.stats()["retries_asked"]["journal_full"] > 0)  # type: ignore[union-attr]
+        assert sender.stats.batches_acknowledged < batches
+        switch.down = False
+        await drained(sender)
+    sent = batches * BATCH_POINTS
+    assert sorted(set(values(switch.influx.accepted))) == list(range(sent))
+    assert in_parquet(tmp_path) == (sent, sent)
+
+
+@pytest.mark.slow
+async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives_in_order(
+    tmp_path: Path, certificates: Files
+) -> None:
+    number = 0
+    async with VictoriaMetrics(tmp_path / "database") as database:
+
+        async def stored() -> list[int]:
+            found = await database.export('{__name__="test.metric_value"}')
+            return sorted(int(value) for points in found.values() for _, value in points)
+
+        journal = {"dir": str(tmp_path / "journal"), "segment_bytes": MIB, "max_bytes": 64 * MIB}
+        async with (
+            collector(tmp_path, certificates, journal=journal, influxdb=influxdb(database.url)) as running,
+            sending(running.listen_addr, certificates) as sender,
+        ):
+
+            async def live(secs: float) -> None:
+                nonlocal number
+                end = time.monotonic() + secs
+                while time.monotonic() < end:
+                    await sender.put(batch(number))
+                    number += 1
+                    await asyncio.sleep(0.05)
+
+            await live(0.5)
+            await database.stop()
+            before = number * BATCH_POINTS
+            await live(2.5)
+            assert running.summary()["writers"]["influxdb"]["failing"]
+            assert sample(running, "writer_breaker_state", writer="influxdb") > 0
+            parquet = running.summary()["writers"]["parquet"]
+            assert parquet["points_written"] > before, "files went on"
+            starting = asyncio.create_task(database.start())
+            await live(0.5)
+            await starting
+            await drained(sender)
+            sent = number * BATCH_POINTS
+            async with asyncio.timeout(PATIENCE_SECS):
+                while (found := await stored()) != list(range(sent)):
+                    assert found == list(range(len(found))), "what is there is what came first"
+                    await asyncio.sleep(0.02)
+            await until(lambda: running.summary()["writers"]["parquet"]["points_written"] == sent)
+            prompt = sample(running, "receive_to_written_seconds_bucket", writer="parquet", le="2.5")
+            assert prompt == sample(running, "receive_to_written_seconds_count", writer="parquet") > 0
+    assert in_parquet(tmp_path) == (sent, sent)
+
+
+async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(tmp_path: Path, certificates: Files) -> None:
+    """The database takes connections and never answers."""
+    hanging: list[asyncio.StreamWriter] = []
+    hole = await asyncio.start_server(lambda _, connection: hanging.append(connection), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{hole.sockets[0].getsockname()[1]}"
+    shutdown_secs = 2.0
+    document = collector_document(
+        tmp_path,
+        certificates,
+        server={"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": shutdown_secs},
+        parquet={"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 60},
+        influxdb=influxdb(url, timeout_secs=60),
+        observability={"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
+    )
+    path = tmp_path / "collector.yaml"
+    path.write_text(json.dumps(document))
+    async with command("run", path, "--json") as process:
+        address = (await process.logged("started"))["listen_addr"]
+        async with sending(address, certificates) as sender:
+            for number in range(20):
+                await sender.put(batch(number))
+            await drained(sender)
+        await until(lambda: hanging)
+        begun = time.monotonic()
+        code, summary = await process.stop()
+        took = time.monotonic() - begun
+    hole.close()
+    for connection in hanging:
+        connection.close()
+    sent = 20 * BATCH_POINTS
+    assert code == 0
+    assert took <= shutdown_secs + 2, "the rest is the interpreter's own end, on a machine that does other things too"
+    assert summary["points_committed"] == summary["writers"]["parquet"]["points_written"] == sent
+    assert in_parquet(tmp_path) == (sent, sent)
+    core = _core.Ingest(_core.IngestSettings(journal_dir=str(tmp_path / "journal")))
+    left = core.cursor("influxdb").read(1_000_000)
+    core.close()
+    assert left is not None
+    assert left.points == sent, "what the database has not taken is in the journal"
