@@ -80,10 +80,11 @@ def site(tmp_path: Path) -> Site:
 
 
 async def end(process: Process) -> tuple[int, float]:
-    """Waits for the end: its exit code and how long it took."""
+    """Waits for the end, which is in order and so says what was done: the exit code and how long it took."""
     began = time.monotonic()
     async with asyncio.timeout(PATIENCE_SECS):
-        await process.process.communicate()
+        output, _ = await process.process.communicate()
+    assert "points_committed" in json.loads(output)
     assert process.process.returncode is not None, "it has ended"
     return process.process.returncode, time.monotonic() - began
 
@@ -151,7 +152,7 @@ def fill(directory: Path, batches: int, points: int) -> None:
 
 
 async def test_a_signal_during_recovery_ends_it_and_loses_nothing(site: Site) -> None:
-    batches, points = 100, 10_000
+    batches, points = 60, 10_000
     fill(site.directory / "journal", batches, points)
     async with command("run", site.write(), "--json") as collector:
         with (site.directory / "journal" / "lock").open() as lock:

@@ -1,7 +1,7 @@
 """The collector's configuration."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from telemetry_collector.config.changes import keeping
@@ -35,7 +35,8 @@ class Config:
     """The sections of the writers that are on, by name, in the order of the document."""
     source: str
     """The document's path, or a word for where it came from."""
-    origin: str | Path
+    # Not shown: a text may have secrets.
+    origin: str | Path = field(repr=False, compare=False)
     """What it was loaded from, and can be again: the document's text, or its path."""
 
     @property

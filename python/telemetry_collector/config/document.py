@@ -6,7 +6,7 @@ Relative paths in a document are relative to the directory that the process was 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,8 @@ class Document:
     sections: Mapping[str, Section]
     source: str
     """The file's path, or a word for where the text came from."""
-    origin: str | Path
+    # Not shown: a text may have secrets.
+    origin: str | Path = field(repr=False, compare=False)
     """What it was loaded from, and can be again: the text, or the file's path."""
 
     def section(self, cls: type[S], name: str) -> S:
