@@ -173,9 +173,10 @@ async def test_at_a_full_journal_a_writer_that_blocks_loses_nothing_and_agents_c
 
 
 @pytest.mark.slow
-async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives_in_order(
+async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives(
     tmp_path: Path, certificates: Files
 ) -> None:
+    """In which order, a database does not tell; the test above does."""
     number = 0
     async with VictoriaMetrics(tmp_path / "database") as database:
 
@@ -211,8 +212,7 @@ async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives_i
             await drained(sender)
             sent = number * BATCH_POINTS
             async with asyncio.timeout(PATIENCE_SECS):
-                while (found := await stored()) != list(range(sent)):
-                    assert found == list(range(len(found))), "what is there is what came first"
+                while await stored() != list(range(sent)):
                     await asyncio.sleep(0.02)
             await until(lambda: running.summary()["writers"]["parquet"]["points_written"] == sent)
             prompt = sample(running, "receive_to_written_seconds_bucket", writer="parquet", le="2.5")

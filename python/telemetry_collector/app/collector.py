@@ -246,10 +246,10 @@ class Collector:
     async def _maintain(self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals) -> None:
         while True:
             try:
-                room.look(fanout)
+                # A cursor's age may have to wait for who reads it, so it is not asked for on the loop.
+                await asyncio.to_thread(room.look, fanout)
+                await fanout.make_room(core.room_wanted)
                 await asyncio.to_thread(core.maintain, self._clock.unix_secs())
-                if await fanout.make_room(core.room_wanted):
-                    await asyncio.to_thread(core.maintain, self._clock.unix_secs())
             except (_core.JournalError, OSError) as error:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
                 log.error("journal_maintenance_failed", error=str(error))

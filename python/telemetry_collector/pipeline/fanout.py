@@ -11,7 +11,7 @@ from telemetry_collector.pipeline.consumer import Consumer
 # Where nobody keeps anything of the journal.
 _NOBODY_KEEPS = 2**63 - 1
 # How long consumers may take to give way; one that did not is asked again.
-GIVE_WAY_SECS_MAX = 30.0
+GIVE_WAY_SECS_MAX = 5.0
 # What tasks that were cancelled may still take: a destination's directory or socket may hang as well as its answers.
 CANCEL_SECS_MAX = 1.0
 

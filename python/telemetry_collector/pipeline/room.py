@@ -53,7 +53,7 @@ class Rate:
 
 @final
 class JournalRoom(Collector):
-    """Looks once a second, from the event loop; metrics and reports show what it saw last."""
+    """Looks once a second, in a thread; metrics and reports show what it saw last."""
 
     def __init__(
         self,

@@ -201,11 +201,11 @@ impl Ingest {
         let idle_secs = self.policy().limits.series_idle_secs;
         self.registry.lock().expire(now_unix_secs, idle_secs, EXPIRE_SLOTS_MAX);
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
-        if behind >= self.journal_settings.segment_bytes || self.journal.wants_checkpoint() {
-            self.checkpoint()?;
-        }
+        let due = behind >= self.journal_settings.segment_bytes || self.journal.wants_checkpoint();
+        let written = if due { self.checkpoint() } else { Ok(()) };
+        // Also without it: on a full disk, what the one before it lets go may be the room that it needs.
         self.journal.trim()?;
-        Ok(())
+        written
     }
 
     /// Writes a checkpoint: what a restart needs to know besides the records that follow it.

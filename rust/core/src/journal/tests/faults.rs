@@ -109,6 +109,44 @@ fn a_start_that_cannot_synchronize_what_it_found_fails() {
 }
 
 #[test]
+fn on_a_full_disk_room_is_wanted_a_segment_at_a_time_and_making_it_starts_appends_again() {
+    let storage = faulty();
+    // A little more than whole segments, for the files that free room.
+    storage.limit(Some(4 * SEGMENT_BYTES + 8_192));
+    let opened = open(&storage);
+    let journal = &opened.journal;
+    journal.cursor("slow").unwrap();
+    for round in 0..3 {
+        let mut refused = None;
+        for number in 0..40 {
+            refused = opened.append(&payload(number, 20_000)).err();
+            if refused.is_some() {
+                break;
+            }
+            assert!(journal.flush(PATIENCE));
+        }
+        assert_eq!(refused, Some(AppendError::Full(FullReason::NoSpace)), "round {round}");
+        let first = opened.read().first().expect("there are records").start;
+        let wanted = journal.room_wanted(journal.committed()).expect("the disk is full");
+        let given_up = opened.read().iter().filter(|seen| seen.start < wanted).count();
+        assert_eq!(given_up, 3, "the three records of the segment that begins before {first}");
+        journal.store_cursor("slow", wanted).unwrap();
+        if journal.wants_checkpoint() {
+            journal.checkpoint(journal.committed(), b"").unwrap();
+        }
+        assert_eq!(journal.trim().unwrap(), 1);
+        recovers(&opened, &payload(99, 100));
+        assert_eq!(journal.stats().trouble, None);
+    }
+    // A disk that fails in another way gains nothing by room.
+    storage.fail(fault(Operation::Create, "spare-", 0, u64::MAX, Errno::IO));
+    while opened.append(&payload(0, 20_000)).is_ok() {
+        assert!(journal.flush(PATIENCE));
+    }
+    assert_eq!(journal.room_wanted(journal.committed()), None);
+}
+
+#[test]
 fn a_full_disk_stops_appends_and_room_starts_them_again() {
     let storage = faulty();
     storage.limit(Some(3 * SEGMENT_BYTES));
