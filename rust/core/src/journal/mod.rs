@@ -34,6 +34,7 @@
 mod checkpoints;
 mod committer;
 mod cursors;
+mod directory;
 mod error;
 mod format;
 mod group;
