@@ -20,6 +20,8 @@ COMMANDS = {
     "agent": "telemetry_collector.cli.agent:agent",
     "demo": "telemetry_collector.cli.demo:demo",
     "certs": "telemetry_collector.cli.certs:certs",
+    "journal": "telemetry_collector.cli.journal:journal",
+    "dataset": "telemetry_collector.cli.dataset:dataset",
 }
 """Commands in the order of the help, and where each is."""
 
@@ -82,6 +84,8 @@ Examples:
   telemetry-collector check config.yaml       find every mistake before a start
   telemetry-collector config.yaml             run the collector
   telemetry-collector agent agent.yaml        send this machine's metrics
+  telemetry-collector journal inspect DIR     see what a journal holds
+  telemetry-collector dataset verify DIR      check that files are whole and nothing is there twice
 
 \b
 Exit codes:

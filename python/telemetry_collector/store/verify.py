@@ -24,8 +24,8 @@ from telemetry_collector.store.names import RANGES, Ledger, Names
 from telemetry_collector.store.part import PartName, hour_of
 from telemetry_collector.store.schema import SCHEMA_VERSION, SCHEMA_VERSION_KEY, points_schema
 
-Progress = Callable[[int, int, int], None]
-"""Called after each file with the files read so far, those known to be there, and the rows read."""
+Progress = Callable[[int, int], object]
+"""Called after each file with the files read so far and those known to be there."""
 
 DOUBLES_MAX: Final = 100
 """Doubled batches that are named, with their files."""
@@ -133,8 +133,8 @@ def verify(paths: Sequence[str | Path], progress: Progress | None = None) -> Rep
     return _report(readings, keys)
 
 
-def _no_progress(files: int, of: int, rows: int) -> None:
-    del files, of, rows
+def _no_progress(files: int, of: int) -> None:
+    del files, of
 
 
 class _Changed(Exception):
@@ -230,7 +230,7 @@ class _Reading:
                 found.unreadable.append(Fault(str(path), str(error)))
             found.files += 1
             found.parts.append((part, str(path)))
-            self._progress(self.found.files + found.files, self._files, self.found.rows + found.rows)
+            self._progress(self.found.files + found.files, self._files)
         return found
 
     def _file(self, path: Path, source: BinaryIO, hour: int) -> _Found:

@@ -10,6 +10,7 @@ mod errors;
 mod frame_encoder;
 mod heartbeat;
 mod ingest;
+mod inspection;
 mod line_protocol;
 mod record_batch;
 mod settings;
@@ -35,5 +36,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<heartbeat::Heartbeat>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
+    module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
     Ok(())
 }

@@ -154,26 +154,26 @@ impl OpenSegment {
     ) -> Result<Scanned, JournalError> {
         let upper = limit.unwrap_or(u64::MAX).min(self.end);
         let mut scanner = Scanner::new(self.file.clone(), self.base, seed, from, upper);
-        let mut seen = Scanned { end: from, group_start: from, holes: Vec::new() };
+        let mut found = Scanned { end: from, group_start: from, holes: Vec::new() };
         loop {
             match scanner.step().map_err(JournalError::io("read", self.path.clone()))? {
                 Step::Record { start, end, group_start, payload } => {
                     let payload = scanner.payload(payload);
                     each(Record { start: Position::new(start), end: Position::new(end), payload })?;
-                    seen.end = end;
-                    seen.group_start = seen.group_start.max(group_start);
+                    found.end = end;
+                    found.group_start = found.group_start.max(group_start);
                 }
                 Step::Damaged { start, end, reason, group_start } => {
-                    seen.holes.push((start, end, reason));
-                    seen.group_start = seen.group_start.max(group_start.unwrap_or(0));
+                    found.holes.push((start, end, reason));
+                    found.group_start = found.group_start.max(group_start.unwrap_or(0));
                 }
                 Step::End { start } => {
                     let behind = limit.unwrap_or(start);
                     if start < behind {
                         let reason = if start >= self.end { Damage::Missing } else { Damage::Header };
-                        seen.holes.push((start, behind, reason));
+                        found.holes.push((start, behind, reason));
                     }
-                    return Ok(seen);
+                    return Ok(found);
                 }
             }
         }
