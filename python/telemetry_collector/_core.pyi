@@ -4,7 +4,8 @@ Units are in the names. Positions are byte positions in the journal's endless lo
 reasons and close codes are those of proto/telemetry.proto.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, Literal, final
 
 from typing_extensions import Buffer, CapsuleType
@@ -29,6 +30,7 @@ __all__ = [
     "LineProtocol",
     "RecordBatch",
     "__version__",
+    "inspect_journal",
 ]
 
 class CoreError(Exception):
@@ -333,3 +335,12 @@ class AckReader:
 
     def __new__(cls) -> AckReader: ...
     def feed(self, data: bytes) -> list[Ack]: ...
+
+def inspect_journal(
+    directory: str | PathLike[str], progress: Callable[[int, int], object] | None = None
+) -> dict[str, Any]:
+    """Reads a whole journal, open or not, and changes nothing; `journal inspect --json` documents the answer.
+
+    `progress` is called with the bytes read and the bytes there are, after each segment. JournalError when the
+    directory cannot be read, holds files of two journals, or of a newer format.
+    """

@@ -21,6 +21,8 @@ COMMANDS = {
     "demo": "telemetry_collector.cli.demo:demo",
     "certs": "telemetry_collector.cli.certs:certs",
     "torture": "telemetry_collector.cli.torture:torture",
+    "journal": "telemetry_collector.cli.journal:journal",
+    "dataset": "telemetry_collector.cli.dataset:dataset",
 }
 """Commands in the order of the help, and where each is."""
 
@@ -84,6 +86,8 @@ Examples:
   telemetry-collector config.yaml             run the collector
   telemetry-collector agent agent.yaml        send this machine's metrics
   telemetry-collector torture                 prove that nothing acknowledged is lost
+  telemetry-collector journal inspect DIR     see what a journal holds
+  telemetry-collector dataset verify DIR      check that files are whole and nothing is there twice
 
 \b
 Exit codes:

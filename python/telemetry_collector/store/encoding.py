@@ -50,6 +50,8 @@ class PartFile:
             # Without the Arrow schema in the file every reader sees dictionaries as the strings they are.
             store_schema=False,
             version="2.6",
+            # So that a flipped bit is found by whoever reads the file with care, as `dataset verify` does.
+            write_page_checksum=True,
         )
 
     @property

@@ -11,6 +11,7 @@ mod fault_disk;
 mod frame_encoder;
 mod heartbeat;
 mod ingest;
+mod inspection;
 mod line_protocol;
 mod record_batch;
 mod settings;
@@ -37,5 +38,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<heartbeat::Heartbeat>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
+    module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
     Ok(())
 }

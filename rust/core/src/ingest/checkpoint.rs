@@ -56,7 +56,8 @@ impl Replaying {
         Self { names: Names::default(), registry, recovered: Recovered::default(), decoder }
     }
 
-    fn restore(&mut self, payload: &[u8]) -> Option<()> {
+    /// Takes a checkpoint's payload; None where it cannot be read.
+    pub(super) fn restore(&mut self, payload: &[u8]) -> Option<()> {
         let (&version, mut rest) = payload.split_first()?;
         if version != VERSION {
             return None;

@@ -91,6 +91,17 @@ pub enum SegmentCause {
 }
 
 impl SegmentCause {
+    /// As tools show it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Full => "full",
+            Self::Reopened => "reopened",
+            Self::Fault => "fault",
+        }
+    }
+
     fn number(self) -> u32 {
         match self {
             Self::First => 0,

@@ -34,9 +34,11 @@
 mod checkpoints;
 mod committer;
 mod cursors;
+mod directory;
 mod error;
 mod format;
 mod group;
+mod inspect;
 #[expect(clippy::module_inception, reason = "the journal itself is one of the parts of the journal")]
 mod journal;
 mod log;
@@ -61,6 +63,9 @@ pub use cursors::{CURSORS_MAX, CursorStats};
 pub use error::{AppendError, FullReason, JournalError};
 pub use format::{FORMAT_VERSION, SegmentCause};
 pub use group::{Appended, CommitSink, Outcome, Ticket};
+pub use inspect::{
+    CheckpointFile, CursorFile, DAMAGE_MAX, Damaged, Examine, Inspection, QuarantineFile, SegmentFile, inspect,
+};
 pub use journal::Journal;
 pub use position::{JournalId, Position};
 pub use quarantine::{QUARANTINE_BYTES_MAX, QUARANTINE_RANGES_MAX, Quarantined};

@@ -19,6 +19,8 @@ pub const QUARANTINE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Damaged ranges that are kept and remembered in one run. Those beyond are left out of the log like the others, without
 /// a copy.
 pub const QUARANTINE_RANGES_MAX: usize = 4_096;
+/// How the line of text begins, with the format's version.
+const TITLE: &str = "telemetry journal quarantine 1 ";
 const COPY_BYTES: usize = 1024 * 1024;
 
 /// A range of the log that is no record.
@@ -130,11 +132,7 @@ impl Quarantine {
         if bytes == 0 {
             return Ok(false);
         }
-        let title = format!(
-            "telemetry journal quarantine 1 journal={} position={start} bytes={bytes} reason={}\n",
-            self.id,
-            reason.name()
-        );
+        let title = format!("{TITLE}journal={} position={start} bytes={bytes} reason={}\n", self.id, reason.name());
         let whole = title.len() as u64 + bytes;
         if known.closed {
             return Err(JournalError::Closed);
@@ -177,4 +175,13 @@ fn copy(
         done += part as u64;
     }
     to.sync_data()
+}
+
+/// Position, bytes and reason in the line that a quarantine file begins with; None when there is none.
+pub(crate) fn parse_title(file: &[u8]) -> Option<(Position, u64, String)> {
+    let line = file.split(|byte| *byte == b'\n').next()?;
+    let fields = std::str::from_utf8(line).ok()?.strip_prefix(TITLE)?;
+    let field = |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    let position = field("position")?.parse().ok()?;
+    Some((Position::new(position), field("bytes")?.parse().ok()?, field("reason")?.to_owned()))
 }

@@ -36,6 +36,8 @@ pub enum Damage {
     SegmentHeader,
     /// The file ends too early, or a segment is not there.
     Missing,
+    /// A whole record whose contents its reader cannot read. Only inspection looks for it.
+    Undecodable,
 }
 
 impl Damage {
@@ -48,6 +50,7 @@ impl Damage {
             Self::Unfinished => "unfinished-group",
             Self::SegmentHeader => "segment-header",
             Self::Missing => "missing",
+            Self::Undecodable => "undecodable",
         }
     }
 }

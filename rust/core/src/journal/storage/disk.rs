@@ -22,6 +22,7 @@ const ZEROS_BYTES: usize = 1024 * 1024;
 pub struct DiskStorage {
     path: PathBuf,
     directory: File,
+    read_only: bool,
 }
 
 impl DiskStorage {
@@ -37,7 +38,21 @@ impl DiskStorage {
             path.ancestors().skip(1).filter(|parent| parent.is_dir()).try_for_each(sync_directory)?;
         }
         let directory = File::open(&path)?;
-        Ok(Self { path, directory })
+        Ok(Self { path, directory, read_only: false })
+    }
+
+    /// Opens a directory that exists, to be read only: whatever would change it fails.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn read_only(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        let directory = File::open(&path)?;
+        Ok(Self { path, directory, read_only: true })
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        if self.read_only { Err(Errno::ROFS.into()) } else { Ok(()) }
     }
 }
 
@@ -68,6 +83,7 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn StorageFile>> {
+        self.writable()?;
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(&path)?;
         if let Err(error) = allocate(&file, bytes) {
@@ -79,15 +95,17 @@ impl Storage for DiskStorage {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        let file = OpenOptions::new().read(true).write(!self.read_only).open(self.path.join(name))?;
         Ok(Arc::new(DiskFile { file }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.writable()?;
         std::fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.writable()?;
         std::fs::remove_file(self.path.join(name))
     }
 
@@ -96,6 +114,7 @@ impl Storage for DiskStorage {
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn StorageLock>>> {
+        self.writable()?;
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {

@@ -3,6 +3,7 @@
 mod corruption;
 mod crash;
 mod faults;
+mod inspection;
 mod model;
 mod ordinary;
 mod world;

@@ -1,0 +1,54 @@
+"""Directories that a command looks into, named themselves or by the configuration of their collector; and how far it
+is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from telemetry_collector.config import Config
+
+Directory = click.Path(path_type=Path, exists=True)
+
+
+def journal_directory(place: Path) -> Path:
+    """A directory as it is; of a configuration, its `journal.dir`."""
+    return place if place.is_dir() else _configuration(place).journal.dir
+
+
+def dataset_directory(place: Path) -> Path:
+    """A directory as it is; of a configuration, its `parquet.output_dir`."""
+    if place.is_dir():
+        return place
+    from telemetry_collector.writers.parquet import ParquetConfig
+
+    section = _configuration(place).writers.get("parquet")
+    if not isinstance(section, ParquetConfig):
+        raise click.UsageError(f"{place} has no section parquet: name the dataset's directory")
+    return section.output_dir
+
+
+def _configuration(path: Path) -> Config:
+    from telemetry_collector.config import WRITERS, DiscoveredSections, load
+
+    return load(path, DiscoveredSections(WRITERS), check_files=False)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with how much is done of how much; shows a bar on standard error where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(text, total=None)
+        yield lambda done, of: bars.update(task, completed=done, total=of)
