@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,60 +12,47 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telemetry_collector.model import Outcome
-from telemetry_collector.torture.diary import Account, Name
+from telemetry_collector.store.verify import Report, verify
+from telemetry_collector.torture.diary import Account
 from telemetry_collector.torture.values import Seen
 
 EXAMPLES_MAX: Final = 10
 _STORED: Final = (Outcome.STORED, Outcome.PARTIAL, Outcome.DUPLICATE)
+_NAME: Final = ["identity", "epoch", "sequence"]
 
 
 @dataclass
 class Stored:
-    """One dataset: how often each batch is in it, with how many rows."""
+    """One dataset: which batches are in it, and whether their rows are theirs."""
 
-    files: int = 0
-    rows: int = 0
-    batches: dict[str, dict[Name, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
-    """By identity and name: files that have rows of it, and rows."""
-    doubled: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    mixed: list[str] = field(default_factory=list)
-    """Batches whose rows are not what one batch was: not neighbours, or not of distinct values."""
+    report: Report
+    """What `dataset verify` says of it."""
     values: Seen = field(default_factory=Seen)
+    mixed: list[str] = field(default_factory=list)
+    """Batches whose rows are not those of one batch: values that are not neighbours, or that come twice."""
 
 
 def read(root: Path) -> Stored:
     """Reads a dataset whole."""
-    stored = Stored()
+    stored = Stored(verify([root]))
+    unreadable = {fault.path for fault in stored.report.unreadable}
     for path in sorted(root.glob("date=*/hour=*/*.parquet")):
-        try:
-            table = pq.read_table(
-                path, columns=["identity", "epoch", "sequence", "value"], use_threads=False, partitioning=None
-            )
-        except (OSError, pa.ArrowException) as error:
-            stored.unreadable.append(f"{path}: {error}")
-            continue
-        stored.files += 1
-        stored.rows += table.num_rows
-        stored.values.update(int(value) for value in table.column("value").to_pylist())
-        _take(stored, table)
+        if str(path) not in unreadable:
+            table = pq.read_table(path, columns=[*_NAME, "value"], use_threads=False, partitioning=None)
+            stored.values.update(int(value) for value in table.column("value").to_pylist())
+            stored.mixed += _mixed(table)
     return stored
 
 
-def _take(stored: Stored, table: pa.Table) -> None:
-    grouped = table.group_by(["identity", "epoch", "sequence"]).aggregate(
-        [("value", "count"), ("value", "count_distinct"), ("value", "min"), ("value", "max")]
-    )
-    for row in grouped.to_pylist():
-        name = row["epoch"] % (1 << 64), row["sequence"]
-        rows, distinct = row["value_count"], row["value_count_distinct"]
-        batches = stored.batches[row["identity"]]
-        files, before = batches.get(name, (0, 0))
-        batches[name] = files + 1, before + rows
-        if files or distinct != rows:
-            stored.doubled.append(f"{row['identity']} {name}: {before + rows} rows in {files + 1} files")
-        elif row["value_max"] - row["value_min"] != rows - 1:
-            stored.mixed.append(f"{row['identity']} {name}: {rows} rows from {row['value_min']} to {row['value_max']}")
+def _mixed(table: pa.Table) -> list[str]:
+    measures = [("value", measure) for measure in ("count", "count_distinct", "min", "max")]
+    found = []
+    for row in table.group_by(_NAME).aggregate(measures).to_pylist():
+        rows, first, last = row["value_count"], row["value_min"], row["value_max"]
+        if row["value_count_distinct"] != rows or last - first != rows - 1:
+            name = f"{row['identity']} {row['epoch'] % (1 << 64)} {row['sequence']}"
+            found.append(f"{name}: {rows} rows, values from {first} to {last}")
+    return found
 
 
 @dataclass
@@ -89,31 +76,37 @@ class Audit:
     """Points that are in no dataset although the same life of the agent had later ones stored."""
 
 
-def compare(told: Mapping[str, Account], datasets: Iterable[Stored]) -> Audit:
-    """What agents (by identity) were told, against all datasets."""
-    audit, datasets = Audit(), list(datasets)
+def compare(told: Mapping[str, Account], datasets: Sequence[Stored], across: int = 0) -> Audit:
+    """What agents (by identity) were told, against all datasets; `across` batches are in more than one of them."""
+    audit = Audit(doubled_across=across)
     everything = Seen()
     for stored in datasets:
-        audit.rows += stored.rows
-        audit.files += stored.files
-        audit.doubled += stored.doubled
-        audit.unreadable += stored.unreadable
-        audit.mixed += stored.mixed
+        _take(audit, stored)
         everything.merge(stored.values)
     audit.holes = everything.holes()
     for identity, account in told.items():
         audit.dropped += account.dropped
-        places: Counter[Name] = Counter()
-        for stored in datasets:
-            places.update(stored.batches.get(identity, {}).keys())
-        audit.doubled_across += sum(count > 1 for count in places.values())
-        for name, (outcome, accepted) in account.answers.items():
+        for (epoch, sequence), (outcome, accepted) in account.answers.items():
             if outcome not in _STORED:
                 audit.refused += 1
                 continue
             audit.acknowledged += 1
-            rows = max((stored.batches.get(identity, {}).get(name, (0, 0))[1] for stored in datasets), default=0)
-            # A DUPLICATE tells no count: it was stored, and how much of it stood in a reply that was lost.
+            rows = max((stored.report.rows_of(identity, epoch, sequence) for stored in datasets), default=0)
             if rows < max(accepted, 1):
-                audit.lost.append(f"{identity} {name}: {outcome.label}, {accepted} points, {rows} rows")
+                audit.lost.append(f"{identity} {epoch} {sequence}: {outcome.label}, {accepted} points, {rows} rows")
     return audit
+
+
+def _take(audit: Audit, stored: Stored) -> None:
+    report = stored.report
+    audit.rows += report.rows
+    audit.files += report.files
+    audit.mixed += stored.mixed
+    audit.doubled += [
+        f"{each.identity} {each.epoch} {each.sequence}: {each.copies} copies, {each.rows} rows"
+        for each in report.doubled
+    ]
+    # Those beyond what a report names count as well.
+    audit.doubled += ["and another"] * (report.doubled_batches - len(report.doubled))
+    wrong = (*report.unreadable, *report.misplaced, *report.overlapping)
+    audit.unreadable += [f"{fault.path}: {fault.reason}" for fault in wrong]

@@ -13,6 +13,7 @@ from random import Random
 from typing import Final, final
 
 from telemetry_collector.errors import TelemetryCollectorError
+from telemetry_collector.store.verify import verify
 from telemetry_collector.torture import audit
 from telemetry_collector.torture.children import FILE_BYTES_MAX, AgentChild, Child, CollectorChild, end_orphans
 from telemetry_collector.torture.diary import DiaryReader
@@ -261,8 +262,9 @@ class Ordeal:
     def _count(self) -> None:
         result = self.result
         accounts = {self._site.identity(number): diary.read() for number, diary in enumerate(self._diaries)}
-        datasets = [audit.read(self._site.dataset(number)) for number in range(COLLECTORS)]
-        result.audit = audit.compare(accounts, datasets)
+        roots = [self._site.dataset(number) for number in range(COLLECTORS)]
+        datasets = [audit.read(root) for root in roots]
+        result.audit = audit.compare(accounts, datasets, verify(roots).across_batches)
         result.unwritten = sum(
             sink.seen.missing(stored.values) for sink, stored in zip(self._sinks, datasets, strict=True)
         )
