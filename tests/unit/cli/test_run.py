@@ -100,7 +100,7 @@ def test_agent_starts_an_agent(command: Command, tmp_path: Path, monkeypatch: py
     (config, named), (_, other) = started.calls
     assert isinstance(config, AgentConfig)
     assert (config.observability.metrics_port, config.source) == (0, "agent.yaml")
-    assert (named, other) == ({"as_json": False}, {"as_json": True, "fault_fd": None})
+    assert (named, other) == ({"as_json": False}, {"as_json": True})
 
 
 def test_agent_without_a_file_prints_the_defaults_it_uses(command: Command) -> None:
