@@ -160,13 +160,17 @@ async def test_a_mistake_changes_nothing_and_is_told_and_what_mends_it_is_notice
         assert metric(running, "series_max") == 5
 
 
-async def test_a_revocation_acts_although_the_document_has_a_mistake(site: Site) -> None:
+@pytest.mark.parametrize("mistake", ["document", "key"])
+async def test_a_revocation_acts_although_there_is_a_mistake_elsewhere(site: Site, mistake: str) -> None:
     authority = Authority.open(site.files.ca.parent)
     authority.issue_node("node-2")
     async with site.collector() as running:
         agent = site.agent(running, "node-2")
         await agent.once()
-        site.write(limits={"max_cardinality": -1})
+        if mistake == "document":
+            site.write(limits={"max_cardinality": -1})
+        else:
+            site.files.server_key.write_bytes(site.files.node_key.read_bytes())
         authority.revoke("node-2")
         await running.reload()
         await until(lambda: agent.ends)

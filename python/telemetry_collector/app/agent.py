@@ -74,6 +74,9 @@ class AgentService:
             await self.agent.reconfigure(section)
         self.config = new
 
+    async def read_trust(self) -> None:
+        """Nothing to do: each connection reads the files anew."""
+
 
 def run_agent(config: AgentConfig, *, as_json: bool = False) -> int:
     """Runs the node agent until SIGTERM or SIGINT; prints what was done. The process' exit code."""

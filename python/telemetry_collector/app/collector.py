@@ -171,6 +171,11 @@ class Collector:
         finally:
             self._config = replace(new, writers=dict(self._destinations.sections))
 
+    async def read_trust(self) -> None:
+        """Reads authorities and revocation lists again. CertificateError: nothing has changed."""
+        assert self._listener is not None, "the collector is started"
+        await self._listener.update_trust(*await asyncio.to_thread(read_trust, self._config.security))
+
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
 

@@ -3,8 +3,8 @@
     SIGHUP ───────────────┐
     a file changed, rests ┴► load (as `check` does) ─► what differs ─► apply what may change now, tell what waits
 
-A document with a mistake changes nothing. The certificates, authorities and revocation lists that the configuration in
-force names are read again all the same: a typing error must not keep a revocation from acting.
+A document or file with a mistake changes nothing. The authorities and revocation lists that the configuration in force
+names are read again all the same: a mistake elsewhere must not keep a revocation from acting.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ class Service(Protocol[C]):
         CertificateError: nothing has changed. ConfigError: parts named by it go on as they were; the rest changed.
         """
 
+    async def read_trust(self) -> None:
+        """Reads the authorities and revocation lists of the configuration in force again. CertificateError: nothing has
+        changed."""
+
 
 @final
 class Reloader(Generic[C]):
@@ -110,7 +114,7 @@ class Reloader(Generic[C]):
                 new = await asyncio.to_thread(service.load, check_files=True)
             except ConfigError as error:
                 self._events.failed(error)
-                await self._read_files_again(old)
+                await self._read_trust_again()
                 return
             contents = await asyncio.to_thread(_contents, new)
             differing = changes(old.sections, new.sections)
@@ -129,11 +133,11 @@ class Reloader(Generic[C]):
         self._contents = contents
         self._events.succeeded(list(live), restart_needed)
 
-    async def _read_files_again(self, in_force: C) -> None:
+    async def _read_trust_again(self) -> None:
         try:
-            await self._service.apply(in_force, ())
+            await self._service.read_trust()
         except CertificateError as error:
-            log.error("files_not_read_again", error=str(error), effect="what was read before stays in force")
+            log.error("trust_not_read_again", error=str(error), effect="what was read before stays in force")
 
     def _look(self) -> Stamps:
         """The files to watch from now on, as they are before they are read: what changes later is noticed.
