@@ -195,7 +195,7 @@ class Cursor:
     def measure(self, start: int, end: int) -> tuple[int, int, tuple[int, int] | None]:
         """Batches, points, and first and last receipt (microseconds since 1970) of the journal's range [start, end)."""
     def seek(self, position: int) -> None:
-        """Continues reading at a position that a `Blocks` had as start or end."""
+        """Continues reading at a position that a `Blocks` had as start or end, or that `room_wanted` named."""
     def store(self, position: int) -> None:
         """Makes a position durable: everything before it is the consumer's own responsibility from now on."""
 

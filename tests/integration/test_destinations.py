@@ -212,7 +212,7 @@ async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives(
             await drained(sender)
             sent = number * BATCH_POINTS
             async with asyncio.timeout(PATIENCE_SECS):
-                while await stored() != list(range(sent)):
+                while await stored() != list(range(sent)):  # noqa: ASYNC110  # a database does not tell when
                     await asyncio.sleep(0.02)
             await until(lambda: running.summary()["writers"]["parquet"]["points_written"] == sent)
             prompt = sample(running, "receive_to_written_seconds_bucket", writer="parquet", le="2.5")

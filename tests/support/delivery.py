@@ -106,9 +106,14 @@ class FakeWriter:
         self.faults: list[Exception] = []
         self.start_fault: Exception | None = None
         self.skip_to = 0
-        self.attempts = 0
+        self.offered: list[int] = []
+        """Points of each call of `write`, whatever became of it."""
         self.hangs = False
         self.down: Exception | None = None
+
+    @property
+    def attempts(self) -> int:
+        return len(self.offered)
 
     def _fail_as_told(self) -> None:
         if self.faults:
@@ -122,7 +127,7 @@ class FakeWriter:
         return max(stored, self.skip_to)
 
     async def write(self, blocks: Any) -> None:
-        self.attempts += 1
+        self.offered.append(blocks.points)
         if self.hangs:
             await asyncio.Event().wait()
         if self.down is not None:

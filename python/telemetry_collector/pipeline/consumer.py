@@ -264,6 +264,7 @@ class Consumer:
         await _to_its_end(self._cursor.store, max(start, position))
         self._gave_way.set()
         if points:
+            self._failure = "the journal was full, and this writer gave way"
             self._events.dropped(self.name, points, JOURNAL_FULL)
             first, last = (_moment(us) for us in received or (0, 0))
             log.error(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.delivery import Stand
+from tests.support.delivery import FakeCursor, Stand
 from tests.support.virtual_time import LoopClock, in_virtual_time
 
 from telemetry_collector.breaker import Breaker, State
 from telemetry_collector.config import WriterSection
 from telemetry_collector.errors import JournalError, RetryableError
+from telemetry_collector.pipeline.consumer import Consumer
 from telemetry_collector.pipeline.fanout import FanOut
 
 WAIT_SECS_MAX = 10.0
@@ -22,6 +24,11 @@ BLOCK = WriterSection(when_full="block")
 
 def stand(**keys: Any) -> Stand:
     return Stand(**{"clock": LoopClock(), "section": DROP, "flush_interval_secs": 1.0, **keys})
+
+
+def told(stuck: Stand) -> str:
+    """What /health says of it; nothing when all is well."""
+    return stuck.consumer.failing or ""
 
 
 async def settle() -> None:
@@ -52,11 +59,13 @@ def test_a_writer_that_hangs_is_interrupted_and_goes_on_behind_the_gap() -> None
         (line,) = (line for line in logs if line["event"] == "writer_points_dropped")
         assert (line["start"], line["end"], line["batches"], line["points"]) == (0, 500, 5, 15)
         assert line["received_first"].startswith("2026-10-24T00:00:00")
+        assert told(stuck) == "the journal was full, and this writer gave way"
         stuck.writer.hangs = False
         assert await stuck.fanout.make_room(lambda _: 600)
         await stuck.fanout.stop(WAIT_SECS_MAX)
         assert stuck.flushed == [600, 700, 800, 900]
         assert stuck.cursor.stored == 1_000
+        assert told(stuck) == ""
 
     in_virtual_time(main())
 
@@ -168,3 +177,31 @@ def test_whatever_it_is_doing_no_block_is_skipped_or_left_out_unless_it_is_count
         assert working.cursor.stored == 5_000
 
     in_virtual_time(main())
+
+
+async def test_a_reading_that_is_under_way_is_over_before_the_cursor_is_moved() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    class SlowCursor(FakeCursor):
+        def read(self, points_max: int) -> Any:
+            begun.set()
+            assert over.wait(WAIT_SECS_MAX)
+            return super().read(points_max)
+
+        def store(self, position: int) -> None:
+            assert over.is_set(), "somebody reads"
+            super().store(position)
+
+    slow = Stand(section=DROP)
+    cursor = SlowCursor()
+    consumer = Consumer("slow", slow.writer, cursor, slow.events, slow.destination, section=DROP)
+    for _ in range(10):
+        cursor.commit()
+    fanout = FanOut([consumer])
+    await fanout.start()
+    assert await asyncio.to_thread(begun.wait, WAIT_SECS_MAX)
+    asyncio.get_running_loop().call_later(0.1, over.set)
+    assert await fanout.make_room(lambda _: 500)
+    await fanout.stop(WAIT_SECS_MAX)
+    assert slow.flushed == [500, 600, 700, 800, 900]
+    assert slow.events.told == [("dropped", "slow", "5", "journal_full")]

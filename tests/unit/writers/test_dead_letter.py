@@ -1,4 +1,4 @@
-"""What a destination refuses for good is in a file, durable before the cursor passes it; files are bounded."""
+"""What a destination refuses for good is in a file, whole and durable, before the cursor passes it; all is bounded."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ impl BlockCursor {
         Ok(Some(blocks))
     }
 
-    /// Continues at a position that a [`Blocks`] had as start or end.
+    /// Continues at a position that a [`Blocks`] had as start or end, or that the journal named for room.
     pub fn seek(&mut self, position: Position) {
         self.position = position;
         self.disk = None;
