@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,11 +50,17 @@ class Note:
     value: int
 
 
+class Killed(BaseException):
+    """The process is gone; the machine, and what it has in memory of its files, is not."""
+
+
 @dataclass
 class Record:
     """The calls so far, and the names as they are now."""
 
     root: Path
+    kill_at: int | None = None
+    """With so many calls recorded, the next one is `Killed` instead, and everything after it, until this is None."""
     calls: list[Change | Sync | Note] = field(default_factory=list)
     directories: dict[int, dict[str, int]] = field(default_factory=dict)
     contents: dict[int, bytes] = field(default_factory=dict)
@@ -69,20 +75,30 @@ class Record:
         """Remembers a number that no crash from here on forgets."""
         self.calls.append(Note(value))
 
+    @property
+    def noted(self) -> int:
+        """The last number noted."""
+        return _noted(self.calls)
+
     def crash(self, after: int, seed: int) -> tuple[dict[str, bytes | None], int]:
         """What a power loss after so many calls leaves, by path (None is a directory), and the last number noted.
 
-        The seed decides what of the rest survives: 0 nothing, 1 everything, any other something of it.
+        The seed decides what of the rest survives: 0 nothing, 1 everything, 2 removals alone, any other some of it.
         """
         calls, chance = self.calls[:after], random.Random(seed)
-        survive: Callable[[], bool] = (lambda: seed == 1) if seed < 2 else (lambda: chance.random() < 0.5)
         forced = self._forced(calls)
+
+        def survives(call: Change) -> bool:
+            if seed == 2:
+                return all(inode is None for inode in call.slots.values())
+            return seed == 1 if seed < 2 else chance.random() < 0.5
+
         directories = {inode: dict(names) for inode, names in self._before.items()}
         dropped: set[Slot] = set()
         for index, call in enumerate(calls):
             if not isinstance(call, Change):
                 continue
-            if index not in forced and (dropped & call.slots.keys() or not survive()):
+            if index not in forced and (dropped & call.slots.keys() or not survives(call)):
                 dropped |= call.slots.keys()
                 continue
             for (directory, name), inode in call.slots.items():
@@ -111,7 +127,7 @@ class Record:
                     tree[here] = content[: len(content) * (2 if seed == 1 else chance.randrange(3)) // 2]
 
         visit(0, "")
-        return tree, max((call.value for call in calls if isinstance(call, Note)), default=0)
+        return tree, _noted(calls)
 
     def _forced(self, calls: list[Change | Sync | Note]) -> set[int]:
         """Changes that were synchronized, and those that they build on."""
@@ -128,6 +144,11 @@ class Record:
                 forced.add(index)
                 slots |= call.slots.keys()
         return forced
+
+    def live(self) -> None:
+        """Raises `Killed` when its time has come."""
+        if self.kill_at is not None and len(self.calls) >= self.kill_at:
+            raise Killed
 
     # What the recorded calls say.
 
@@ -186,6 +207,10 @@ class Record:
                 self.contents[below] = path.read_bytes()
 
 
+def _noted(calls: Sequence[Change | Sync | Note]) -> int:
+    return max((call.value for call in calls if isinstance(call, Note)), default=0)
+
+
 @contextmanager
 def recorded(root: Path) -> Iterator[Record]:
     """Writes down what happens below a directory that exists."""
@@ -197,6 +222,7 @@ def recorded(root: Path) -> Iterator[Record]:
 
     def tell(real: Callable[..., Any], say: Callable[..., None]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
+            record.live()
             result = real(*arguments, **options)
             say(*arguments, **options)
             return result
@@ -208,6 +234,7 @@ def recorded(root: Path) -> Iterator[Record]:
 
     def sync(real: Callable[[int], None]) -> Callable[[int], None]:
         def call(descriptor: int) -> None:
+            record.live()
             real(descriptor)
             record.synced(Path(f"/proc/self/fd/{descriptor}").readlink())
 

@@ -130,4 +130,4 @@ def _conclude(found: dict[str, Any]) -> None:
     if found["ok"]:
         say("nothing is damaged")
     else:
-        say(f"{found['damaged']:,} damaged places, {found['damaged_bytes']:,} bytes")
+        say(f"damaged places: {found['damaged']:,}, with {found['damaged_bytes']:,} bytes")

@@ -1,5 +1,6 @@
 //! Recovery of a journal whose files somebody has scribbled on: it never panics, replays only records that were
-//! committed, each once and in order, and a second start finds the same.
+//! committed, each once and in order, and a second start finds the same. Looking into it first shows what is replayed
+//! and changes nothing.
 
 #![no_main]
 
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use telemetry_core::journal::{
-    Appended, CommitSink, Journal, JournalError, JournalSettings, MemoryStorage, Outcome, Position, Record, Replay,
-    SEGMENT_BYTES_MIN, Storage as _,
+    Appended, CommitSink, Examine, Journal, JournalError, JournalSettings, MemoryStorage, Outcome, Position, Record,
+    Replay, SEGMENT_BYTES_MIN, Storage as _, inspect,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +36,32 @@ impl Replay for Replayed {
         self.0.push((record.start, record.end, record.payload.to_vec()));
         Ok(())
     }
+}
+
+/// Ends of the records that looking into the journal has shown, those of a segment that is read again once.
+#[derive(Default)]
+struct Shown(Vec<Position>);
+
+impl Examine for Shown {
+    fn segment(&mut self, base: Position) {
+        self.0.retain(|end| *end < base);
+    }
+
+    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+        self.0.push(record.end);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, _: Position, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: u64, _: u64) {}
+}
+
+fn files(storage: &MemoryStorage) -> Vec<(String, Option<Vec<u8>>)> {
+    let names = storage.names().expect("memory");
+    names.into_iter().map(|name| (name.clone(), storage.contents(&name))).collect()
 }
 
 fn open(storage: &Arc<MemoryStorage>) -> Result<(Journal<()>, Replayed), JournalError> {
@@ -89,15 +116,23 @@ fn scribble(storage: &MemoryStorage, mut data: &[u8]) {
 fuzz_target!(|data: &[u8]| {
     let storage = written();
     scribble(&storage, data);
+    let before = files(&storage);
+    let mut shown = Shown::default();
+    let looked = inspect(&*storage, &mut shown).is_ok();
+    assert_eq!(files(&storage), before);
     let (journal, replayed) = match open(&storage) {
         Ok(opened) => opened,
-        Err(JournalError::NewerFormat { .. } | JournalError::Foreign { .. }) => return,
+        Err(JournalError::NewerFormat { .. } | JournalError::Foreign { .. }) => {
+            assert!(!looked, "both refuse the same");
+            return;
+        }
         Err(error) => panic!("damage must not keep a journal from opening: {error}"),
     };
     let mut end = Position::new(0);
     let mut next = 0;
     for (start, record_end, bytes) in &replayed.0 {
         assert!(*start >= end && *record_end > *start);
+        assert!(shown.0.contains(record_end), "what is replayed was shown");
         end = *record_end;
         let number = (next..RECORDS).find(|number| payload(*number) == *bytes);
         next = 1 + number.expect("only committed records are replayed, each once, in order");

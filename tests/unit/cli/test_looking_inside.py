@@ -24,7 +24,7 @@ RECEIVED_NS = HOUR * 3600 * 1_000_000_000
 def place(tmp_path: Path) -> Path:
     """A closed journal of five batches of three points."""
     directory = tmp_path / "journal"
-    with journal(directory) as opened_journal:
+    with journal(directory, journal_segment_bytes=1 << 16) as opened_journal:
         for _ in range(5):
             opened_journal.append(POINTS, RECEIVED_NS)
     return directory
@@ -89,7 +89,7 @@ def test_damage_is_listed_and_verifying_fails(command: Command, place: Path) -> 
     text = command("journal", "verify", place)
     assert text.exit_code == 1
     assert "0000000000001000" in text.stdout
-    assert "1 damaged places" in text.stdout
+    assert "damaged places: 1" in text.stdout
 
 
 def test_what_recovery_set_aside_is_listed(command: Command, place: Path) -> None:

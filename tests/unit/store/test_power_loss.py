@@ -6,13 +6,15 @@ behind the cursor that it has stored: no file is half there, no row is missing o
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from tests.support.blocks import HOUR, blocks_of
 from tests.support.dataset import opened, publish
-from tests.support.power_loss import Record, recorded
+from tests.support.power_loss import Killed, Record, recorded
+from tests.support.writing import JOURNAL_ID
 
 from telemetry_collector.store.compaction import Compactor, Failed
 from telemetry_collector.store.dataset import Dataset
@@ -25,9 +27,10 @@ END = PARTS * PART_POINTS
 OTHER_ID = "f" * 32
 LATER = (HOUR + 100) * 3600.0
 SEEDS = tuple(range(10))
-"""Of what survives: nothing, everything, and some of it in eight ways."""
+"""Of what survives: nothing, everything, removals alone, and some of it in seven ways."""
 
 Tree = dict[str, bytes | None]
+Losses = dict[tuple[object, ...], tuple[Tree, int]]
 
 
 def hour(start: int) -> int:
@@ -37,7 +40,15 @@ def hour(start: int) -> int:
 
 def work(root: Path, cursor: int, record: Record | None = None) -> None:
     """What the writer does from its stored cursor on: recover, publish, store the cursor, compact."""
-    dataset = opened(root)
+    dataset = Dataset(root, JOURNAL_ID, key="parquet.output_dir")
+    try:
+        dataset.open()
+        write(dataset, cursor, record)
+    finally:
+        dataset.close()  # as the kernel does when the process is killed
+
+
+def write(dataset: Dataset, cursor: int, record: Record | None) -> None:
     for start in range(max(cursor, dataset.published_end), END, PART_POINTS):
         publish(dataset, blocks_of(PART_POINTS, start, hour=hour(start)))
         if record is not None:
@@ -46,7 +57,6 @@ def work(root: Path, cursor: int, record: Record | None = None) -> None:
     for outcome in compactor.run(LATER):
         if isinstance(outcome, Failed):
             raise outcome.error
-    dataset.close()
 
 
 def written(tree: Tree, root: Path) -> Path:
@@ -90,15 +100,16 @@ def begun(tmp_path: Path) -> Path:
     dataset: Dataset = opened(root)
     publish(dataset, blocks_of(5, 1000, hour=hour(0)), journal_id=OTHER_ID)
     dataset.close()
+    shutil.copytree(root, tmp_path / "pristine")
     return root
 
 
-def losses(record: Record, seeds: tuple[int, ...], after: int = 0) -> dict[tuple[object, ...], tuple[Tree, int]]:
-    """What is left of every crash, each different one once."""
-    left: dict[tuple[object, ...], tuple[Tree, int]] = {}
+def losses(record: Record, seeds: tuple[int, ...], after: int = 0, left: Losses | None = None) -> Losses:
+    """What is left of every crash, each different one once; only those that are not known yet are added."""
+    left = {} if left is None else left
     for calls in range(after, len(record.calls) + 1):
         for seed in seeds:
-            tree, cursor = record.crash(calls, seed + 17 * calls if seed > 1 else seed)
+            tree, cursor = record.crash(calls, seed + 17 * calls if seed > 2 else seed)
             # Names in the staging directory do not matter one by one; whether anything is there does.
             shown = {name: content for name, content in tree.items() if not name.startswith(".staging/")}
             key = (*sorted((name, hash(content)) for name, content in shown.items()), len(tree) > len(shown), cursor)
@@ -123,8 +134,28 @@ def test_a_power_loss_at_any_call_costs_nothing(begun: Path, tmp_path: Path) -> 
                 check(root, cursor)
             again.append(recovery)
     for which, recovery in enumerate(again):
-        for number, (tree, cursor) in enumerate(list(losses(recovery, SEEDS[2:], after=1).values())[::6]):
+        for number, (tree, cursor) in enumerate(list(losses(recovery, SEEDS[2:5], after=1).values())[::6]):
             check(written(tree, tmp_path / f"again-{which}-{number}"), cursor)
+
+
+@pytest.mark.slow
+def test_a_power_loss_after_a_kill_costs_nothing(begun: Path, tmp_path: Path) -> None:
+    """What the killed process did not synchronize its successor finds, builds on, and must synchronize itself."""
+    with recorded(begun) as record:
+        work(begun, 0, record)
+    left: Losses = {}
+    for kill_at in range(1, len(record.calls)):
+        root = shutil.copytree(tmp_path / "pristine", tmp_path / f"killed-{kill_at}")
+        with recorded(root) as record:
+            record.kill_at = kill_at
+            with pytest.raises(Killed):
+                work(root, 0, record)
+            record.kill_at = None
+            work(root, record.noted, record)
+        losses(record, (0, 2), kill_at, left)
+        shutil.rmtree(root)
+    for number, (tree, cursor) in enumerate(left.values()):
+        check(written(tree, tmp_path / str(number)), cursor)
 
 
 def test_the_model_forgets_what_was_not_synchronized(tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 //!
 //! Nothing is changed here. Recovery acts on what this finds, and inspection shows it.
 
+use std::io;
 use std::sync::Arc;
 
 use super::checkpoints::Checkpoint;
-use super::error::JournalError;
+use super::error::{JournalError, is_unreadable};
 use super::format::{CHECKPOINT_MAGIC, CURSOR_MAGIC, FORMAT_VERSION, Magic, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::names::{self, Name};
 use super::position::{JournalId, Position};
 use super::publish;
 use super::reader::Record;
-use super::scan::{Damage, Scanner, Step};
+use super::scan::{Damage, PAGE_BYTES, Scanner, Step};
 use super::storage::{Storage, StorageFile};
+
+/// Takes a position and the bytes there.
+type Chunk<'a> = dyn FnMut(u64, &[u8]) -> Result<(), JournalError> + 'a;
 
 /// Read at a time.
 const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -31,11 +35,12 @@ pub(crate) struct Directory {
     pub(crate) unfinished: Vec<String>,
 }
 
-/// A segment file with what its header says; None when that is damaged.
+/// A segment file with what its header says; None when that is damaged or cannot be read.
 pub(crate) struct Found {
     pub(crate) base: u64,
     pub(crate) bytes: u64,
     pub(crate) header: Option<SegmentHeader>,
+    unreadable: Option<io::Error>,
 }
 
 /// What was found in one segment.
@@ -79,15 +84,21 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Which journal this is, or None where no file says so any more.
-    pub(crate) fn identity(&self, storage: &dyn Storage) -> Result<Option<JournalId>, JournalError> {
+    /// Which journal this is, or None where no file says so any more. An error when one may, and cannot be read.
+    pub(crate) fn identity(&mut self, storage: &dyn Storage) -> Result<Option<JournalId>, JournalError> {
         let segments =
             self.segments.iter().rev().filter_map(|found| Some((names::segment(found.base), found.header?.id)));
         let checkpoints =
             self.checkpoints.iter().filter_map(|(at, mark)| Some((names::checkpoint(*at), mark.as_ref()?.id)));
         let cursors = self.cursors.iter().filter_map(|(name, mark)| Some((names::cursor(name), mark.as_ref()?.id)));
         let mut all = segments.chain(checkpoints).chain(cursors);
-        let Some((_, id)) = all.next() else { return Ok(None) };
+        let Some((_, id)) = all.next() else {
+            drop(all);
+            let unreadable = self.segments.iter_mut().find_map(|found| Some((found.base, found.unreadable.take()?)));
+            return unreadable.map_or(Ok(None), |(base, error)| {
+                Err(JournalError::io("read", storage.describe(&names::segment(base)))(error))
+            });
+        };
         match all.find(|(_, other)| *other != id) {
             Some((name, found)) => Err(JournalError::Foreign { path: storage.describe(&name), found, expected: id }),
             None => Ok(Some(id)),
@@ -110,9 +121,13 @@ impl Found {
         let file = storage.open(name).map_err(JournalError::io("open", path()))?;
         let bytes = file.bytes().map_err(JournalError::io("measure", path()))?;
         let mut page = vec![0; bytes.min(SEGMENT_HEADER_BYTES) as usize];
-        file.read_at(&mut page, 0).map_err(JournalError::io("read", path()))?;
+        let unreadable = match file.read_at(&mut page, 0) {
+            Ok(()) => None,
+            Err(error) if is_unreadable(&error) => Some(error),
+            Err(error) => return Err(JournalError::io("read", path())(error)),
+        };
         let header = SegmentHeader::parse(&page).map_err(newer(storage, name))?;
-        Ok(Self { base, bytes, header: header.filter(|header| header.base == base) })
+        Ok(Self { base, bytes, header: header.filter(|header| header.base == base), unreadable })
     }
 
     /// Opened when it is needed: a journal may have more segments than a process may have open files.
@@ -154,6 +169,7 @@ impl OpenSegment {
     ) -> Result<Scanned, JournalError> {
         let upper = limit.unwrap_or(u64::MAX).min(self.end);
         let mut scanner = Scanner::new(self.file.clone(), self.base, seed, from, upper);
+        scanner.read_around(true);
         let mut found = Scanned { end: from, group_start: from, holes: Vec::new() };
         loop {
             match scanner.step().map_err(JournalError::io("read", self.path.clone()))? {
@@ -168,10 +184,12 @@ impl OpenSegment {
                     found.group_start = found.group_start.max(group_start.unwrap_or(0));
                 }
                 Step::End { start } => {
-                    let behind = limit.unwrap_or(start);
+                    // Behind the last record there may be others that cannot be read: not a torn tail, but a loss.
+                    let behind = limit.or_else(|| scanner.unreadable_behind(start)).unwrap_or(start);
                     if start < behind {
-                        let reason = if start >= self.end { Damage::Missing } else { Damage::Header };
-                        found.holes.push((start, behind, reason));
+                        let seems = if start >= self.end { Damage::Missing } else { Damage::Header };
+                        found.holes.push((start, behind, scanner.cause(start, behind, seems)));
+                        found.end = if limit.is_none() { behind } else { found.end };
                     }
                     return Ok(found);
                 }
@@ -182,7 +200,7 @@ impl OpenSegment {
     /// Position behind the last byte that is not zero, at least `from`.
     pub(crate) fn written_end(&self, from: u64) -> Result<u64, JournalError> {
         let mut written = from;
-        self.chunks(from, self.end, |at, bytes| {
+        self.chunks(from, self.end, &mut |at, bytes| {
             if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
                 written = at + last as u64 + 1;
             }
@@ -191,20 +209,28 @@ impl OpenSegment {
         Ok(written)
     }
 
-    /// Hands over the bytes of a range, piece by piece.
-    pub(crate) fn chunks(
-        &self,
-        from: u64,
-        to: u64,
-        mut each: impl FnMut(u64, &[u8]) -> Result<(), JournalError>,
-    ) -> Result<(), JournalError> {
+    /// Hands over the bytes of a range, piece by piece, without pages that cannot be read.
+    pub(crate) fn chunks(&self, from: u64, to: u64, each: &mut Chunk<'_>) -> Result<(), JournalError> {
         let mut buffer = vec![0; to.saturating_sub(from).min(CHUNK_BYTES) as usize];
         let mut at = from;
         while at < to {
             let part = &mut buffer[..(to - at).min(CHUNK_BYTES) as usize];
-            self.file.read_at(part, at - self.base).map_err(JournalError::io("read", self.path.clone()))?;
-            each(at, part)?;
-            at += part.len() as u64;
+            match self.file.read_at(part, at - self.base) {
+                Ok(()) => each(at, part)?,
+                Err(error) if is_unreadable(&error) && part.len() as u64 > PAGE_BYTES => {
+                    // Pages stand where the file has them.
+                    let end = at + part.len() as u64;
+                    let mut page = at;
+                    while page < end {
+                        let behind = (self.base + (page - self.base + 1).next_multiple_of(PAGE_BYTES)).min(end);
+                        self.chunks(page, behind, each)?;
+                        page = behind;
+                    }
+                }
+                Err(error) if is_unreadable(&error) => {}
+                Err(error) => return Err(JournalError::io("read", self.path.clone())(error)),
+            }
+            at += (to - at).min(CHUNK_BYTES);
         }
         Ok(())
     }

@@ -179,3 +179,9 @@ pub enum FullReason {
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
 }
+
+/// Whether an error means that these bytes cannot be read any more, though others of the same file may be.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    // The last two are what file systems say whose own checksum does not match.
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN))
+}

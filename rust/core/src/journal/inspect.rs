@@ -325,7 +325,8 @@ impl Inspecting<'_> {
             .collect();
         for (start, end, reason) in scanned.holes {
             if limit.is_some() || start < scanned.end {
-                let unfinished = reopened && start >= scanned.group_start && start < scanned.end;
+                let unfinished =
+                    reopened && start >= scanned.group_start && start < scanned.end && reason != Damage::Unreadable;
                 damage.push((start, end, if unfinished { Damage::Unfinished } else { reason }, None));
             }
         }

@@ -100,6 +100,11 @@ impl Quarantine {
             return found;
         }
         found.new = !met;
+        if reason == Damage::Unreadable {
+            found.file = None;
+            found.error = Some("the storage does not give its bytes any more".to_owned());
+            return found;
+        }
         if many {
             found.file = None;
             found.error = Some(format!("{QUARANTINE_RANGES_MAX} ranges are quarantined already"));

@@ -12,6 +12,9 @@ use super::scan::{Damage, Scanner, Step};
 use super::segments::Segment;
 use super::storage::StorageFile;
 
+/// How often reading a place may fail before what cannot be read there is set aside: a loose cable is not a loss yet.
+const READ_TRIES_MAX: u32 = 5;
+
 /// A committed record, or one that recovery replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -29,6 +32,8 @@ pub struct Reader {
     at: u64,
     open: Option<Open>,
     skipped_bytes: u64,
+    /// Readings that failed since the last one that did not.
+    failures: u32,
 }
 
 struct Open {
@@ -41,7 +46,7 @@ struct Open {
 
 impl Reader {
     pub(crate) fn new(log: Arc<Log>, from: Position) -> Self {
-        Self { log, at: from.get(), open: None, skipped_bytes: 0 }
+        Self { log, at: from.get(), open: None, skipped_bytes: 0, failures: 0 }
     }
 
     /// Where the next read starts looking.
@@ -65,7 +70,8 @@ impl Reader {
     /// The next committed record, or None at the committed end. What is damaged is set aside and left out.
     ///
     /// # Errors
-    /// `Trimmed` when the place no longer exists, `Io` when a segment cannot be read; the place stays as it was.
+    /// `Trimmed` when the place no longer exists, `Io` when a segment cannot be read; the place stays as it was. What
+    /// still cannot be read after a few calls is set aside like damage.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, JournalError> {
         let (Some((start, end, payload)), Some(open)) = (self.find()?, &self.open) else { return Ok(None) };
         let (start, end) = (Position::new(start), Position::new(end));
@@ -98,8 +104,10 @@ impl Reader {
                 }
                 Step::Damaged { start, end, reason, .. } => self.skip(start, end, reason),
                 Step::End { start } => {
-                    let missing = self.open.as_ref().is_none_or(|open| open.end <= start);
-                    self.skip(start, upper, if missing { Damage::Missing } else { Damage::Header });
+                    let open = self.open.as_ref().expect("the segment was just read");
+                    let seems = if open.end <= start { Damage::Missing } else { Damage::Header };
+                    let reason = open.scanner.cause(start, upper, seems);
+                    self.skip(start, upper, reason);
                     self.open = None;
                 }
             }
@@ -122,7 +130,10 @@ impl Reader {
         }
         let open = self.open.as_mut().expect("opened above");
         open.scanner.extend(upper.min(open.end));
-        open.scanner.step().map_err(JournalError::io("read", path()))
+        open.scanner.read_around(self.failures + 1 >= READ_TRIES_MAX);
+        let step = open.scanner.step();
+        self.failures = if step.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        step.map_err(JournalError::io("read", path()))
     }
 
     fn skip(&mut self, start: u64, end: u64, reason: Damage) {

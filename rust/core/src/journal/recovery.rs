@@ -224,7 +224,7 @@ impl Recovering<'_> {
         for (start, behind, reason) in holes {
             // Without a limit, what lies behind the last record is a torn tail.
             if limit.is_some() || start < end {
-                let unfinished = reopened && start >= group_start && start < end;
+                let unfinished = reopened && start >= group_start && start < end && reason != Damage::Unreadable;
                 self.set_aside(Some(open), start, behind, if unfinished { Damage::Unfinished } else { reason });
             }
         }
@@ -248,7 +248,7 @@ impl Recovering<'_> {
 
 /// Writes a range again, so that its pages are written whatever the kernel believes about them, and synchronizes.
 fn make_stable(open: &OpenSegment, from: u64, to: u64) -> Result<(), JournalError> {
-    open.chunks(from, to, |at, bytes| {
+    open.chunks(from, to, &mut |at, bytes| {
         open.file.write_at(bytes, at - open.base).map_err(JournalError::io("write", open.path.clone()))
     })?;
     open.file.sync_data().map_err(JournalError::io("synchronize", open.path.clone()))

@@ -1,16 +1,23 @@
 //! Finds the records of a segment, whatever has happened to its bytes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crc32c::crc32c;
 
+use super::error::is_unreadable;
 use super::format::{ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader, framed_bytes};
 use super::storage::StorageFile;
 
 /// Read at a time.
 const READ_BYTES: u64 = 256 * 1024;
+/// What a storage gives or does not give as a whole.
+pub(crate) const PAGE_BYTES: u64 = 4_096;
+/// Pages of one segment that may be unreadable. A storage that has lost more is not worked around: the error is told,
+/// and nothing of the journal is given up for what may be a loose cable.
+const UNREADABLE_PAGES_MAX: usize = 256;
 
 /// What lies at a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub enum Damage {
     Unfinished,
     /// The segment's own header. Its records are found without it.
     SegmentHeader,
+    /// The storage does not give the bytes any more.
+    Unreadable,
     /// The file ends too early, or a segment is not there.
     Missing,
     /// A whole record whose contents its reader cannot read. Only inspection looks for it.
@@ -49,6 +58,7 @@ impl Damage {
             Self::Payload => "payload-checksum",
             Self::Unfinished => "unfinished-group",
             Self::SegmentHeader => "segment-header",
+            Self::Unreadable => "unreadable",
             Self::Missing => "missing",
             Self::Undecodable => "undecodable",
         }
@@ -64,12 +74,42 @@ pub(crate) struct Scanner {
     limit: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
+    /// Whether pages that cannot be read count as damage instead of ending the scan.
+    reads_around: bool,
+    /// The pages that could not be read: start and end.
+    unreadable: BTreeMap<u64, u64>,
 }
 
 impl Scanner {
     /// `from` is the position of a record or of the limit, `limit` at most the end of the file.
     pub(crate) fn new(file: Arc<dyn StorageFile>, base: u64, seed: u32, from: u64, limit: u64) -> Self {
-        Self { file, base, seed, at: from, limit, buffer: Vec::new(), buffer_at: from }
+        Self {
+            file,
+            base,
+            seed,
+            at: from,
+            limit,
+            buffer: Vec::new(),
+            buffer_at: from,
+            reads_around: false,
+            unreadable: BTreeMap::new(),
+        }
+    }
+
+    /// From now on pages that cannot be read are damage like any other; otherwise they are errors.
+    pub(crate) fn read_around(&mut self, around: bool) {
+        self.reads_around = around;
+    }
+
+    /// The end of the last page behind a position that could not be read.
+    pub(crate) fn unreadable_behind(&self, position: u64) -> Option<u64> {
+        self.unreadable.values().next_back().copied().filter(|end| *end > position)
+    }
+
+    /// Why a range is damaged: as it seems, or because it could not be read.
+    pub(crate) fn cause(&self, start: u64, end: u64, seems: Damage) -> Damage {
+        let touched = self.unreadable.range(..end).next_back().is_some_and(|(_, page_end)| *page_end > start);
+        if touched { Damage::Unreadable } else { seems }
     }
 
     /// More of the segment may be read now.
@@ -95,7 +135,8 @@ impl Scanner {
             while at + RECORD_HEADER_BYTES as u64 <= buffered {
                 if self.parse(at).is_some() {
                     self.at = at;
-                    return Ok(Step::Damaged { start, end: at, reason: Damage::Header, group_start: None });
+                    let reason = self.cause(start, at, Damage::Header);
+                    return Ok(Step::Damaged { start, end: at, reason, group_start: None });
                 }
                 at += ALIGNMENT as u64;
             }
@@ -113,7 +154,8 @@ impl Scanner {
         if crc32c(&self.buffer[payload.clone()]) == header.payload_crc {
             Ok(Step::Record { start, end, group_start, payload })
         } else {
-            Ok(Step::Damaged { start, end, reason: Damage::Payload, group_start: Some(group_start) })
+            let reason = self.cause(start, end, Damage::Payload);
+            Ok(Step::Damaged { start, end, reason, group_start: Some(group_start) })
         }
     }
 
@@ -143,10 +185,31 @@ impl Scanner {
         self.buffer_at = at;
         match self.file.read_at(&mut self.buffer, at - self.base) {
             Ok(()) => Ok(true),
+            Err(error) if self.reads_around && is_unreadable(&error) => self.fill_pages().map(|()| true),
             Err(error) => {
                 self.buffer.clear();
                 Err(error)
             }
         }
+    }
+
+    /// Fills the buffer page by page; what cannot be read is zero.
+    fn fill_pages(&mut self) -> io::Result<()> {
+        let end = self.buffer_at + self.buffer.len() as u64;
+        let mut at = self.buffer_at;
+        while at < end {
+            let behind = (self.base + (at - self.base + 1).next_multiple_of(PAGE_BYTES)).min(end);
+            let page = &mut self.buffer[(at - self.buffer_at) as usize..(behind - self.buffer_at) as usize];
+            if let Err(error) = self.file.read_at(page, at - self.base) {
+                page.fill(0);
+                self.unreadable.insert(at, behind);
+                if !is_unreadable(&error) || self.unreadable.len() > UNREADABLE_PAGES_MAX {
+                    self.buffer.clear();
+                    return Err(error);
+                }
+            }
+            at = behind;
+        }
+        Ok(())
     }
 }

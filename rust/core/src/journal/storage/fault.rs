@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -68,6 +69,8 @@ struct Disk {
     /// Unsynchronized changes of names, oldest first.
     changes: Vec<Change>,
     faults: Vec<Fault>,
+    /// Bytes of files that no read gets, whatever is asked for around them.
+    unreadable: Vec<(String, Range<u64>)>,
     operations: u64,
     crash_at: Option<u64>,
     crashed: bool,
@@ -104,6 +107,7 @@ impl FaultStorage {
             files: BTreeMap::new(),
             changes: Vec::new(),
             faults: Vec::new(),
+            unreadable: Vec::new(),
             operations: 0,
             crash_at: None,
             crashed: false,
@@ -118,6 +122,11 @@ impl FaultStorage {
     /// Adds failures to come.
     pub fn fail(&self, fault: Fault) {
         self.disk.lock().faults.push(fault);
+    }
+
+    /// From now on every read of these bytes of a file fails, like that of a sector that is worn out.
+    pub fn wear_out(&self, name: &str, bytes: Range<u64>) {
+        self.disk.lock().unreadable.push((name.to_owned(), bytes));
     }
 
     /// Forgets the failures that have not happened yet.
@@ -423,7 +432,12 @@ impl StorageFile for FaultFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let (_disk, file, error) = self.begin(Operation::Read);
+        let (disk, file, error) = self.begin(Operation::Read);
+        let end = offset + buffer.len() as u64;
+        let worn = |(name, bytes): &(String, Range<u64>)| *name == file.name && bytes.start < end && offset < bytes.end;
+        if disk.unreadable.iter().any(worn) {
+            return Err(Errno::IO.into());
+        }
         error.map_or_else(|| file.read(buffer, offset), Err)
     }
 

@@ -460,3 +460,102 @@ fn foreign_names_are_left_alone_and_unfinished_files_removed() {
     assert!(closed.storage.contents("README").is_some() && closed.storage.contents("segment-1").is_some());
     assert!(closed.storage.contents("checkpoint-10.tmp").is_none());
 }
+
+/// A journal on a disk of which some bytes cannot be read any more.
+fn worn(closed: &Closed, position: Position, bytes: u64) -> Arc<FaultStorage> {
+    let storage = Arc::new(FaultStorage::new(closed.storage.clone(), 7).unwrap());
+    let (name, base) = closed.segment(position);
+    let from = position.get() - base;
+    storage.wear_out(&name, from..from + bytes);
+    storage
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_costs_its_records_and_not_the_start() {
+    let closed = closed();
+    let hit = &closed.records[10];
+    let storage = worn(&closed, Position::new(hit.start.get() + 4_500), 512);
+    for _ in 0..2 {
+        let opened = open(&storage);
+        let [lost] = &opened.recovery.quarantined[..] else { panic!("{:?}", opened.recovery.quarantined) };
+        assert_eq!((lost.position, lost.bytes, lost.reason), (hit.start, 9_032, Damage::Unreadable));
+        assert_eq!((&lost.file, lost.error.is_some()), (&None, true));
+        assert_eq!(opened.replayed.records[..29], closed.without(10));
+        assert_eq!(opened.commit(b"more"), Outcome::Committed);
+    }
+}
+
+#[test]
+fn a_reader_asks_again_before_it_gives_up_what_cannot_be_read() {
+    let closed = closed();
+    let opened_before = open(&closed.storage);
+    opened_before.journal.checkpoint(closed.records[29].end, b"").unwrap();
+    drop(opened_before);
+    let storage = worn(&closed, closed.records[10].start, 8);
+    let opened = open(&storage);
+    let mut reader = opened.journal.reader(opened.journal.oldest());
+    let (mut read, mut errors) = (Vec::new(), 0);
+    loop {
+        match reader.next_record() {
+            Ok(Some(record)) => read.push(Seen::new(record)),
+            Ok(None) => break,
+            Err(JournalError::Io { .. }) => errors += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(read.len(), 28, "the page that is lost holds the end of one record and the beginning of the next");
+    assert_eq!((errors, reader.skipped_bytes()), (4, 2 * 9_032));
+}
+
+#[test]
+fn an_unreadable_tail_is_no_torn_tail_and_its_positions_are_not_given_out_again() {
+    let closed = closed();
+    let (left, last) = closed.tail();
+    let storage = worn(&closed, last.start, 8);
+    let opened = open(&storage);
+    assert_eq!(opened.replayed.records[..28], left[..28]);
+    let reported = opened.recovery.quarantined.last().expect("it is reported");
+    assert_eq!(reported.reason, Damage::Unreadable);
+    assert!(opened.recovery.end > last.start);
+    assert_eq!(opened.commit(b"more"), Outcome::Committed);
+    let told = opened.told.committed.lock();
+    assert!(told[0].start > last.start);
+}
+
+#[test]
+fn a_segment_header_that_cannot_be_read_is_found_without_and_one_that_nothing_else_identifies_is_an_error() {
+    let closed = closed();
+    let (_, base) = closed.segment(closed.records[10].start);
+    let storage = worn(&closed, Position::new(base), 512);
+    let opened = open(&storage);
+    assert_eq!(opened.replayed.records, closed.records);
+    assert_eq!(opened.recovery.quarantined[0].position, Position::new(base));
+    drop(opened);
+
+    let alone = Arc::new(MemoryStorage::new());
+    alone.put("segment-0000000000000000", closed.storage.contents("segment-0000000000000000").unwrap());
+    let faulty = Arc::new(FaultStorage::new(alone, 7).unwrap());
+    faulty.wear_out("segment-0000000000000000", 0..512);
+    let error = try_open(faulty.clone(), settings()).err().expect("nothing is given up for what may pass");
+    assert!(matches!(&error, JournalError::Io { action: "read", .. }), "{error}");
+    assert!(faulty.names().unwrap().contains(&"segment-0000000000000000".to_owned()));
+}
+
+#[test]
+fn a_storage_that_gives_nothing_any_more_is_an_error_and_no_damage() {
+    let closed = closed();
+    let first = &closed.records[0];
+    let storage = worn(&closed, first.start, SEGMENT_BYTES);
+    let opened = open(&storage);
+    assert!(opened.replayed.records.len() < 30, "one small segment may be lost");
+    drop(opened);
+    let big = Arc::new(MemoryStorage::new());
+    let opened =
+        try_open(big.clone(), JournalSettings { segment_bytes: 4 << 20, bytes_max: 64 << 20, ..settings() }).unwrap();
+    assert_eq!(opened.commit(&payload(1, 9_000)), Outcome::Committed);
+    opened.journal.close();
+    drop(opened);
+    let faulty = Arc::new(FaultStorage::new(big, 7).unwrap());
+    faulty.wear_out("segment-0000000000000000", 4_096..4 << 20);
+    assert!(matches!(try_open(faulty, settings()).err(), Some(JournalError::Io { action: "read", .. })));
+}

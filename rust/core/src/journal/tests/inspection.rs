@@ -107,8 +107,7 @@ fn what_lies_behind_the_last_record_is_a_tail_and_no_damage() {
 #[test]
 fn damage_is_told_with_its_place_and_reason() {
     let (storage, records) = written();
-    let first = storage.contents("segment-0000000000000000").unwrap();
-    let mut bytes = first;
+    let mut bytes = storage.contents("segment-0000000000000000").unwrap();
     bytes[records[2].start.get() as usize + 100] ^= 1;
     storage.put("segment-0000000000000000", bytes);
     storage.put("cursor-parquet", b"short".to_vec());
