@@ -4,12 +4,10 @@
 //! for each range `varint(first) varint(last - first)`; what follows is the registry's snapshot. Bytes are checksummed by
 //! the journal, so damage here means another program wrote them: the replay then goes on with what it could read.
 
-use std::sync::Arc;
-
 use parking_lot::Mutex;
 
 use super::Recovered;
-use super::names::Names;
+use super::names::{DurableEpoch, Names};
 use super::ranges::RangeSet;
 use crate::columns::{BlockDecoder, DecodeError};
 use crate::journal::{Position, Record, Replay, Ticket};
@@ -23,24 +21,28 @@ const SNAPSHOT_SLOTS: usize = 16_384;
 /// The payload of a checkpoint. Names and series may be newer than its position, never older.
 pub(super) fn encode(names: &Mutex<Names<Ticket>>, registry: &Mutex<Registry>) -> Vec<u8> {
     let mut out = vec![VERSION];
-    let epochs = names.lock().durable();
-    varint::write(&mut out, epochs.len() as u64);
-    for (identity, epoch, floor, stored) in epochs {
-        varint::write(&mut out, identity.len() as u64);
-        out.extend_from_slice(identity.as_bytes());
-        out.extend_from_slice(&epoch.to_le_bytes());
-        varint::write(&mut out, floor);
-        varint::write(&mut out, stored.ranges() as u64);
-        for (first, last) in stored.iter() {
-            varint::write(&mut out, first);
-            varint::write(&mut out, last - first);
-        }
-    }
+    encode_names(&names.lock(), &mut out);
     let mut next = Some(0);
     while let Some(first_slot) = next {
         next = registry.lock().snapshot(first_slot, SNAPSHOT_SLOTS, &mut out);
     }
     out
+}
+
+fn encode_names(names: &Names<Ticket>, out: &mut Vec<u8>) {
+    let epochs = names.durable();
+    varint::write(out, epochs.len() as u64);
+    for DurableEpoch { identity, number, floor, stored } in epochs {
+        varint::write(out, identity.len() as u64);
+        out.extend_from_slice(identity);
+        out.extend_from_slice(&number.to_le_bytes());
+        varint::write(out, floor);
+        varint::write(out, stored.ranges() as u64);
+        for (first, last) in stored.iter() {
+            varint::write(out, first);
+            varint::write(out, last - first);
+        }
+    }
 }
 
 /// Builds names and registry out of a checkpoint and the records after it.
@@ -63,7 +65,7 @@ impl Replaying {
             return None;
         }
         for _ in 0..varint::read(&mut rest)? {
-            let identity: Arc<str> = std::str::from_utf8(varint::read_bytes(&mut rest)?).ok()?.into();
+            let identity = std::str::from_utf8(varint::read_bytes(&mut rest)?).ok()?;
             let (epoch, after) = rest.split_first_chunk()?;
             rest = after;
             let floor = varint::read(&mut rest)?;
@@ -72,7 +74,7 @@ impl Replaying {
                 let first = varint::read(&mut rest)?;
                 stored.insert_range(first, first.checked_add(varint::read(&mut rest)?)?);
             }
-            self.names.restore(&identity, u64::from_le_bytes(*epoch), floor, &stored);
+            self.names.restore(identity, u64::from_le_bytes(*epoch), floor, &stored);
         }
         self.registry.restore(rest).ok()?;
         Some(())

@@ -1,16 +1,23 @@
 //! A set of sequences as few ranges: what an agent that counts 1, 2, 3, … leaves behind is one range.
 
-use std::collections::BTreeMap;
+/// A set that has had this many times more ranges than it has now gives their room back.
+const SPARE_RANGES_FACTOR: usize = 4;
 
-/// Ascending, disjoint and not adjacent inclusive ranges, keyed by their first element.
+/// Ascending, disjoint and not adjacent inclusive ranges. An empty set holds no memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RangeSet(BTreeMap<u64, u64>);
+pub struct RangeSet(Vec<(u64, u64)>);
 
 impl RangeSet {
+    /// The set of one range; an empty one when `first` is above `last`.
+    #[must_use]
+    pub fn of(first: u64, last: u64) -> Self {
+        Self(if first > last { Vec::new() } else { vec![(first, last)] })
+    }
+
     /// True when the value is in the set.
     #[must_use]
     pub fn contains(&self, value: u64) -> bool {
-        self.0.range(..=value).next_back().is_some_and(|(_, &last)| value <= last)
+        self.0.get(self.ending_from(value)).is_some_and(|&(first, _)| first <= value)
     }
 
     /// Number of ranges.
@@ -21,7 +28,7 @@ impl RangeSet {
 
     /// The ranges, ascending, both ends included.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter().map(|(&first, &last)| (first, last))
+        self.0.iter().copied()
     }
 
     /// Adds one value.
@@ -34,57 +41,56 @@ impl RangeSet {
         if first > last {
             return;
         }
-        let (mut first, mut last) = (first, last);
-        if let Some((&left, &left_last)) = self.0.range(..=first).next_back()
-            && left_last >= first.saturating_sub(1)
-        {
-            first = left;
-            last = last.max(left_last);
+        // Those that overlap the new one or touch it become one with it.
+        let from = self.ending_from(first.saturating_sub(1));
+        let to = from + self.0[from..].partition_point(|&(other, _)| other <= last.saturating_add(1));
+        if from == to {
+            self.0.insert(from, (first, last));
+        } else {
+            self.0[from] = (first.min(self.0[from].0), last.max(self.0[to - 1].1));
+            self.0.drain(from + 1..to);
         }
-        while let Some((&right, &right_last)) = self.0.range(first..).next() {
-            if right > last.saturating_add(1) {
-                break;
-            }
-            last = last.max(right_last);
-            self.0.remove(&right);
-        }
-        self.0.insert(first, last);
     }
 
     /// Takes one value out.
     pub fn remove(&mut self, value: u64) {
-        let Some((&first, &last)) = self.0.range(..=value).next_back().filter(|&(_, &last)| value <= last) else {
-            return;
-        };
-        self.0.remove(&first);
-        if first < value {
-            self.0.insert(first, value - 1);
-        }
-        if value < last {
-            self.0.insert(value + 1, last);
+        let place = self.ending_from(value);
+        let Some(&(first, last)) = self.0.get(place).filter(|&&(first, _)| first <= value) else { return };
+        match (first == value, last == value) {
+            (true, true) => {
+                self.0.remove(place);
+            }
+            (true, false) => self.0[place].0 = value + 1,
+            (false, true) => self.0[place].1 = value - 1,
+            (false, false) => {
+                self.0[place].0 = value + 1;
+                self.0.insert(place, (first, value - 1));
+            }
         }
     }
 
     /// True when adding the value would make one range more.
     #[must_use]
     pub fn would_grow(&self, value: u64) -> bool {
-        match self.0.range(..=value).next_back() {
-            Some((_, &last)) if last >= value.saturating_sub(1) => false,
-            _ => value == u64::MAX || !self.0.contains_key(&(value + 1)),
-        }
+        let touching = self.0.get(self.ending_from(value.saturating_sub(1)));
+        touching.is_none_or(|&(first, _)| first > value.saturating_add(1))
     }
 
     /// Forgets every value below `floor`.
     pub fn forget_below(&mut self, floor: u64) {
-        while let Some((&first, &last)) = self.0.first_key_value() {
-            if first >= floor {
-                break;
-            }
-            self.0.remove(&first);
-            if last >= floor {
-                self.0.insert(floor, last);
-            }
+        self.0.drain(..self.ending_from(floor));
+        if let Some((first, _)) = self.0.first_mut() {
+            *first = floor.max(*first);
         }
+        if self.0.capacity() > SPARE_RANGES_FACTOR * self.0.len().max(1) {
+            self.0.shrink_to_fit();
+        }
+    }
+
+    /// Place of the first range that ends at the value or behind it.
+    #[inline]
+    fn ending_from(&self, value: u64) -> usize {
+        self.0.partition_point(|&(_, last)| last < value)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Variable-length integers of our own formats: seven bits a byte, lowest first, the high bit set on all but the last.
 
-/// Appends `value` in 1 to 10 bytes.
+/// The most bytes that an integer takes.
+pub(crate) const BYTES_MAX: usize = 10;
+
+/// Appends `value` in 1 to [`BYTES_MAX`] bytes.
 #[inline]
 pub(crate) fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
