@@ -133,11 +133,12 @@ impl Examine for Contents<'_> {
         let mut state = Replaying::new(Registry::new(usize::MAX), new_decoder());
         state.restore(payload).ok_or_else(|| "its names or series cannot be read".to_owned())?;
         let epochs = state.names.durable();
-        let identities: HashSet<_> = epochs.iter().map(|(identity, ..)| identity).collect();
+        let count = epochs.len() as u64;
+        let identities: HashSet<_> = epochs.map(|epoch| epoch.identity).collect();
         let contents = CheckpointContents {
             series: state.registry.len() as u64,
             identities: identities.len() as u64,
-            epochs: epochs.len() as u64,
+            epochs: count,
         };
         self.checkpoints.insert(position, contents);
         Ok(())
