@@ -297,6 +297,11 @@ impl Recovering<'_> {
             if limit.is_some_and(|limit| limit <= checkpoint) {
                 continue;
             }
+            // The disk reads the next one while this one is judged.
+            found.file.will_be_read();
+            if let Some(next) = next {
+                next.file.will_be_read();
+            }
             if found.header.is_none() {
                 self.set_aside(Some(found), found.base, found.first(), Damage::SegmentHeader);
             }
