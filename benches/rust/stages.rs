@@ -14,16 +14,17 @@ use telemetry_core::ingest::{Ingest, IngestSettings, Peer};
 use telemetry_core::journal::{JournalSettings, MemoryStorage};
 use telemetry_core::limits::Limits;
 use telemetry_core::line_protocol::LineEncoder;
-use telemetry_core::wire::{
-    BatchName, Compression, DecodeScratch, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingSeries, decode,
-};
+use telemetry_core::wire::{DecodeScratch, Form, decode};
+
+mod agent;
+
+use agent::{Agent, NOW_NS};
 
 const POINTS: usize = 1_000;
 /// A batch of the reference data set holds ten readings of a hundred series; the harder one a reading of a thousand.
 const SHAPES: [(usize, &str); 2] = [(100, "10 readings of 100 series"), (1_000, "1 reading of 1,000 series")];
 const FRAMES: usize = 64;
 const ROUNDS: usize = 15;
-const NOW_NS: i64 = 1_795_000_000_000_000_000;
 
 fn main() {
     for (series, shape) in SHAPES {
@@ -66,46 +67,10 @@ fn timed(points: usize, work: impl FnOnce()) -> f64 {
     (cpu_ns() - start) / points as f64
 }
 
-/// So many series with five tags each, as one node has them, read until there are 1,000 points.
-fn batch(step: usize, series_count: usize) -> OutgoingBatch {
-    let names =
-        ["system.cpu.usage", "system.memory.used", "system.disk.read", "system.network.received", "gpu.utilization"];
-    let series = (0..series_count).map(|place| OutgoingSeries {
-        name: names[place % names.len()].into(),
-        tags: vec![
-            ("node_id".into(), "node-0001".into()),
-            ("region".into(), "eu-central".into()),
-            ("zone".into(), format!("eu-central-{}", place % 3).into()),
-            ("service".into(), "training".into()),
-            ("device".into(), format!("device-{place}").into()),
-        ],
-        metric_type: 2,
-        unit: "1".into(),
-        delta: false,
-    });
-    let values = (0..POINTS).map(|place| ((step * 7 + place * 13) % 1_000) as f64 / 10.0);
-    OutgoingBatch::new(
-        Vec::new(),
-        series.collect(),
-        (0..POINTS).map(|place| (place % series_count) as u32).collect(),
-        (0..POINTS).map(|place| NOW_NS + (step + place / series_count) as i64 * 1_000_000).collect(),
-        values.collect(),
-    )
-    .expect("the columns are equal")
-}
-
 /// The first frame defines the series.
 fn frames(form: Form, series: usize) -> Vec<Vec<u8>> {
-    let settings = EncoderSettings { form, compression: Compression::None, ..EncoderSettings::default() };
-    let mut encoder = FrameEncoder::new(settings).expect("the settings are sound");
-    (1..=FRAMES as u64)
-        .map(|sequence| {
-            let mut frame = Vec::new();
-            let name = BatchName { sequence, epoch: 1, oldest_unacknowledged: sequence };
-            encoder.frame(Some(&batch(sequence as usize, series)), name, None, &mut frame).expect("the batch fits");
-            frame
-        })
-        .collect()
+    let mut agent = Agent::new(form, "node-0001", series, POINTS);
+    (0..FRAMES).map(|_| agent.frame()).collect()
 }
 
 fn decoding(frames: &[Vec<u8>]) -> f64 {

@@ -40,8 +40,11 @@ const PACKED_BYTES_MIN: usize = 256;
 const ZSTD_LEVEL: i32 = 1;
 /// Packed series an encoder remembers, in bytes of each of two generations.
 const ENCODER_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Descriptors a decoder remembers, in bytes of each of two generations.
+/// Descriptors a decoder remembers, and as much again of them as whole blocks had them, in bytes of each of two
+/// generations.
 const DECODER_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a descriptor takes beside its bytes.
+const DESCRIPTOR_BYTES: usize = size_of::<Descriptor>() + 96;
 
 /// A block that does not fit into a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +166,16 @@ pub struct BlockDecoder {
     zstd: Decompressor<'static>,
     raw: Vec<u8>,
     known: Generations<KnownDescriptor>,
+    sections: Generations<KnownSeries>,
     identity: Arc<str>,
+}
+
+/// The series of a block, shared by all blocks that a decoder found to have the same.
+pub(crate) type SharedSeries = Arc<[Arc<Descriptor>]>;
+
+struct KnownSeries {
+    section: Box<[u8]>,
+    descriptors: SharedSeries,
 }
 
 struct KnownDescriptor {
@@ -181,6 +193,7 @@ impl BlockDecoder {
             zstd: Decompressor::new()?,
             raw: Vec::new(),
             known: Generations::new(DECODER_CACHE_BYTES_MAX),
+            sections: Generations::new(DECODER_CACHE_BYTES_MAX),
             identity: "".into(),
         })
     }
@@ -191,14 +204,8 @@ impl BlockDecoder {
     /// [`DecodeError`] for any other bytes.
     pub fn decode(&mut self, mut bytes: &[u8]) -> Result<PointBlock, DecodeError> {
         let rest = &mut bytes;
-        match varint::take(rest, 1) {
-            Some([VERSION]) => {}
-            Some(&[version]) => return Err(DecodeError::UnknownVersion(version)),
-            _ => return Err(DecodeError::Damaged("version")),
-        }
-        let mut block = self.header(rest).ok_or(DecodeError::Damaged("header"))?;
-        let counts = read_counts(rest).ok_or(DecodeError::Damaged("counts"))?;
-        block.descriptors = self.read_series(counts.descriptors, rest).ok_or(DecodeError::Damaged("series"))?;
+        let BlockHead { mut block, counts, series } = self.head(rest)?;
+        block.descriptors = series.to_vec();
         block.descriptor_index = read_indexes(&counts, rest).ok_or(DecodeError::Damaged("indexes"))?;
         block.timestamps_unix_ns =
             read_timestamps(&counts, block.received_unix_us, rest).ok_or(DecodeError::Damaged("timestamps"))?;
@@ -207,6 +214,28 @@ impl BlockDecoder {
             .filter(|_| rest.is_empty())
             .ok_or(DecodeError::Damaged("distributions"))?;
         Ok(block)
+    }
+
+    /// A block without its points, of which only the number is read, and its series. Where the decoder remembers those,
+    /// nothing is done for each of them.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for bytes that do not begin as a block does.
+    pub(crate) fn decode_head(&mut self, mut bytes: &[u8]) -> Result<(PointBlock, SharedSeries, usize), DecodeError> {
+        let BlockHead { block, counts, series } = self.head(&mut bytes)?;
+        Ok((block, series, counts.points))
+    }
+
+    fn head(&mut self, rest: &mut &[u8]) -> Result<BlockHead, DecodeError> {
+        match varint::take(rest, 1) {
+            Some([VERSION]) => {}
+            Some(&[version]) => return Err(DecodeError::UnknownVersion(version)),
+            _ => return Err(DecodeError::Damaged("version")),
+        }
+        let block = self.header(rest).ok_or(DecodeError::Damaged("header"))?;
+        let counts = read_counts(rest).ok_or(DecodeError::Damaged("counts"))?;
+        let series = self.read_series(counts.descriptors, rest).ok_or(DecodeError::Damaged("series"))?;
+        Ok(BlockHead { block, counts, series })
     }
 
     fn header(&mut self, rest: &mut &[u8]) -> Option<PointBlock> {
@@ -228,22 +257,44 @@ impl BlockDecoder {
         })
     }
 
-    fn read_series(&mut self, count: usize, rest: &mut &[u8]) -> Option<Vec<Arc<Descriptor>>> {
+    fn read_series(&mut self, count: usize, rest: &mut &[u8]) -> Option<SharedSeries> {
+        let all = *rest;
         let raw_bytes = usize::try_from(varint::read(rest)?).ok().filter(|&bytes| bytes <= SERIES_BYTES_MAX)?;
         let packed_bytes = usize::try_from(varint::read(rest)?).ok()?;
+        let packed = varint::take(rest, if packed_bytes == 0 { raw_bytes } else { packed_bytes })?;
+        let section = &all[..all.len() - rest.len()];
+        let hash = xxh3_64(section);
+        let same = |known: &KnownSeries| known.descriptors.len() == count && *known.section == *section;
+        if let Some(known) = self.sections.find(hash, same) {
+            return Some(Arc::clone(&known.descriptors));
+        }
+        let descriptors: SharedSeries = self.unpack_series(count, raw_bytes, packed_bytes == 0, packed)?.into();
+        let weight = section.len() + raw_bytes + descriptors.len() * DESCRIPTOR_BYTES;
+        let known = KnownSeries { section: section.into(), descriptors: Arc::clone(&descriptors) };
+        self.sections.insert(hash, weight, known);
+        Some(descriptors)
+    }
+
+    fn unpack_series(
+        &mut self,
+        count: usize,
+        raw_bytes: usize,
+        is_raw: bool,
+        packed: &[u8],
+    ) -> Option<Vec<Arc<Descriptor>>> {
+        if is_raw {
+            return self.read_descriptors(count, packed);
+        }
         let mut raw = std::mem::take(&mut self.raw);
         raw.clear();
-        if packed_bytes == 0 {
-            raw.extend_from_slice(varint::take(rest, raw_bytes)?);
-        } else {
-            raw.reserve(raw_bytes);
-            self.zstd.decompress_to_buffer(varint::take(rest, packed_bytes)?, &mut raw).ok()?;
-        }
-        let descriptors = self.read_descriptors(count, &raw);
+        raw.reserve(raw_bytes);
+        let unpacked = self.zstd.decompress_to_buffer(packed, &mut raw);
+        let whole = unpacked.is_ok() && raw.len() == raw_bytes;
+        let descriptors = if whole { self.read_descriptors(count, &raw) } else { None };
         // Whole again for the next block. A giant block's room is not kept.
         raw.shrink_to(ENCODER_CACHE_BYTES_MAX);
         self.raw = raw;
-        descriptors.filter(|_| self.raw.len() == raw_bytes)
+        descriptors
     }
 
     fn read_descriptors(&mut self, count: usize, mut raw: &[u8]) -> Option<Vec<Arc<Descriptor>>> {
@@ -268,9 +319,17 @@ impl BlockDecoder {
         let decoded = DescriptorRef::decode(&mut { bytes })?;
         let descriptor = Arc::new(decoded.to_descriptor(decoded.meta.unit.into()));
         let known = KnownDescriptor { bytes: bytes.into(), descriptor: Arc::clone(&descriptor) };
-        self.known.insert(hash, 2 * bytes.len() + size_of::<Descriptor>() + 96, known);
+        self.known.insert(hash, 2 * bytes.len() + DESCRIPTOR_BYTES, known);
         Some(descriptor)
     }
+}
+
+/// What stands in front of the points.
+struct BlockHead {
+    /// Without its series and points.
+    block: PointBlock,
+    counts: Counts,
+    series: SharedSeries,
 }
 
 struct Counts {

@@ -57,8 +57,8 @@ impl DescriptorTable {
 
 /// Spreads an address over all bits: a product's high half depends on every bit of both factors.
 #[inline]
-pub(crate) fn address_hash(descriptor: &Arc<Descriptor>) -> u64 {
-    let address = Arc::as_ptr(descriptor).addr() as u64;
+pub(crate) fn address_hash<T: ?Sized>(shared: &Arc<T>) -> u64 {
+    let address = Arc::as_ptr(shared).addr() as u64;
     let product = u128::from(address) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
     product as u64 ^ (product >> 64) as u64
 }

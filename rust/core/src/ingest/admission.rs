@@ -138,6 +138,10 @@ impl Ingest {
             oldest_unacknowledged: batch.oldest_unacknowledged,
             received_unix_us: self.receipt(arrival.now_unix_ns),
         });
+        // What is closing stores nothing more, and a record that is not written need not be made.
+        if self.closed.load(Relaxed) {
+            return self.retry(block.sequence, RetryCause::JournalFailed);
+        }
         record.clear();
         match encoder.encode(&block, record) {
             Ok(()) => self.append(arrival, block, ack, record, received),

@@ -4,19 +4,25 @@
 //! for each range `varint(first) varint(last - first)`; what follows is the registry's snapshot. Bytes are checksummed by
 //! the journal, so damage here means another program wrote them: the replay then goes on with what it could read.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use super::Recovered;
 use super::names::{DurableEpoch, Names};
 use super::ranges::RangeSet;
-use crate::columns::{BlockDecoder, DecodeError};
+use crate::columns::{BlockDecoder, DecodeError, Generations, SharedSeries, address_hash};
 use crate::journal::{Position, Record, Replay, Ticket};
-use crate::series::descriptor::DescriptorRef;
-use crate::series::{Registry, varint};
+use crate::series::{Descriptor, Handle, Registry, varint};
 
 const VERSION: u8 = 1;
 /// Slots of the registry that are copied under its lock at a time, so that batches do not wait for the whole.
 const SNAPSHOT_SLOTS: usize = 16_384;
+
+/// Series of blocks that are remembered during replay, in bytes of each of two generations.
+const READMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What one of them takes with its descriptor, about.
+const READMITTED_BYTES: usize = 256;
 
 /// The payload of a checkpoint. Names and series may be newer than its position, never older.
 pub(super) fn encode(names: &Mutex<Names<Ticket>>, registry: &Mutex<Registry>) -> Vec<u8> {
@@ -51,11 +57,45 @@ pub(super) struct Replaying {
     pub(super) registry: Registry,
     pub(super) recovered: Recovered,
     decoder: BlockDecoder,
+    readmitted: Generations<Readmitted>,
+}
+
+/// The series of some block, which the registry has.
+struct Readmitted {
+    series: SharedSeries,
+    handles: Box<[Handle]>,
+    /// What the registry had counted of changes then. As long as that is so, it says of these series what the block
+    /// says, and all that another block of the same adds is the time.
+    changed: u64,
 }
 
 impl Replaying {
     pub(super) fn new(registry: Registry, decoder: BlockDecoder) -> Self {
-        Self { names: Names::default(), registry, recovered: Recovered::default(), decoder }
+        Self {
+            names: Names::default(),
+            registry,
+            recovered: Recovered::default(),
+            decoder,
+            readmitted: Generations::new(READMITTED_BYTES_MAX),
+        }
+    }
+
+    /// Makes the series of a block active. Agents send the same ones again and again, and these are not looked up.
+    fn readmit(&mut self, series: &SharedSeries, seen_secs: u64) {
+        let (hash, before) = (address_hash(series), self.registry.changed());
+        let same = |known: &Readmitted| Arc::ptr_eq(&known.series, series) && known.changed == before;
+        if let Some(known) = self.readmitted.find(hash, same) {
+            known.handles.iter().for_each(|&handle| self.registry.readmit_known(handle, seen_secs));
+            return;
+        }
+        let readmit = |descriptor: &Arc<Descriptor>| self.registry.readmit(descriptor.borrowed(), seen_secs);
+        let handles: Box<[Handle]> = series.iter().map(readmit).collect();
+        let changed = self.registry.changed();
+        // A block may name a series twice with two units; then each block of it changes the registry twice.
+        if changed == before {
+            let known = Readmitted { series: Arc::clone(series), handles, changed };
+            self.readmitted.insert(hash, series.len() * READMITTED_BYTES, known);
+        }
     }
 
     /// Takes a checkpoint's payload; None where it cannot be read.
@@ -87,8 +127,9 @@ impl Replay for Replaying {
     }
 
     fn record(&mut self, record: Record<'_>) -> Result<(), String> {
-        let block = match self.decoder.decode(record.payload) {
-            Ok(block) => block,
+        // Points are left to those who read them: names and series are all that is needed here.
+        let (block, series, points) = match self.decoder.decode_head(record.payload) {
+            Ok(decoded) => decoded,
             Err(error @ DecodeError::UnknownVersion(_)) => return Err(error.to_string()),
             Err(DecodeError::Damaged(_)) => {
                 self.recovered.undecodable += 1;
@@ -96,12 +137,9 @@ impl Replay for Replaying {
             }
         };
         self.recovered.records += 1;
-        self.recovered.points += block.len() as u64;
+        self.recovered.points += points as u64;
         let seen_secs = (block.received_unix_us / 1_000_000).max(0) as u64;
-        for descriptor in &block.descriptors {
-            let known = DescriptorRef { key: descriptor.key.borrowed(), meta: descriptor.meta() };
-            self.registry.readmit(known, seen_secs);
-        }
+        self.readmit(&series, seen_secs);
         self.names.replay(&block.identity, block.epoch, block.sequence, block.oldest_unacknowledged);
         Ok(())
     }

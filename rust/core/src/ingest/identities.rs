@@ -43,17 +43,22 @@ impl<V> Identities<V> {
         self.table.len()
     }
 
-    /// What is kept of an identity.
+    /// The number of an identity, for [`Self::at`].
     #[inline]
-    pub(super) fn get_mut(&mut self, identity: &str) -> Option<&mut V> {
+    pub(super) fn find(&self, identity: &str) -> Option<u32> {
         let identity = identity.as_bytes();
         let is_it = |&number: &u32| self.texts.at(slot(&self.slots, number).text) == identity;
-        let number = *self.table.find(self.hasher.hash(identity), is_it)? as usize;
-        Some(&mut self.slots[number / PAGE_SLOTS][number % PAGE_SLOTS].value)
+        self.table.find(self.hasher.hash(identity), is_it).copied()
     }
 
-    /// Adds an identity that is not in the table yet.
-    pub(super) fn insert(&mut self, identity: &str, value: V) {
+    /// What is kept of the identity with this number.
+    #[inline]
+    pub(super) fn at(&mut self, number: u32) -> &mut V {
+        &mut self.slots[number as usize / PAGE_SLOTS][number as usize % PAGE_SLOTS].value
+    }
+
+    /// Adds an identity that is not in the table yet; its number.
+    pub(super) fn insert(&mut self, identity: &str, value: V) -> u32 {
         let number = self.len() as u32;
         let identity = identity.as_bytes();
         if self.slots.last().is_none_or(|page| page.len() == PAGE_SLOTS) {
@@ -64,6 +69,7 @@ impl<V> Identities<V> {
         let (hasher, slots, texts) = (self.hasher, &self.slots, &self.texts);
         let hash = |&number: &u32| hasher.hash(texts.at(slot(slots, number).text));
         self.table.insert_unique(hasher.hash(identity), number, hash);
+        number
     }
 
     /// Every identity's text and what is kept of it, in the order in which they came.
@@ -121,12 +127,13 @@ mod tests {
         let long = "y".repeat(2 * PAGE_BYTES);
         let mut table = Identities::default();
         for (number, identity) in identities.iter().map(String::as_str).chain([&*long, ""]).enumerate() {
-            assert_eq!(table.get_mut(identity), None);
+            assert_eq!(table.find(identity), None);
             table.insert(identity, number);
         }
         assert_eq!(table.len(), identities.len() + 2);
         for (number, identity) in identities.iter().map(String::as_str).chain([&*long, ""]).enumerate() {
-            assert_eq!(table.get_mut(identity), Some(&mut number.clone()), "{identity}");
+            let found = table.find(identity).map(|number| *table.at(number));
+            assert_eq!(found, Some(number), "{identity}");
         }
         let texts: Vec<_> = table.iter().map(|(text, _)| text.to_vec()).collect();
         assert_eq!(

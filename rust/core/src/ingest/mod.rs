@@ -99,7 +99,7 @@ pub struct Recovered {
     pub records: u64,
     /// Points of those records.
     pub points: u64,
-    /// Records whose checksum holds and whose contents do not decode: skipped by every consumer.
+    /// Records whose checksum holds and whose names or series do not decode: skipped by every consumer.
     pub undecodable: u64,
     /// Bytes of a torn tail that were cut.
     pub torn_bytes: u64,

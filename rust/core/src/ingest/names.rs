@@ -137,9 +137,9 @@ impl<T: Clone> Names<T> {
     /// Changes an epoch where it is known.
     fn change<R>(&mut self, identity: &str, epoch: u64, change: impl FnOnce(&mut Epoch<T>) -> R) {
         if let Some(epoch) = NonZeroU64::new(epoch)
-            && let Some(epochs) = self.identities.get_mut(identity)
+            && let Some(number) = self.identities.find(identity)
         {
-            epochs.change(epoch, change);
+            self.identities.at(number).change(epoch, change);
         }
     }
 
@@ -155,13 +155,12 @@ impl<T: Clone> Names<T> {
     /// The epochs of an identity with this one among them, used last; `None` when there is no room for it.
     fn touched(&mut self, identity: &str, epoch: NonZeroU64) -> Option<&mut Epochs<T>> {
         self.uses += 1;
-        if self.identities.get_mut(identity).is_none() {
-            if self.identities.len() >= IDENTITIES_MAX {
-                return None;
-            }
-            self.identities.insert(identity, Epochs::new(epoch, self.uses));
-        }
-        let epochs = self.identities.get_mut(identity)?;
+        let number = match self.identities.find(identity) {
+            Some(number) => number,
+            None if self.identities.len() >= IDENTITIES_MAX => return None,
+            None => self.identities.insert(identity, Epochs::new(epoch, self.uses)),
+        };
+        let epochs = self.identities.at(number);
         epochs.touch(epoch, self.uses, &mut self.epochs_forgotten).then_some(epochs)
     }
 }

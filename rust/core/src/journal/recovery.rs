@@ -197,7 +197,12 @@ impl Recovering<'_> {
             if limit.is_some_and(|limit| limit <= checkpoint) {
                 continue;
             }
+            // The disk reads the next one while this one is judged.
             let open = found.open(self.storage)?;
+            open.file.will_be_read();
+            if let Some(next) = next {
+                next.open(self.storage)?.file.will_be_read();
+            }
             if found.header.is_none() {
                 self.set_aside(Some(&open), found.base, found.first(), Damage::SegmentHeader);
             }

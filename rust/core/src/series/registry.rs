@@ -193,6 +193,14 @@ impl<H: KeyHasher> Registry<H> {
         self.insert(hash, descriptor, seconds(last_seen_secs))
     }
 
+    /// The same for a series that has just been made active and has not changed since.
+    #[inline]
+    pub(crate) fn readmit_known(&mut self, handle: Handle, last_seen_secs: u64) {
+        if let Some(slot) = self.slots.get_mut(handle.slot as usize) {
+            slot.last_seen_secs = slot.last_seen_secs.max(seconds(last_seen_secs));
+        }
+    }
+
     /// Notes that a series had a point; false when it has expired.
     #[inline]
     pub fn touch(&mut self, handle: Handle, now_secs: u64) -> bool {

@@ -67,6 +67,8 @@ pub trait StorageFile: Send + Sync + 'static {
     /// # Errors
     /// `UnexpectedEof` behind the end, or what the operating system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Says that all of it will be read soon, from beginning to end. Only speed depends on it.
+    fn will_be_read(&self) {}
     /// Writes all bytes from this offset on.
     ///
     /// # Errors
