@@ -1,7 +1,8 @@
 """A telemetry collector: node agents push metrics over QUIC with mutual TLS, and nothing acknowledged is lost.
 
-Nothing happens at import, besides the choice of where Arrow takes memory from. `telemetry_collector.app` puts the parts together, `telemetry_collector.cli` is what users
-start; which package may import which is written down, and checked, in pyproject.toml.
+Nothing happens at import, besides the choice of where Arrow takes memory from. `telemetry_collector.app` puts the parts
+together, `telemetry_collector.cli` is what users start; which package may import which is written down, and checked, in
+pyproject.toml.
 """
 
 import os
