@@ -23,7 +23,9 @@ fn main() {
         let identities: Vec<String> = (0..agents).map(identity).collect();
         let texts = held(&memory);
         let mut names = Names::<u32>::default();
-        identities.iter().for_each(|identity| (1..4).for_each(|sequence| store(&mut names, identity, sequence)));
+        for identity in &identities {
+            (1..4).for_each(|sequence| store(&mut names, identity, sequence));
+        }
         let bytes = (held(&memory) - texts) / agents as f64;
         println!(
             r#"{{"stage": "names, {agents} agents at rest", "bytes": {bytes:.1}, "text": {}}}"#,

@@ -104,6 +104,10 @@ impl<T: Clone> Names<T> {
     }
 
     /// What a checkpoint keeps: each epoch's identity, number, floor and stored ranges, least recently used first.
+    ///
+    /// # Panics
+    /// Never: what is listed is looked up again before anything can change.
+    #[must_use]
     pub fn durable(&self) -> impl ExactSizeIterator<Item = DurableEpoch<'_>> {
         let all = self.identities.iter();
         let mut order: Vec<_> = all

@@ -83,7 +83,7 @@ impl Model {
         }
     }
 
-    fn durable(&self) -> Vec<(Vec<u8>, u64, u64, Vec<(u64, u64)>)> {
+    fn durable(&self) -> Vec<Durable> {
         let mut epochs: Vec<_> = self.epochs.iter().collect();
         epochs.sort_by_key(|(_, epoch)| epoch.last_use);
         let durable = |(&(who, number), epoch): (&(u8, u64), &ModelEpoch)| {
@@ -94,6 +94,9 @@ impl Model {
         epochs.into_iter().map(durable).collect()
     }
 }
+
+/// Identity, number, floor and stored ranges of an epoch.
+type Durable = (Vec<u8>, u64, u64, Vec<(u64, u64)>);
 
 fn name(who: u8) -> String {
     format!("spiffe://fleet/node-{who}")
