@@ -114,6 +114,7 @@ class Pair:
             clock=self.clock,
             wake=self._wake,
             routes=self.routes,
+            handshake_ended=lambda: None,
             now=self.now,
         )
 

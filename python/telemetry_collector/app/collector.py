@@ -25,7 +25,7 @@ from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.trust import TrustFiles
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.component import WriterContext
-from telemetry_collector.config import WRITERS, Config
+from telemetry_collector.config import WRITERS, Config, Quota, Quotas
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
@@ -79,7 +79,8 @@ class Collector:
             core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config))
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
-            self._registry.register(CoreMetrics(core.stats, self._clock))
+            core.set_quotas(_quotas(config.quotas))
+            self._registry.register(CoreMetrics(core.stats, core.quota_offenders, self._clock))
 
             fanout = self._fanout = FanOut(_consumers(config, core, self._registry, self._clock))
             self._registry.register(ConsumerMetrics(fanout))
@@ -198,12 +199,30 @@ def _ingest_settings(config: Config) -> _core.IngestSettings:
     )
 
 
+def _quotas(config: Quotas) -> _core.Quotas:
+    return _core.Quotas(
+        default=_quota(config.default),
+        overrides=[(one.identities, _quota(one)) for one in config.overrides],
+    )
+
+
+def _quota(config: Quota) -> _core.Quota:
+    return _core.Quota(
+        batches_per_sec=config.batches_per_sec,
+        points_per_sec=config.points_per_sec,
+        bytes_per_sec=config.bytes_per_sec,
+        series=config.series,
+    )
+
+
 def _listener_settings(config: Config) -> QuicListenerSettings:
     return QuicListenerSettings(
         address=config.server.listen_addr,
         tls_cert_path=config.security.tls_cert_path,
         tls_key_path=config.security.tls_key_path,
         connections_max=config.server.max_connections,
+        handshakes_per_address=config.server.handshakes_per_address,
+        connections_per_address_per_sec=config.server.connections_per_address_per_sec,
         deadlines=Deadlines(idle=config.server.connection_timeout_secs),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from telemetry_collector.config.document import load_document
+from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
 
@@ -12,6 +13,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
     "security": Security,
     "limits": Limits,
+    "quotas": Quotas,
     "journal": Journal,
     "observability": Observability,
 }
@@ -28,6 +30,7 @@ class Config:
     server: Server
     security: Security
     limits: Limits
+    quotas: Quotas
     journal: Journal
     observability: Observability
     writers: Mapping[str, Section]
@@ -58,6 +61,7 @@ def load(
         server=document.section(Server, "server"),
         security=document.section(Security, "security"),
         limits=document.section(Limits, "limits"),
+        quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),
         observability=document.section(Observability, "observability"),
         writers={name: section for name, section in document.sections.items() if name not in SECTIONS},

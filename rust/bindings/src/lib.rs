@@ -11,6 +11,7 @@ mod frame_encoder;
 mod heartbeat;
 mod ingest;
 mod line_protocol;
+mod quotas;
 mod record_batch;
 mod settings;
 mod wake;
@@ -24,6 +25,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("JournalError", module.py().get_type::<errors::JournalError>())?;
     module.add("EncodeError", module.py().get_type::<errors::EncodeError>())?;
     module.add_class::<settings::IngestSettings>()?;
+    module.add_class::<quotas::Quota>()?;
+    module.add_class::<quotas::Quotas>()?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<conversation::Conversation>()?;
     module.add_class::<cursor::Cursor>()?;

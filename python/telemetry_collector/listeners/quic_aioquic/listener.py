@@ -19,8 +19,10 @@ from telemetry_collector.component import BatchConsumer
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_aioquic.arrivals import Arrivals, address_of
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
+from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
 from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
@@ -68,6 +70,10 @@ class QuicListener:
         self._events = events
         self._clock = clock or SystemClock()
         self._slots = Slots(settings.connections_max)
+        self._arrivals = Arrivals(
+            settings.handshakes_max, settings.handshakes_per_address, settings.connections_per_address_per_sec
+        )
+        self._retry_tokens = RetryTokens(CONNECTION_ID_BYTES)
         # Connections by connection id, and each once with its timer.
         self._routes: dict[bytes, AgentConnection] = {}
         self._connections: dict[AgentConnection, _Timer] = {}
@@ -221,22 +227,37 @@ class QuicListener:
             self._socket.send(answer, path)
 
     def _accept(self, header: QuicHeader, path: Path) -> AgentConnection | None:
-        # Address validation by Retry belongs here: it decides before any state is made.
-        peer = str(path)
         if not self._accepting:
-            self._events.connection_refused("shutting_down", peer)
+            self._events.connection_refused("shutting_down", str(path))
             return None
-        if len(self._connections) - self._slots.taken >= self._settings.handshakes_max:
-            self._events.connection_refused("too_many_handshakes", peer)
+        under_way = len(self._connections) - self._slots.taken
+        if under_way >= self._settings.handshakes_max:
+            self._events.connection_refused("too_many_handshakes", str(path))
+            return None
+        now, address = self._loop.time(), address_of(path.peer[0])
+        original = header.destination_cid
+        if header.token:
+            found = self._retry_tokens.original_destination(header, path, now)
+            if found is None:
+                self._events.datagram_dropped("bad_token")
+                return None
+            original = found
+        elif self._arrivals.must_prove(address, under_way, now):
+            self._send_retry(header, path, now)
+            return None
+        refusal = self._arrivals.refusal(address, proven=bool(header.token), now=now)
+        if refusal is not None:
+            self._events.connection_refused(refusal, str(path))
             return None
         transport = Transport(
             configuration=self._configuration,
             verify=self._trust.verify,
-            original_destination_connection_id=header.destination_cid,
+            original_destination_connection_id=original,
+            retry_source_connection_id=header.destination_cid if header.token else None,
         )
         connection = AgentConnection(
             transport,
-            peer,
+            str(path),
             consumer=self._consumer,
             trust=self._trust,
             slots=self._slots,
@@ -245,10 +266,16 @@ class QuicListener:
             clock=self._clock,
             wake=self._wake,
             routes=self._routes,
-            now=self._loop.time(),
+            handshake_ended=self._arrivals.begin(address),
+            now=now,
         )
         self._connections[connection] = _Timer()
         return connection
+
+    def _send_retry(self, header: QuicHeader, path: Path, now: float) -> None:
+        if self._socket is not None:
+            self._socket.send(self._retry_tokens.answer(header, path, now), path)
+            self._events.retry_sent()
 
     # Datagrams out
 

@@ -97,7 +97,7 @@ impl Replay for Replaying {
         let seen_secs = (block.received_unix_us / 1_000_000).max(0) as u64;
         for descriptor in &block.descriptors {
             let known = DescriptorRef { key: descriptor.key.borrowed(), meta: descriptor.meta() };
-            self.registry.readmit(known, seen_secs);
+            self.registry.readmit(known, Some(&block.identity), seen_secs);
         }
         self.names.replay(&block.identity, block.epoch, block.sequence, block.oldest_unacknowledged);
         Ok(())

@@ -7,7 +7,8 @@
 //! BlockCursor (a consumer) ◄── recent blocks, else the journal on disk
 //! ```
 //!
-//! Locks are taken in the order names → journal; the registry's, the recent blocks' and the others' are leaves.
+//! Locks are taken in the order names → journal; the registry's, the accounts', the recent blocks' and the others' are
+//! leaves.
 
 mod admission;
 mod answer;
@@ -19,6 +20,7 @@ pub mod heartbeats;
 pub mod latency;
 pub mod names;
 mod points;
+pub mod quotas;
 pub mod ranges;
 mod recent;
 mod row_cache;
@@ -39,6 +41,7 @@ pub use self::cursor::{BlockCursor, Blocks};
 use self::heartbeats::Heartbeats;
 use self::names::Names;
 use self::points::ScratchPool;
+use self::quotas::{Accounts, Quotas};
 use self::recent::{Committed, Recent};
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{
@@ -73,6 +76,7 @@ pub struct Ingest {
     registry: Mutex<Registry>,
     offenders: Mutex<Offenders>,
     heartbeats: Mutex<Heartbeats>,
+    accounts: Accounts,
     scratches: ScratchPool,
     shared: Arc<Shared>,
     conversations: AtomicU64,
@@ -150,6 +154,7 @@ impl Ingest {
             registry: Mutex::new(replay.registry),
             offenders: Mutex::default(),
             heartbeats: Mutex::default(),
+            accounts: Accounts::default(),
             scratches: ScratchPool::default(),
             shared,
             conversations: AtomicU64::new(1),
@@ -192,6 +197,7 @@ impl Ingest {
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
         self.registry.lock().expire(now_unix_secs, self.settings.limits.series_idle_secs, EXPIRE_SLOTS_MAX);
+        self.accounts.forget_idle(i64::try_from(now_unix_secs.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX));
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
         if behind >= self.settings.journal.segment_bytes {
             self.checkpoint()?;
@@ -233,6 +239,18 @@ impl Ingest {
         let written = if drained { self.checkpoint() } else { Ok(()) };
         self.journal.close();
         written
+    }
+
+    /// What each identity may send from now on; everybody begins with a full allowance. Until the first call nothing is
+    /// bounded.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        self.accounts.set(quotas);
+    }
+
+    /// What identities have spent of their quotas.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The batches that a stream may have unacknowledged from now on.
