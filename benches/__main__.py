@@ -1,12 +1,16 @@
-"""`python -m benches [stages] [load]`: measures and prints a table; everything unless parts are named."""
+"""`python -m benches [stages] [load] [flood]`: measures and prints a table; everything unless parts are named."""
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import load, stages
+from benches import flood, load, stages
 from benches.figures import Figure, show
 
-PARTS: dict[str, Callable[[], Iterator[Figure]]] = {"stages": stages.measure, "load": load.measure}
+PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "stages": stages.measure,
+    "load": load.measure,
+    "flood": flood.measure,
+}
 
 
 def main() -> None:

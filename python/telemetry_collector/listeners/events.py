@@ -39,6 +39,10 @@ class ListenerEvents:
         self._frames = counter(registry, "frames_received", "Whole frames received")
         self._bytes = counter(registry, "stream_bytes_received", "Bytes of streams that were handed on")
         self._retries = counter(registry, "retry_packets_sent", "Newcomers told to prove their address first")
+        self._passing = gauge(
+            registry, "newcomers_passing_ratio", "Share of first datagrams that the kernel lets through"
+        )
+        self._passing.set(1.0)
         self._datagrams = counter(registry, "datagrams_received", "Datagrams received")
 
     def started(self, connections_max: int) -> None:
@@ -60,6 +64,14 @@ class ListenerEvents:
     def retry_sent(self) -> None:
         """A newcomer was sent away for a token."""
         self._retries.inc()
+
+    def datagrams_lost(self, count: int) -> None:
+        """The system dropped datagrams before they could be read."""
+        self._events.happened(_DROPPED, amount=count, reason="kernel")
+
+    def newcomers_passing(self, share: float) -> None:
+        """Of first datagrams, the system lets this share through."""
+        self._passing.set(share)
 
     def stream_opened(self) -> None:
         """A peer sent its first bytes on a new stream."""

@@ -38,8 +38,8 @@ def test_it_is_shown_as_it_counts() -> None:
     [
         ("quotas:\n  default:\n    points_per_sec: 0\n", "quotas.default.points_per_sec", 3),
         ("quotas:\n  default:\n    points: 1\n", "quotas.default.points", 3),
-        ("quotas:\n  overrides:\n    - series: 1\n", "quotas.overrides.0.identities", 3),
-        ("quotas:\n  overrides:\n    - identities: []\n", "quotas.overrides.0.identities", 3),
+        ("quotas:\n  overrides:\n    - series: 1\n", "quotas.overrides[0].identities", 3),
+        ("quotas:\n  overrides:\n    - identities: []\n", "quotas.overrides[0].identities", 3),
     ],
 )
 def test_a_mistake_is_named_with_its_place(text: str, key: str, line: int) -> None:

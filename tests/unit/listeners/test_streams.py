@@ -1,17 +1,20 @@
 """Frames, replies, windows and deadlines of streams. Both ends in memory, in virtual time."""
 
 import pytest
+from aioquic import tls
 from aioquic.quic import events as quic
 from aioquic.quic.connection import stream_is_unidirectional
 from tests.support.certificates import Authority
 from tests.support.consumer import FakeConsumer, frame, reply
 from tests.support.quic_pair import AGENT, NODE_URI, Pair, agent_configuration
 
+from telemetry_collector.listeners.quic_aioquic.mtls import MESSAGE_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.stream import REPLY_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
     GAPS_MAX,
+    HANDSHAKE_GAPS_MAX,
     STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 )
@@ -336,6 +339,33 @@ def test_data_in_thousands_of_pieces_ends_the_connection(authority: Authority) -
     pair.agent.send_ping(1)
     pair.run()
     assert pair.closed == (0x0A, False)
+
+
+def test_handshake_data_in_many_pieces_ends_the_connection_after_the_handshake_too(authority: Authority) -> None:
+    pair = Pair(authority).connect()
+    receiver = pair.transport._crypto_streams[tls.Epoch.ONE_RTT].receiver
+    for place in range(HANDSHAKE_GAPS_MAX + 1):
+        receiver._ranges.add(10 + 2 * place, 11 + 2 * place)
+    receiver._buffer += bytes(2 * HANDSHAKE_GAPS_MAX)
+    pair.agent.send_ping(1)
+    pair.run()
+    assert pair.closed == (0x0A, False)
+
+
+@pytest.mark.parametrize("epoch", [tls.Epoch.INITIAL, tls.Epoch.ONE_RTT])
+def test_a_handshake_message_without_end_is_not_gathered(authority: Authority, epoch: tls.Epoch) -> None:
+    """TLS lets a message be announced with 16 MB."""
+    pair = Pair(authority)
+    if epoch is tls.Epoch.ONE_RTT:
+        pair.connect()
+    else:
+        pair.agent._crypto_streams[epoch].sender._buffer.clear()
+        pair.agent._crypto_streams[epoch].sender._buffer_stop = 0
+        pair.agent._crypto_streams[epoch].sender._pending.subtract(0, 1 << 20)
+    pair.agent._crypto_streams[epoch].sender.write(b"\x01\xff\xff\xff" + bytes(200_000))
+    pair.run()
+    assert pair.closed == (0x100 + 50, False)
+    assert len(pair.transport.tls._receive_buffer) <= MESSAGE_BYTES_MAX
 
 
 def test_an_agent_that_wants_no_replies_loses_the_stream_and_only_that(authority: Authority) -> None:

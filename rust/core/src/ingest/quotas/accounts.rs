@@ -74,6 +74,7 @@ struct Account {
     points: Bucket,
     bytes: Bucket,
     patience_batches: Bucket,
+    patience_points: Bucket,
     patience_bytes: Bucket,
 }
 
@@ -90,7 +91,7 @@ impl Accounts {
     /// A frame of an identity has arrived, and is not looked at yet.
     pub fn arrive(&self, identity: &Arc<str>, bytes: usize, now_unix_ns: i64) -> Standing {
         self.with(identity, now_unix_ns, |account, _| {
-            if account.patience_batches.is_empty() || account.patience_bytes.is_empty() {
+            if account.is_out() {
                 return Standing::Out;
             }
             let standing = account.excess().map_or(Standing::Within, Standing::Over);
@@ -128,6 +129,7 @@ impl Accounts {
                     return Ok(());
                 }
             };
+            account.patience_points.spend(points as f64);
             offenders.record(identity, excess.cause.as_str(), 1);
             Err(excess)
         })
@@ -218,6 +220,7 @@ impl Account {
             } else {
                 Bucket::new(None, BURST_SECS)
             },
+            patience_points: Bucket::new(rate(quota.points_per_sec).map(|per_sec| PATIENCE * per_sec), BURST_SECS),
             patience_bytes: Bucket::new(rate(quota.bytes_per_sec).map(|per_sec| PATIENCE * per_sec), BURST_SECS),
         }
     }
@@ -232,8 +235,12 @@ impl Account {
     }
 
     fn buckets(&mut self) -> impl Iterator<Item = &mut Bucket> {
-        let Self { batches, points, bytes, patience_batches, patience_bytes, .. } = self;
-        [batches, points, bytes, patience_batches, patience_bytes].into_iter()
+        let Self { batches, points, bytes, patience_batches, patience_points, patience_bytes, .. } = self;
+        [batches, points, bytes, patience_batches, patience_points, patience_bytes].into_iter()
+    }
+
+    fn is_out(&self) -> bool {
+        [&self.patience_batches, &self.patience_points, &self.patience_bytes].into_iter().any(Bucket::is_empty)
     }
 
     fn is_full(&mut self) -> bool {
