@@ -68,7 +68,7 @@ def test_a_connection_that_goes_while_others_have_their_turn_has_none() -> None:
     backlog, first, second = Backlog(), Connection("first"), Connection("second")
     fill(backlog, first, 1)
     fill(backlog, second, 2)
-    seen = []
+    seen: list[object] = []
     for connection, _ in backlog.turn():
         seen.append(connection)
         backlog.forget(second)  # type: ignore[arg-type]

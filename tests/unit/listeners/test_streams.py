@@ -418,3 +418,20 @@ def test_stopping_reads_no_more_but_sends_what_is_due(authority: Authority) -> N
     pair.collector.close(CloseCode.SHUTTING_DOWN)
     pair.run()
     assert pair.closed == (CloseCode.SHUTTING_DOWN, True)
+
+
+def test_connection_ids_and_paths_without_end_leave_nothing_behind(authority: Authority) -> None:
+    """A peer that takes a new id, and comes from a new address, with every packet."""
+    pair = Pair(authority).connect()
+    for number in range(200):
+        pair.agent.change_connection_id()
+        pair.agent.send_ping(number)
+        for data, _ in pair.agent.datagrams_to_send(pair.now):
+            pair.collector.receive(data, (f"10.1.0.{number}", 40_000), pair.now)
+        pair.collector.process(pair.now)
+        pair.run()
+    assert pair.open
+    assert len(pair.routes) <= 9
+    assert len(pair.transport._network_paths) <= 8
+    pair.send(0, frame(b"batch"))
+    assert pair.received(0) == reply(1)
