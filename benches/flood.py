@@ -1,4 +1,4 @@
-"""How much one peer that floods slows others down: answers' latency of well-behaved agents, alone and beside a flood."""
+"""How much one peer that floods slows others down: the latency of agents' answers, alone and beside a flood."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import psutil
 
 from benches.collector import Collector, collector
 from benches.figures import Figure
-from benches.peers import KINDS, TimedPeer
+from benches.peers import FLOODS, TimedPeer
 from telemetry_collector.security.authority import Authority
 
 AGENTS = 5
 BATCHES_PER_SEC = 10.0
 POINTS = 100
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
-PHASE_SECS = float(os.environ.get("PHASE_SECS", "8"))
+ROUNDS = 3
+PHASE_SECS = 6.0
 SETTLE_SECS = 1.0
 """Between phases; nothing is recorded."""
 RATIO_MAX = 2.0
@@ -39,7 +39,10 @@ ABOUT = {
 
 def measure() -> Iterator[Figure]:
     """Phases in turn: alone, beside each kind of flood; and again."""
-    with tempfile.TemporaryDirectory() as directory, collector(Path(directory), "agent-0") as running:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        collector(Path(directory), "agent-0", flush_interval_secs=10) as running,
+    ):
         authority = Authority.open(running.certs)
         for node in (*(f"agent-{number}" for number in range(1, AGENTS)), FLOOD_NODE):
             authority.issue_node(node)
@@ -57,10 +60,6 @@ def _pinned(running: Collector) -> Iterator[None]:
     for thread in psutil.Process(running.pid).threads():
         os.sched_setaffinity(thread.id, cpus[:1])
     os.sched_setaffinity(0, cpus[1:])
-    if "RT" in os.environ:
-        for thread in psutil.Process(running.pid).threads():
-            os.sched_setscheduler(thread.id, os.SCHED_RR, os.sched_param(10))
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
     try:
         yield
     finally:
@@ -68,86 +67,32 @@ def _pinned(running: Collector) -> Iterator[None]:
 
 
 async def _phases(running: Collector) -> list[Figure]:
+    recording = asyncio.Event()
     gc.collect()
     gc.freeze()  # the garbage of this process is not to be measured
     agents = [TimedPeer(f"agent-{number}", POINTS, BATCHES_PER_SEC) for number in range(AGENTS)]
-    now: dict[str, bool] = {"recording": False}
-    tasks = [
-        asyncio.create_task(agent.run(running.address.port, running.certs, lambda: now["recording"]))
-        for agent in agents
-    ]
-    latencies: dict[str, list[float]] = {kind: [] for kind in ("alone", *KINDS)}
+    tasks = [asyncio.create_task(agent.run(running.address.port, running.certs, recording.is_set)) for agent in agents]
+    latencies: dict[str, list[float]] = {kind: [] for kind in ("alone", *FLOODS)}
 
     async def record(kind: str) -> None:
-        now["recording"] = True
+        recording.set()
         await asyncio.sleep(PHASE_SECS)
-        now["recording"] = False
+        recording.clear()
         for agent in agents:
             latencies[kind] += agent.latencies_ms
             agent.latencies_ms.clear()
         for task in tasks:
             if task.done():
-                task.result()
+                task.result()  # it never ends by itself: what it raised says why
 
     await asyncio.sleep(SETTLE_SECS)
     for _ in range(ROUNDS):
-        for kind in os.environ.get("KINDS", ",".join(KINDS)).split(","):
+        for kind in FLOODS:
             await record("alone")
             async with _flood(kind, running):
                 await asyncio.sleep(SETTLE_SECS)
-                m0 = running.metrics()
-                before = psutil.Process(running.pid).cpu_times()
                 await record(kind)
-                after = psutil.Process(running.pid).cpu_times()
-                if "VERBOSE" in os.environ:
-                    used = (after.user + after.system - before.user - before.system) / PHASE_SECS
-                    m1 = running.metrics()
-                    from benches.collector import quantile_ms
-
-                    st = "telemetry_collector_receive_to_stable_seconds"
-                    print(
-                        "stable p50 %.2f p99 %.2f" % (quantile_ms(m0, m1, st, 0.5), quantile_ms(m0, m1, st, 0.99)),
-                        file=sys.stderr,
-                    )
-                    xs = sorted(latencies[kind])
-                    al = sorted(latencies["alone"])
-                    print(
-                        kind,
-                        f"cpu {used:.2f}",
-                        "p50 %.2f p99 %.2f max %.1f | alone p50 %.2f p99 %.2f max %.1f"
-                        % (
-                            _quantile(xs, 0.5),
-                            _quantile(xs, 0.99),
-                            xs[-1],
-                            _quantile(al, 0.5),
-                            _quantile(al, 0.99),
-                            al[-1],
-                        ),
-                        len(xs),
-                        file=sys.stderr,
-                    )
             await asyncio.sleep(SETTLE_SECS)
-    if "VERBOSE" in os.environ:
-        print(
-            {
-                k: v
-                for k, v in running.metrics().items()
-                if v
-                and any(
-                    w in k
-                    for w in (
-                        "refused_total",
-                        "dropped_total",
-                        "retr",
-                        "quota",
-                        "closed_total",
-                        "failed_total",
-                        "batches_answered",
-                    )
-                )
-            },
-            file=sys.stderr,
-        )
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

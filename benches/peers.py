@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
@@ -48,9 +49,9 @@ class Peer(QuicConnectionProtocol):
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
-        self.answered: Callable[[int], None] = lambda stream_id: None
+        self.answered: Callable[[int], None] = lambda _: None
         """Called with the stream of each answer."""
-        self.ended: Callable[[int], None] = lambda stream_id: None
+        self.ended: Callable[[int], None] = lambda _: None
         """Called with the stream that the collector has finished."""
         self.over = asyncio.Event()
         self._acks: dict[int, AckReader] = {}
@@ -117,12 +118,11 @@ def _of_node(definition: Definition, node: str) -> Definition:
 
 
 async def windows_full(port: int, certs: Path, node: str, frames: Callable[[], Callable[[], bytes]]) -> None:
-    """Every window of every stream is full all the time, whatever the answers say; a closed connection is begun anew."""
-    while True:
-        async with connect("127.0.0.1", port, configuration=configuration(certs, node), create_protocol=Peer) as peer:
-            assert isinstance(peer, Peer)
-            _keep_full(peer, frames)
-            await peer.over.wait()
+    """Every window of every stream is full all the time, whatever the answers say, until the connection is closed."""
+    async with connect("127.0.0.1", port, configuration=configuration(certs, node), create_protocol=Peer) as peer:
+        assert isinstance(peer, Peer)
+        _keep_full(peer, frames)
+        await peer.over.wait()
 
 
 def _keep_full(peer: Peer, frames: Callable[[], Callable[[], bytes]]) -> None:
@@ -152,7 +152,7 @@ def valid_frames(node: str) -> Callable[[], Callable[[], bytes]]:
 
 
 def garbage_frames() -> Callable[[], bytes]:
-    """Frames of 60 kB that are no batch; now and then one that is too large, which ends its stream."""
+    """For a stream a source of frames that are no batch; now and then one that is too large, which ends its stream."""
     body = os.urandom(60_000)
     sizes = itertools.cycle([len(body)] * 50 + [2**31])
     return lambda: next(sizes).to_bytes(4, "big") + body
@@ -176,8 +176,9 @@ async def reconnecting(port: int, certs: Path, node: str) -> None:
     await asyncio.gather(*(loop() for _ in range(RECONNECTS_AT_A_TIME)))
 
 
-def first_datagrams(port: int) -> None:
+async def first_datagrams(port: int, certs: Path, node: str) -> None:
     """First datagrams as fast as they go out, from several addresses, each for another connection."""
+    del certs, node  # they are a stranger's
     sockets = []
     for address in FLOOD_ADDRESSES:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -189,39 +190,26 @@ def first_datagrams(port: int) -> None:
         sock.send(b"\xc0\x00\x00\x00\x01\x08" + number.to_bytes(8, "big") + rest)
 
 
-KINDS = ("batches", "garbage", "initials", "reconnects")
+FLOODS: dict[str, Callable[[int, Path, str], Awaitable[None]]] = {
+    "batches": lambda port, certs, node: windows_full(port, certs, node, valid_frames(node)),
+    "garbage": lambda port, certs, node: windows_full(port, certs, node, garbage_frames),
+    "initials": first_datagrams,
+    "reconnects": reconnecting,
+}
+
+
+async def _forever(flood: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await flood()
+        await asyncio.sleep(0.1)
 
 
 def main() -> None:
     """`python -m benches.peers KIND PORT CERTS NODE`: floods until it is ended."""
     kind, port, certs, node = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-    if "RT" in os.environ:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.nice(5)  # it shares a processor with the agents that are measured, and is not to take theirs
-    work: Callable[[], Awaitable[None]]
-    if kind == "initials":
-        first_datagrams(port)
-        return
-    if kind == "batches":
-        work = lambda: windows_full(port, certs, node, valid_frames(node))  # noqa: E731
-    elif kind == "garbage":
-        work = lambda: windows_full(port, certs, node, garbage_frames_source)  # noqa: E731
-    else:
-        work = lambda: reconnecting(port, certs, node)  # noqa: E731
-    asyncio.run(_forever(work))
-
-
-def garbage_frames_source() -> Callable[[], bytes]:
-    """A source a stream."""
-    return garbage_frames()
-
-
-async def _forever(work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await work()
-        except (ConnectionError, TimeoutError):
-            await asyncio.sleep(0.1)
+    asyncio.run(_forever(lambda: FLOODS[kind](port, certs, node)))
 
 
 if __name__ == "__main__":
