@@ -1,14 +1,15 @@
-"""`python -m benches [stages] [load] [reliability]`: measures and prints a table; everything unless parts are named."""
+"""`python -m benches [stages] [load] [flood] [reliability]`: measures and prints a table; everything unless named."""
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import load, reliability, stages
+from benches import flood, load, reliability, stages
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "stages": stages.measure,
     "load": load.measure,
+    "flood": flood.measure,
     "reliability": reliability.measure,
 }
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from telemetry_collector.config import Address
+from telemetry_collector.config import Address, Quota
 from telemetry_collector.security.authority import Authority, set_up
 from telemetry_collector.sender import DeliverySettings, Sender, TransportSettings
 
@@ -107,8 +107,16 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collector(directory: Path, node: str, *, influxdb_url: str | None = None, **limits: int) -> Iterator[Collector]:
-    """A collector that writes Parquet, and to a database where an address is given."""
+def collector(
+    directory: Path,
+    node: str,
+    *,
+    influxdb_url: str | None = None,
+    quotas: bool = True,
+    flush_interval_secs: float = 2.0,
+) -> Iterator[Collector]:
+    """A collector that writes Parquet, and to a database where an address is given; without quotas one node may send
+    whatever the collector takes."""
     certs, dataset = directory / "certs", directory / "parquet"
     set_up(certs)
     Authority.open(certs).issue_node(node)
@@ -120,9 +128,9 @@ def collector(directory: Path, node: str, *, influxdb_url: str | None = None, **
             "tls_key_path": str(certs / "server.key"),
             "tls_ca_path": str(certs / "ca.pem"),
         },
-        "limits": limits,
+        "quotas": {} if quotas else {"default": dict.fromkeys(Quota.model_fields)},
         "journal": {"dir": str(directory / "journal")},
-        "parquet": {"output_dir": str(dataset), "flush_interval_secs": 2},
+        "parquet": {"output_dir": str(dataset), "flush_interval_secs": flush_interval_secs},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": metrics_port, "log_level": "warning"},
     }
     if influxdb_url is not None:

@@ -37,10 +37,10 @@ def measure() -> Iterator[Figure]:
     with (
         tempfile.TemporaryDirectory() as directory,
         database(Path(directory)) as url,
-        collector(Path(directory), NODE, influxdb_url=url) as running,
+        collector(Path(directory), NODE, influxdb_url=url, quotas=False) as running,
     ):
         yield asyncio.run(_flat_out(running))
-    with tempfile.TemporaryDirectory() as directory, collector(Path(directory), NODE) as running:
+    with tempfile.TemporaryDirectory() as directory, collector(Path(directory), NODE, quotas=False) as running:
         yield asyncio.run(_many_connections(running))
 
 

@@ -37,13 +37,13 @@ def series() -> list[Definition]:
     ]
 
 
-def batch(timestamp_unix_ns: int, definitions: list[Definition]) -> Batch:
+def batch(timestamp_unix_ns: int, definitions: list[Definition], points: int = POINTS) -> Batch:
     """Readings of all series in turn until there are enough points; the values change with the time."""
     step = timestamp_unix_ns // 1_000_000
     return Batch(
         common_tags=(),
         series=definitions,
-        series_index=array("I", (place % len(definitions) for place in range(POINTS))),
-        timestamps_unix_ns=array("q", [timestamp_unix_ns]) * POINTS,
-        values=array("d", ((step * 7 + place * 13) % 1_000 / 10 for place in range(POINTS))),
+        series_index=array("I", (place % len(definitions) for place in range(points))),
+        timestamps_unix_ns=array("q", [timestamp_unix_ns]) * points,
+        values=array("d", ((step * 7 + place * 13) % 1_000 / 10 for place in range(points))),
     )

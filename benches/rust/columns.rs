@@ -12,11 +12,12 @@ use telemetry_core::columns::{
 };
 use telemetry_core::line_protocol::LineEncoder;
 use telemetry_core::series::{
-    CommonTags, KeyBuilder, Meta, MetricType, RawDefinition, RawTag, Registry, StreamDictionary,
+    CommonTags, KeyBuilder, Meta, MetricType, RawDefinition, RawTag, Registry, Source, StreamDictionary,
 };
 
 const SERIES: usize = 1_000;
 const META: Meta<'static> = Meta { metric_type: MetricType::Gauge, unit: "By", delta: false };
+const SOURCE: Source<'static> = Source { identity: "bench", series_max: usize::MAX, now_secs: 1 };
 
 struct Series {
     name: String,
@@ -68,7 +69,7 @@ fn block(registry: &mut Registry) -> PointBlock {
     let (mut keys, mut builder, common) = (KeyBuilder::default(), BlockBuilder::default(), common());
     for (point, series) in (0_u32..).zip(&Series::all()) {
         let key = keys.build(series.name.as_bytes(), &series.tags(), &common).expect("valid");
-        let handle = registry.admit(key, META, 1).expect("there is room");
+        let handle = registry.admit(key, META, SOURCE).expect("there is room");
         let index = builder.descriptor(registry.get(handle).expect("it was just admitted"));
         let jitter = i64::from(point * 7 % 3) * 1_000_000;
         builder.push(index, 1_700_000_000_000_000_000 + jitter, f64::from(point * 7_919 % 100_000) / 100.0);
@@ -95,7 +96,7 @@ fn admission(criterion: &mut Criterion) {
         bencher.iter(|| {
             for (name, own, _) in &tags {
                 let key = keys.build(name, own, &common).expect("valid");
-                black_box(registry.admit(key, META, 1).expect("there is room"));
+                black_box(registry.admit(key, META, SOURCE).expect("there is room"));
             }
         });
     });
@@ -103,7 +104,7 @@ fn admission(criterion: &mut Criterion) {
         bencher.iter(|| {
             for (name, _, own) in &tags {
                 let key = keys.build(name, own, &none).expect("valid");
-                black_box(registry.admit(key, META, 1).expect("there is room"));
+                black_box(registry.admit(key, META, SOURCE).expect("there is room"));
             }
         });
     });

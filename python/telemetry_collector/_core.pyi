@@ -28,6 +28,8 @@ __all__ = [
     "IngestSettings",
     "JournalError",
     "LineProtocol",
+    "Quota",
+    "Quotas",
     "RecordBatch",
     "__version__",
     "inspect_journal",
@@ -90,6 +92,28 @@ class FaultDisk:
         """Leaves in the directory what chance decides of what was not synchronized; everything fails afterwards."""
 
 @final
+class Quota:
+    """What one identity may send a second, and how many of the active series it may have brought; None: no bound.
+
+    Bytes are those of frames, or of what they inflate to where that is more.
+    """
+
+    def __new__(
+        cls,
+        *,
+        batches_per_sec: int | None = ...,
+        points_per_sec: int | None = ...,
+        bytes_per_sec: int | None = ...,
+        series: int | None = ...,
+    ) -> Quota: ...
+
+@final
+class Quotas:
+    """Everybody's quota. Of `overrides`, the first with a pattern that fits an identity wins; `*` is any text."""
+
+    def __new__(cls, *, default: Quota, overrides: Sequence[tuple[Sequence[str], Quota]] = ...) -> Quotas: ...
+
+@final
 class Ingest:
     """The one door of the data plane: decode, admit, journal. Opening recovers the journal, replaying what it must."""
 
@@ -131,6 +155,13 @@ class Ingest:
         """
     def stats(self) -> dict[str, Any]:
         """A snapshot of counters and gauges; docs/operations.md lists them."""
+    def set_quotas(self, quotas: Quotas) -> None:
+        """What each identity may send from now on; everybody begins anew. Before the first call nothing is bounded."""
+    def quota_offenders(self) -> list[tuple[str, str, int]]:
+        """(identity, quota, amount) of who exceeded which quota most, worst first.
+
+        The quota is quota_batches, quota_points or quota_bytes with batches put off, or quota_series with points.
+        """
     def offenders(self) -> list[tuple[str, str, int]]:
         """(identity, metric name, points refused) of the worst offenders against the cardinality limit, worst first."""
     def drain(self, timeout_secs: float) -> bool:
@@ -146,7 +177,7 @@ class Conversation:
     def id(self) -> int: ...
     @property
     def fault(self) -> int:
-        """0, or the CloseCode that ends it: FRAME_TOO_LARGE (the stream), CREDIT_EXCEEDED (the connection)."""
+        """0, or the CloseCode that ends it: FRAME_TOO_LARGE (the stream), CREDIT_EXCEEDED or QUOTA_EXCEEDED."""
     @property
     def pending(self) -> int:
         """Batches received whose reply has not been taken."""

@@ -117,6 +117,7 @@ class Pair:
             clock=self.clock,
             wake=self._wake,
             routes=self.routes,
+            handshake_ended=lambda: None,
             now=self.now,
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -30,7 +31,7 @@ from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
 from telemetry_collector.app.trust import check_own, read_trust
 from telemetry_collector.clock import SystemClock
-from telemetry_collector.config import WRITERS, Config, DiscoveredSections, load
+from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quota, Quotas, load
 from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
@@ -57,7 +58,7 @@ WRITERS_STOP_SHARE = 0.8
 
 LIVE = (
     *("server.max_connections", "server.connection_timeout_secs", "server.shutdown_timeout_secs"),
-    *("security", "limits"),
+    *("security", "limits", "quotas"),
     *("observability.log_level", "observability.log_format"),
 )
 """Keys, and sections of keys, that take effect while it runs, as the writers' sections do. `apply` sees to each."""
@@ -100,7 +101,8 @@ class Collector:
             core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config), self._disk)
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
-            self._registry.register(CoreMetrics(core.stats, self._clock))
+            core.set_quotas(_quotas(config.quotas))
+            self._registry.register(CoreMetrics(core.stats, core.quota_offenders, self._clock))
 
             room = self._room = JournalRoom(
                 core.stats, lambda: _free_bytes(config.journal.dir), config.journal.max_age_secs, self._clock
@@ -164,6 +166,8 @@ class Collector:
         check_own(new.security, self._now())
         await self._listener.reconfigure(_listener_settings(new), verifier, allowlist)
         self._core.set_policy(_ingest_settings(new))
+        if new.quotas != self._config.quotas:
+            self._core.set_quotas(_quotas(new.quotas))
         if new.observability != self._config.observability:
             logs.configure(new.observability.log_level, new.observability.log_format)
         try:
@@ -288,12 +292,30 @@ def _ingest_settings(config: Config) -> _core.IngestSettings:
     )
 
 
+def _quotas(config: Quotas) -> _core.Quotas:
+    return _core.Quotas(
+        default=_quota(config.default),
+        overrides=[(one.identities, _quota(one)) for one in config.overrides],
+    )
+
+
+def _quota(config: Quota) -> _core.Quota:
+    return _core.Quota(
+        batches_per_sec=config.batches_per_sec,
+        points_per_sec=config.points_per_sec,
+        bytes_per_sec=config.bytes_per_sec,
+        series=config.series,
+    )
+
+
 def _listener_settings(config: Config) -> QuicListenerSettings:
     return QuicListenerSettings(
         address=config.server.listen_addr,
         tls_cert_path=config.security.tls_cert_path,
         tls_key_path=config.security.tls_key_path,
         connections_max=config.server.max_connections,
+        handshakes_per_address=config.server.handshakes_per_address,
+        connections_per_address_per_sec=config.server.connections_per_address_per_sec,
         deadlines=Deadlines(idle=config.server.connection_timeout_secs),
     )
 
@@ -331,6 +353,10 @@ async def _serve(collector: Collector, *, as_json: bool) -> int:
         log.error("start_failed", error=str(error))
         return 1
     if started:
+        # What the start left in memory stays for good. Looking through it for garbage now and again would stop the
+        # loop, and every agent's answers, for some fifty milliseconds.
+        gc.collect()
+        gc.freeze()
         manager.ready(f"listening on {collector.listen_addr}")
         log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port)
         reloading = asyncio.create_task(service.reload_when(reload_asked, collector.reload, manager))

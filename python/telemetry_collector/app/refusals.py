@@ -32,6 +32,9 @@ class Counting(Protocol):
     def offenders(self) -> list[tuple[str, str, int]]:
         """(identity, metric name, points refused), worst first."""
 
+    def quota_offenders(self) -> list[tuple[str, str, int]]:
+        """(identity, quota, batches put off or points refused), worst first."""
+
 
 @final
 class Refusals:
@@ -70,12 +73,23 @@ class Refusals:
                 log.warning("points_refused", reason=reason, points=amount)
             case "batches_malformed", _:
                 log.warning("batches_malformed", batches=amount)
+            case "retries_asked", cause if cause.startswith("quota_"):
+                log.warning("quota_exceeded", quota=cause, batches=amount, worst_offenders=self._over(cause))
+            case "quota_series_refused", _:
+                log.warning(
+                    "quota_exceeded", quota="quota_series", points=amount, worst_offenders=self._over("quota_series")
+                )
             case _, cause:
                 log.warning("retries_asked", cause=cause, batches=amount)
+
+    def _over(self, quota: str) -> list[dict[str, Any]]:
+        worst = [(identity, amount) for identity, which, amount in self._core.quota_offenders() if which == quota]
+        return [{"identity": identity, "amount": amount} for identity, amount in worst[:OFFENDERS_TOLD_MAX]]
 
 
 def _counts(stats: Mapping[str, Any]) -> Iterator[tuple[Kind, int]]:
     yield ("batches_malformed", ""), stats["batches_malformed"]
+    yield ("quota_series_refused", ""), stats["quota_series_refused"]
     for name in ("points_refused", "retries_asked"):
         for reason, count in stats[name].items():
             yield (name, reason), count

@@ -5,6 +5,7 @@ from telemetry_collector.config.collector import Config, load
 from telemetry_collector.config.discovery import WRITERS, DiscoveredSections
 from telemetry_collector.config.document import Document, load_document
 from telemetry_collector.config.files import CertificateFile, KeyFile, RevocationFile
+from telemetry_collector.config.quotas import Quota, Quotas
 from telemetry_collector.config.section import (
     Address,
     Port,
@@ -45,6 +46,8 @@ __all__ = [
     "Observability",
     "Port",
     "PositiveInt",
+    "Quota",
+    "Quotas",
     "RevocationFile",
     "Seconds",
     "Secret",

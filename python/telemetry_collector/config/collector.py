@@ -6,6 +6,7 @@ from pathlib import Path
 
 from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
+from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
 
@@ -13,6 +14,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
     "security": Security,
     "limits": Limits,
+    "quotas": Quotas,
     "journal": Journal,
     "observability": Observability,
 }
@@ -29,6 +31,7 @@ class Config:
     server: Server
     security: Security
     limits: Limits
+    quotas: Quotas
     journal: Journal
     observability: Observability
     writers: Mapping[str, Section]
@@ -67,6 +70,7 @@ def load(
         server=document.section(Server, "server"),
         security=document.section(Security, "security"),
         limits=document.section(Limits, "limits"),
+        quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),
         observability=document.section(Observability, "observability"),
         writers={name: section for name, section in document.sections.items() if name not in SECTIONS},

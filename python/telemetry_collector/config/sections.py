@@ -29,6 +29,12 @@ class Server(Section):
 
     listen_addr: Address = Field(Address("0.0.0.0", 5001), description="the address to listen on, as host:port")
     max_connections: int = Field(1000, ge=1, le=1_000_000, description="connections open at a time")
+    handshakes_per_address: int = Field(
+        64, ge=1, le=1_000_000, description="handshakes of one address under way at a time"
+    )
+    connections_per_address_per_sec: int = Field(
+        50, ge=1, le=1_000_000, description="connections that one address may begin a second"
+    )
     connection_timeout_secs: Seconds = Field(300.0, description="a connection without a frame for so long is closed")
     shutdown_timeout_secs: Seconds = Field(30.0, description="how long stopping may take before it is cut short")
 

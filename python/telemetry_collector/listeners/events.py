@@ -38,6 +38,11 @@ class ListenerEvents:
         self._streams = counter(registry, "streams_opened", "Streams on which agents sent something")
         self._frames = counter(registry, "frames_received", "Whole frames received")
         self._bytes = counter(registry, "stream_bytes_received", "Bytes of streams that were handed on")
+        self._retries = counter(registry, "retry_packets_sent", "Newcomers told to prove their address first")
+        self._passing = gauge(
+            registry, "newcomers_passing_ratio", "Share of first datagrams that the kernel lets through"
+        )
+        self._passing.set(1.0)
         self._datagrams = counter(registry, "datagrams_received", "Datagrams received")
 
     def started(self, connections_max: int) -> None:
@@ -55,6 +60,18 @@ class ListenerEvents:
     def datagram_dropped(self, reason: str) -> None:
         """One was thrown away: garbage, of no connection, or not taken by the system when sending."""
         self._events.happened(_DROPPED, reason=reason)
+
+    def retry_sent(self) -> None:
+        """A newcomer was sent away for a token."""
+        self._retries.inc()
+
+    def datagrams_lost(self, count: int) -> None:
+        """The system dropped datagrams before they could be read."""
+        self._events.happened(_DROPPED, amount=count, reason="kernel")
+
+    def newcomers_passing(self, share: float) -> None:
+        """Of first datagrams, the system lets this share through."""
+        self._passing.set(share)
 
     def stream_opened(self) -> None:
         """A peer sent its first bytes on a new stream."""

@@ -29,6 +29,11 @@ COUNTERS = (
     ("epochs_forgotten", "epochs_forgotten", "Epochs of identities forgotten because newer ones were opened"),
     ("points_committed", "points_committed", "Points on stable storage"),
     ("commits_failed", "commits_failed_batches", "Batches whose commit failed: their agents send them again"),
+    (
+        "quota_series_refused",
+        "quota_series_refused_points",
+        "Points of new series refused because their identity has brought as many as it may",
+    ),
     ("journal_syncs", "journal_syncs", "Group commits: one fdatasync each"),
     ("journal_quarantined", "journal_quarantined_records", "Damaged journal records that were set aside"),
 )
@@ -42,15 +47,25 @@ GAUGES = (
     ("journal_bytes_max", "journal_bytes_max", "journal.max_bytes"),
     ("journal_segments", "journal_segments", "Segments of the journal"),
     ("held_bytes", "held_bytes", "Bytes of frames that have begun and not ended"),
+    ("quota_identities", "quota_identities", "Identities that have spent some of their quota lately"),
 )
+
+QUOTA_OFFENDERS_MAX = 10
+"""So many identities are named in a scrape; names are made by whoever issues certificates, and are many."""
 
 
 @final
 class CoreMetrics(Collector):
     """Reads a snapshot of the core's counters at each scrape."""
 
-    def __init__(self, stats: Callable[[], dict[str, Any]], clock: Clock) -> None:
+    def __init__(
+        self,
+        stats: Callable[[], dict[str, Any]],
+        quota_offenders: Callable[[], list[tuple[str, str, int]]],
+        clock: Clock,
+    ) -> None:
         self._stats = stats
+        self._quota_offenders = quota_offenders
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
@@ -64,12 +79,23 @@ class CoreMetrics(Collector):
         yield _labelled("batches_answered", "Replies to batches, by outcome", "outcome", stats["batches_answered"])
         retries = stats["retries_asked"]
         yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", retries)
+        yield self._quota_excess()
         yield GaugeMetricFamily(
             "telemetry_collector_journal_age_seconds",
             "Age of the journal's oldest segment: how far back a replay could reach",
             value=self._journal_age_secs(stats),
         )
         yield _stable_latency(stats)
+
+    def _quota_excess(self) -> Metric:
+        family = CounterMetricFamily(
+            "telemetry_collector_quota_excess",
+            f"Batches put off, or points of new series refused, of the {QUOTA_OFFENDERS_MAX} worst identities",
+            labels=["identity", "quota"],
+        )
+        for identity, quota, amount in self._quota_offenders()[:QUOTA_OFFENDERS_MAX]:
+            family.add_metric([identity, quota.removeprefix("quota_")], amount)
+        return family
 
     def _journal_age_secs(self, stats: dict[str, Any]) -> float:
         created = stats["journal_oldest_created_unix_secs"]

@@ -14,6 +14,7 @@ use crate::cursor::Cursor;
 use crate::detached::detached;
 use crate::errors;
 use crate::fault_disk::FaultDisk;
+use crate::quotas::Quotas;
 use crate::settings::IngestSettings;
 use crate::wake::WakeFd;
 
@@ -110,6 +111,15 @@ impl Ingest {
         stats(py, &self.inner)
     }
 
+    fn set_quotas(&self, quotas: &Quotas) {
+        self.inner.set_quotas(quotas.0.clone());
+    }
+
+    fn quota_offenders(&self) -> Vec<(String, String, u64)> {
+        let worst = self.inner.accounts().offenders().worst_first();
+        worst.into_iter().map(|entry| (entry.identity.into(), entry.name.into(), entry.points)).collect()
+    }
+
     fn offenders(&self) -> Vec<(String, String, u64)> {
         let worst = self.inner.offenders();
         worst.into_iter().map(|entry| (entry.identity.into(), entry.name.into(), entry.points)).collect()
@@ -141,6 +151,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
         ("inflight_batches", &counters.inflight_batches),
         ("inflight_bytes", &counters.inflight_bytes),
         ("held_bytes", &counters.held_bytes),
+        ("quota_series_refused", &counters.quota_series_refused),
     ] {
         out.set_item(name, counter.load(Relaxed))?;
     }
@@ -167,6 +178,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
     let (heartbeats, ignored) = inner.heartbeat_counts();
     out.set_item("heartbeats_taken", heartbeats)?;
     out.set_item("heartbeats_ignored", ignored)?;
+    out.set_item("quota_identities", inner.accounts().len())?;
     out.set_item("epochs_forgotten", inner.epochs_forgotten())?;
     out.set_item("recent_bytes", inner.recent_bytes())?;
     let journal = inner.journal().stats();

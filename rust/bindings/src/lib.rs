@@ -13,6 +13,7 @@ mod heartbeat;
 mod ingest;
 mod inspection;
 mod line_protocol;
+mod quotas;
 mod record_batch;
 mod settings;
 mod wake;
@@ -27,6 +28,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("EncodeError", module.py().get_type::<errors::EncodeError>())?;
     module.add_class::<settings::IngestSettings>()?;
     module.add_class::<fault_disk::FaultDisk>()?;
+    module.add_class::<quotas::Quota>()?;
+    module.add_class::<quotas::Quotas>()?;
     module.add_class::<ingest::Ingest>()?;
     module.add_class::<conversation::Conversation>()?;
     module.add_class::<cursor::Cursor>()?;

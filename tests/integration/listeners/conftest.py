@@ -1,10 +1,67 @@
-"""Listeners are tested on the loop that the collector runs on."""
+"""Listeners are tested on the loop that the collector runs on, on real sockets; what is behind them is a fake."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 
+import pytest
 import uvloop
+from prometheus_client import CollectorRegistry
+from tests.support.certificates import SERVER, Authority
+from tests.support.consumer import FakeConsumer
+from tests.support.quic_site import Site, Sites
+
+from telemetry_collector.clock import ManualClock
+from telemetry_collector.config.section import Address
+from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_aioquic import QuicListener, QuicListenerSettings
+from telemetry_collector.security.allowlist import AllowList
+from telemetry_collector.security.revocation import RevocationLists
+from telemetry_collector.security.verifier import ClientVerifier
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return authority.issue(dns="collector", usages=SERVER).write(tmp_path_factory.mktemp("server"), "server")
+
+
+@pytest.fixture
+async def sites(authority: Authority, server: tuple[Path, Path]) -> AsyncIterator[Sites]:
+    """Starts listeners, and stops them at the end of the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *,
+            consumer: FakeConsumer | None = None,
+            allowlist: AllowList | None = None,
+            revocations: RevocationLists | None = None,
+            clock: ManualClock | None = None,
+            address: Address | None = None,
+            **options: object,
+        ) -> Site:
+            registry = CollectorRegistry()
+            consumer = consumer or FakeConsumer()
+            address = address or Address("127.0.0.1", 0)
+            listener = QuicListener(
+                QuicListenerSettings(address, *server, **options),  # type: ignore[arg-type]
+                consumer,
+                ClientVerifier([authority.certificate], revocations, clock=clock),
+                allowlist or AllowList(),
+                ListenerEvents(registry),
+                clock,
+            )
+            await listener.start()
+            stack.push_async_callback(listener.stop, 0.1)
+            return Site(authority, listener, consumer, registry)
+
+        yield start

@@ -3,20 +3,20 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aioquic.quic.connection import QuicConnection
 from cryptography import x509
 from prometheus_client import CollectorRegistry
 from tests.support.certificates import SERVER, Authority, Credentials
 from tests.support.consumer import FakeConsumer, FakeConversation, frame, reply
-from tests.support.quic_agent import QuicAgent, agent
+from tests.support.quic_agent import agent
 from tests.support.quic_pair import NODE_URI, agent_configuration
+from tests.support.quic_site import Site, Sites
 from tests.support.waiting import PATIENCE_SECS, until
 
 from telemetry_collector.clock import ManualClock
@@ -24,81 +24,13 @@ from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError, CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
-from telemetry_collector.model import ALPN, CloseCode
+from telemetry_collector.model import CloseCode
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists
 from telemetry_collector.security.verifier import ClientVerifier
 
 TLS = 0x100
 INTERNAL_ERROR = 1
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return authority.issue(dns="collector", usages=SERVER).write(tmp_path_factory.mktemp("server"), "server")
-
-
-class Site:
-    """A running listener and all that a test asks it about."""
-
-    def __init__(
-        self, authority: Authority, listener: QuicListener, consumer: FakeConsumer, registry: CollectorRegistry
-    ) -> None:
-        self.authority = authority
-        self.listener = listener
-        self.consumer = consumer
-        self.registry = registry
-
-    def agent(
-        self, credentials: Credentials | None = None, *, host: str = "127.0.0.1", alpn: str = ALPN, **options: object
-    ) -> AbstractAsyncContextManager[QuicAgent]:
-        """An agent with good credentials unless told otherwise."""
-        credentials = credentials or self.authority.issue(uri=NODE_URI)
-        configuration = agent_configuration(self.authority, credentials, alpn=alpn, **options)
-        return agent(self.listener.address, configuration, host)
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0
-
-
-Sites = Callable[..., Awaitable[Site]]
-
-
-@pytest.fixture
-async def sites(authority: Authority, server: tuple[Path, Path]) -> AsyncIterator[Sites]:
-    """Starts listeners, and stops them at the end of the test."""
-    async with AsyncExitStack() as stack:
-
-        async def start(
-            *,
-            consumer: FakeConsumer | None = None,
-            allowlist: AllowList | None = None,
-            revocations: RevocationLists | None = None,
-            clock: ManualClock | None = None,
-            address: Address | None = None,
-            **options: object,
-        ) -> Site:
-            registry = CollectorRegistry()
-            consumer = consumer or FakeConsumer()
-            address = address or Address("127.0.0.1", 0)
-            listener = QuicListener(
-                QuicListenerSettings(address, *server, **options),  # type: ignore[arg-type]
-                consumer,
-                ClientVerifier([authority.certificate], revocations, clock=clock),
-                allowlist or AllowList(),
-                ListenerEvents(registry),
-                clock,
-            )
-            await listener.start()
-            stack.push_async_callback(listener.stop, 0.1)
-            return Site(authority, listener, consumer, registry)
-
-        yield start
 
 
 async def test_batches_go_in_and_replies_come_back(sites: Sites) -> None:
@@ -219,24 +151,6 @@ async def test_an_unknown_version_is_told_the_known_one(sites: Sites) -> None:
     assert answer[1:5] == b"\x00\x00\x00\x00"
     assert answer[6:10] == b"ssss"
     assert answer.endswith(b"\x00\x00\x00\x01")
-
-
-async def test_half_open_handshakes_are_few_and_pass(sites: Sites, authority: Authority) -> None:
-    site = await sites(handshakes_max=3, deadlines=Deadlines(handshake=0.5))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        for _ in range(10):
-            half = QuicConnection(configuration=agent_configuration(authority, None))
-            half.connect(("127.0.0.1", 1), 0.0)
-            for data, _ in half.datagrams_to_send(0.0):
-                stranger.sendto(data, ("127.0.0.1", site.listener.address.port))
-    await until(lambda: site.count("connections_refused_total", reason="too_many_handshakes") == 7)
-    assert len(site.listener._connections) == 3
-    # Its transport sends the first datagram again until there is room.
-    async with site.agent() as node:
-        node.say(0, frame(b"batch"))
-        await node.reply(0, reply(1))
-    assert site.count("handshakes_failed_total", alert="timed_out") == 3
-    await until(lambda: not site.listener._routes)
 
 
 async def test_connections_are_bounded_and_a_place_that_is_free_is_given_again(sites: Sites) -> None:

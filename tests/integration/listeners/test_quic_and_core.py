@@ -150,6 +150,46 @@ async def test_an_agent_that_ignores_its_window_is_disconnected(site: Site) -> N
         assert ack.outcome == Outcome.STORED
 
 
+async def test_an_agent_over_its_quota_is_put_off_and_at_last_disconnected_and_others_are_not(site: Site) -> None:
+    # What comes at once is four seconds' worth, and a batch may overdraw it; patience is four times as much.
+    site.core.set_quotas(_core.Quotas(default=_core.Quota(points_per_sec=POINTS // 4)))
+    async with site.agent() as rude, site.agent("spiffe://fleet/node-2") as polite:
+        encoder = _core.FrameEncoder()
+        rude.say(0, encoder.frame(batch(), sequence=1, epoch=1) + encoder.frame(batch(), sequence=2, epoch=1))
+        stored, later = await acks(rude, 0, 2)
+        assert (stored.outcome, later.outcome, later.accepted_points) == (Outcome.STORED, Outcome.RETRY_LATER, 0)
+        assert 0 < later.retry_after_ms < 1_000
+        for sequence in range(2, 10):
+            rude.say(0, encoder.frame(batch(), sequence=sequence, epoch=1))
+        assert await rude.closed() == (CloseCode.QUOTA_EXCEEDED, True)
+        polite.say(0, _core.FrameEncoder().frame(batch("node-2"), sequence=1, epoch=1))
+        (ack,) = await acks(polite, 0, 1)
+        assert ack.outcome == Outcome.STORED
+    closed = {"code": "quota_exceeded", "side": "collector"}
+    assert site.registry.get_sample_value("telemetry_collector_connections_closed_total", closed) == 1
+    assert site.core.quota_offenders()[0][:2] == (NODE_URI, "quota_points")
+
+
+async def test_quotas_by_pattern_replace_others_while_agents_are_connected(site: Site) -> None:
+    one = _core.Quota(series=1)
+    site.core.set_quotas(_core.Quotas(default=one, overrides=[(["*/relay"], _core.Quota())]))
+    async with site.agent() as node, site.agent("spiffe://fleet/relay") as relay:
+        node.say(0, _core.FrameEncoder().frame(batch(), sequence=1, epoch=1))
+        (ack,) = await acks(node, 0, 1)
+        assert (ack.outcome, ack.accepted_points, ack.rejected_points) == (Outcome.PARTIAL, 1, POINTS - 1)
+        ((reason, points, example),) = ack.rejections
+        assert (reason, points) == (Reason.CARDINALITY_LIMIT, POINTS - 1)
+        assert "Cardinality limit exceeded: this identity has brought the 1 series of its quota" in example
+        relay.say(0, _core.FrameEncoder().frame(batch("another"), sequence=1, epoch=1))
+        (ack,) = await acks(relay, 0, 1)
+        assert ack.outcome == Outcome.STORED
+        site.core.set_quotas(_core.Quotas(default=_core.Quota()))
+        node.say(4, _core.FrameEncoder().frame(batch(), sequence=2, epoch=1))
+        (ack,) = await acks(node, 4, 1)
+        assert ack.outcome == Outcome.STORED
+    assert site.core.stats()["quota_series_refused"] == POINTS - 1
+
+
 async def test_an_agent_that_finishes_gets_all_its_replies(site: Site) -> None:
     async with site.agent() as node:
         encoder = _core.FrameEncoder()

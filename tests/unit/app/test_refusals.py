@@ -20,18 +20,24 @@ class Counts:
     def __init__(self) -> None:
         self.malformed = 0
         self.refused = {"cardinality_limit": 0, "invalid_name": 0}
-        self.retries = {"journal_full": 0}
+        self.retries = {"journal_full": 0, "quota_points": 0}
+        self.over_series = 0
         self.worst: list[tuple[str, str, int]] = []
+        self.worst_over_quota: list[tuple[str, str, int]] = []
 
     def stats(self) -> Mapping[str, Any]:
         return {
             "batches_malformed": self.malformed,
+            "quota_series_refused": self.over_series,
             "points_refused": dict(self.refused),
             "retries_asked": dict(self.retries),
         }
 
     def offenders(self) -> list[tuple[str, str, int]]:
         return self.worst
+
+    def quota_offenders(self) -> list[tuple[str, str, int]]:
+        return self.worst_over_quota
 
 
 class Stand:
@@ -100,3 +106,15 @@ def test_the_worst_offenders_against_the_cardinality_limit_are_named(stand: Stan
     assert (line["event"], line["points"]) == ("cardinality_limit_exceeded", 100)
     assert len(line["worst_offenders"]) == OFFENDERS_TOLD_MAX
     assert line["worst_offenders"][0] == {"identity": "spiffe://fleet/node/0", "metric": "m", "points_refused": 50}
+
+
+def test_who_is_over_a_quota_is_named_for_that_quota(stand: Stand, lines: Lines) -> None:
+    stand.counts.retries["quota_points"] = 7
+    stand.counts.over_series = 3
+    stand.counts.worst_over_quota = [("a", "quota_points", 6), ("b", "quota_series", 3), ("c", "quota_points", 1)]
+    stand.refusals.look()
+    told = {line["quota"]: line for line in lines if line["event"] == "quota_exceeded"}
+    assert told["quota_points"]["batches"] == 7
+    assert [one["identity"] for one in told["quota_points"]["worst_offenders"]] == ["a", "c"]
+    assert told["quota_series"]["points"] == 3
+    assert told["quota_series"]["worst_offenders"] == [{"identity": "b", "amount": 3}]

@@ -1,17 +1,20 @@
 """Frames, replies, windows and deadlines of streams. Both ends in memory, in virtual time."""
 
 import pytest
+from aioquic import tls
 from aioquic.quic import events as quic
 from aioquic.quic.connection import stream_is_unidirectional
 from tests.support.certificates import Authority
 from tests.support.consumer import FakeConsumer, frame, reply
 from tests.support.quic_pair import AGENT, NODE_URI, Pair, agent_configuration
 
+from telemetry_collector.listeners.quic_aioquic.mtls import MESSAGE_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.stream import REPLY_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
     GAPS_MAX,
+    HANDSHAKE_GAPS_MAX,
     STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 )
@@ -338,6 +341,33 @@ def test_data_in_thousands_of_pieces_ends_the_connection(authority: Authority) -
     assert pair.closed == (0x0A, False)
 
 
+def test_handshake_data_in_many_pieces_ends_the_connection_after_the_handshake_too(authority: Authority) -> None:
+    pair = Pair(authority).connect()
+    receiver = pair.transport._crypto_streams[tls.Epoch.ONE_RTT].receiver
+    for place in range(HANDSHAKE_GAPS_MAX + 1):
+        receiver._ranges.add(10 + 2 * place, 11 + 2 * place)
+    receiver._buffer += bytes(2 * HANDSHAKE_GAPS_MAX)
+    pair.agent.send_ping(1)
+    pair.run()
+    assert pair.closed == (0x0A, False)
+
+
+@pytest.mark.parametrize("epoch", [tls.Epoch.INITIAL, tls.Epoch.ONE_RTT])
+def test_a_handshake_message_without_end_is_not_gathered(authority: Authority, epoch: tls.Epoch) -> None:
+    """TLS lets a message be announced with 16 MB."""
+    pair = Pair(authority)
+    if epoch is tls.Epoch.ONE_RTT:
+        pair.connect()
+    else:
+        pair.agent._crypto_streams[epoch].sender._buffer.clear()
+        pair.agent._crypto_streams[epoch].sender._buffer_stop = 0
+        pair.agent._crypto_streams[epoch].sender._pending.subtract(0, 1 << 20)
+    pair.agent._crypto_streams[epoch].sender.write(b"\x01\xff\xff\xff" + bytes(200_000))
+    pair.run()
+    assert pair.closed == (0x100 + 50, False)
+    assert len(pair.transport.tls._receive_buffer) <= MESSAGE_BYTES_MAX
+
+
 def test_an_agent_that_wants_no_replies_loses_the_stream_and_only_that(authority: Authority) -> None:
     pair = Pair(authority, consumer=FakeConsumer(immediate=False)).connect()
     pair.send(0, frame(b"batch"))
@@ -388,3 +418,20 @@ def test_stopping_reads_no_more_but_sends_what_is_due(authority: Authority) -> N
     pair.collector.close(CloseCode.SHUTTING_DOWN)
     pair.run()
     assert pair.closed == (CloseCode.SHUTTING_DOWN, True)
+
+
+def test_connection_ids_and_paths_without_end_leave_nothing_behind(authority: Authority) -> None:
+    """A peer that takes a new id, and comes from a new address, with every packet."""
+    pair = Pair(authority).connect()
+    for number in range(200):
+        pair.agent.change_connection_id()
+        pair.agent.send_ping(number)
+        for data, _ in pair.agent.datagrams_to_send(pair.now):
+            pair.collector.receive(data, (f"10.1.0.{number}", 40_000), pair.now)
+        pair.collector.process(pair.now)
+        pair.run()
+    assert pair.open
+    assert len(pair.routes) <= 9
+    assert len(pair.transport._network_paths) <= 8
+    pair.send(0, frame(b"batch"))
+    assert pair.received(0) == reply(1)

@@ -2,6 +2,10 @@
 
     datagrams   the socket: many datagrams a wake-up
     listener    the table of connections, timers, start and stop
+    arrivals    who may begin a handshake
+    shedding    the kernel's share in keeping a flood of them out
+    retry       tokens that prove an address
+    backlog     whose datagrams are handled next
     connection  who a peer is, its deadlines; no I/O below this line
     stream      frames to a conversation, replies back
     reset       what a peer is told whose connection is gone

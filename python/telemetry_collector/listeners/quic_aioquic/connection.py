@@ -57,12 +57,14 @@ class AgentConnection:
         clock: Clock,
         wake: Callable[[AgentConnection], None],
         routes: dict[bytes, AgentConnection],
+        handshake_ended: Callable[[], None],
         now: float,
     ) -> None:
         """`wake` is called when replies became ready: the listener then calls `process` and `transmit`.
 
         `routes` leads from connection ids to connections; this one keeps its own entries, eight at most beside the
-        first that the client chose, until it has ended.
+        first that the client chose, until it has ended. `handshake_ended` is called when its handshake is over, however
+        it went, perhaps more than once.
         """
         self.peer = peer
         self.phase = Phase.HANDSHAKING
@@ -76,6 +78,7 @@ class AgentConnection:
         self._clock = clock
         self._wake = wake
         self._routes = routes
+        self._handshake_ended = handshake_ended
         self._ids = {transport.host_cid, transport.original_destination_connection_id}
         routes.update(dict.fromkeys(self._ids, self))
         self._reading = True
@@ -169,6 +172,7 @@ class AgentConnection:
 
     def discard(self) -> None:
         """Frees it at once, without a word to the peer."""
+        self._handshake_ended()
         if not self.stillborn:
             self._leave(DROPPED)
         self.phase = Phase.ENDED
@@ -242,6 +246,7 @@ class AgentConnection:
                 pass
 
     def _on_handshake(self, now: float) -> None:
+        self._handshake_ended()
         certificate = self._transport.peer_certificate
         assert certificate is not None, "the handshake does not complete without one"
         identity = self.identity = Identity.of(certificate)
@@ -329,6 +334,7 @@ class AgentConnection:
                 ending.code, ending.side, self.peer, self.identity.name, self._frames, ending.reason
             )
         elif self.phase is Phase.HANDSHAKING:
+            self._handshake_ended()
             refusal = self._transport.refusal
             self._events.handshake_failed(ending.code, self.peer, str(refusal) if refusal else ending.reason)
         else:

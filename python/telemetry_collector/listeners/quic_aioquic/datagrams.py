@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_aioquic.shedding import Shedding
 from telemetry_collector.observe.logs import logger
 
 RECEIVES_MAX = 64
@@ -26,8 +27,9 @@ RECEIVES_MAX = 64
 RECEIVE_BYTES_MAX = 512 * 1024
 """Bytes a wake-up, the last call's aside: a few milliseconds of work."""
 
-# From linux/udp.h and linux/in.h; the socket module does not name them.
+# From linux/udp.h, linux/in.h and asm/socket.h; the socket module does not name them.
 _UDP_GRO = 104
+_SO_MEMINFO = 55
 _IP_PKTINFO = 8
 _IN_PKTINFO = struct.Struct("@i4s4s")  # interface, local address, destination
 _DATAGRAM_BYTES_MAX = 65_535
@@ -61,6 +63,7 @@ class DatagramSocket:
         self._buffer = bytearray(_DATAGRAM_BYTES_MAX)
         self._view = memoryview(self._buffer)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lost = 0
 
     @classmethod
     async def bind(
@@ -117,6 +120,20 @@ class DatagramSocket:
                 self._socket.sendmsg([data], [path.source], 0, path.peer)
         except OSError:
             self._events.datagram_dropped("not_sent")
+
+    def shedding(self) -> Shedding:
+        """What lets newcomers through, or sheds them."""
+        return Shedding(self._socket)
+
+    def count_lost(self) -> None:
+        """Counts what the system dropped since the last call: the buffer was full, or newcomers were shed."""
+        try:
+            (lost,) = struct.unpack_from("@I", self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36), 32)
+        except (OSError, struct.error):
+            return
+        new, self._lost = (lost - self._lost) % 2**32, lost
+        if new:
+            self._events.datagrams_lost(new)
 
     def close(self) -> None:
         """Stops reading and closes the socket. Idempotent."""

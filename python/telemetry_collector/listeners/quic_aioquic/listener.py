@@ -19,10 +19,14 @@ from telemetry_collector.component import BatchConsumer
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_aioquic.arrivals import Arrivals, address_of
+from telemetry_collector.listeners.quic_aioquic.backlog import Backlog
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
 from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
+from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
 from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
+from telemetry_collector.listeners.quic_aioquic.shedding import ADJUST_SECS, Shedding
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
@@ -69,13 +73,20 @@ class QuicListener:
         self._events = events
         self._clock = clock or SystemClock()
         self._slots = Slots(settings.connections_max)
+        self._arrivals = Arrivals(
+            settings.handshakes_max, settings.handshakes_per_address, settings.connections_per_address_per_sec
+        )
+        self._retry_tokens = RetryTokens(CONNECTION_ID_BYTES)
+        self._adjusting: asyncio.TimerHandle | None = None
         # Connections by connection id, and each once with its timer.
         self._routes: dict[bytes, AgentConnection] = {}
         self._connections: dict[AgentConnection, _Timer] = {}
+        self._backlog = Backlog()
         self._dirty: dict[AgentConnection, None] = {}
         self._flush_scheduled = False
         self._accepting = False
         self._socket: DatagramSocket | None = None
+        self._shedding: Shedding
         self._checker: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
         self._stopping = asyncio.Lock()
@@ -104,6 +115,7 @@ class QuicListener:
             events=self._events,
         )
         self._accepting = True
+        self._shedding = self._socket.shedding()
         self._events.started(self._settings.connections_max)
         self._socket.start(self._on_datagram, self._flush)
         self._checker = asyncio.create_task(self._check_trust_forever(), name="quic-listener-trust")
@@ -120,6 +132,8 @@ class QuicListener:
             self._accepting = False
             if self._checker is not None:
                 self._checker.cancel()
+            if self._adjusting is not None:
+                self._adjusting.cancel()
             try:
                 await self._settle(timeout_secs)
             finally:
@@ -170,13 +184,15 @@ class QuicListener:
     async def _check_trust_forever(self) -> None:
         while True:
             await asyncio.sleep(self._settings.deadlines.expiry)
+            if self._socket is not None:
+                self._socket.count_lost()
             await self._check_trust()
 
     async def _check_trust(self) -> None:
         for place, connection in enumerate(list(self._connections)):
             try:
                 trusted = connection.check_trust()
-            except Exception as error:  # noqa: BLE001  # see _on_datagram; who cannot be checked is not trusted
+            except Exception as error:  # noqa: BLE001  # see _receive; who cannot be checked is not trusted
                 self._fail(connection, error)
             else:
                 if not trusted:
@@ -196,16 +212,20 @@ class QuicListener:
             connection = self._connection_of(data, path)
             if connection is None:
                 return
+        if not self._backlog.add(connection, data, path):
+            self._events.datagram_dropped("backlog_full")
+
+    def _receive(self, connection: AgentConnection, datagrams: list[tuple[bytes, Path]]) -> None:
+        now = self._loop.time()
         try:
-            connection.receive(data, path, self._loop.time())
+            for data, path in datagrams:
+                connection.receive(data, path, now)
         except Exception as error:  # noqa: BLE001  # what one peer's datagram causes must end with that peer
             self._fail(connection, error)
         if connection.stillborn:
             # Nothing in it was a client's first packet: it must not take up a handshake's place until its deadline.
             self._events.datagram_dropped("garbage")
             self._forget(connection)
-        else:
-            self._dirty[connection] = None
 
     def _reset(self, data: bytes, path: Path) -> None:
         """A peer believes in a connection that is not there, most likely one of before a restart."""
@@ -228,6 +248,7 @@ class QuicListener:
         if len(data) < SMALLEST_MAX_DATAGRAM_SIZE or len(header.destination_cid) < CONNECTION_ID_BYTES:
             self._events.datagram_dropped("garbage")
             return None
+        self._shed_by_rate()
         if header.version not in self._configuration.supported_versions:
             self._negotiate_version(header, path)
             return None
@@ -235,6 +256,19 @@ class QuicListener:
             self._events.datagram_dropped("unknown_connection")
             return None
         return self._accept(header, path)
+
+    def _shed_by_rate(self) -> None:
+        """Counts a newcomer. While there are any, the share that the kernel lets through is set again and again."""
+        self._shedding.arrived()
+        if self._adjusting is None:
+            self._adjusting = self._loop.call_later(ADJUST_SECS, self._adjust, self._loop.time())
+
+    def _adjust(self, since: float) -> None:
+        now = self._loop.time()
+        self._shedding.adjust(now - since)
+        self._events.newcomers_passing(self._shedding.share)
+        shedding = self._shedding.share < 1.0
+        self._adjusting = self._loop.call_later(ADJUST_SECS, self._adjust, now) if shedding else None
 
     def _negotiate_version(self, header: QuicHeader, path: Path) -> None:
         self._events.datagram_dropped("unsupported_version")
@@ -247,23 +281,38 @@ class QuicListener:
             self._socket.send(answer, path)
 
     def _accept(self, header: QuicHeader, path: Path) -> AgentConnection | None:
-        # Address validation by Retry belongs here: it decides before any state is made.
-        peer = str(path)
         if not self._accepting:
-            self._events.connection_refused("shutting_down", peer)
+            self._events.connection_refused("shutting_down", str(path))
             return None
-        if len(self._connections) - self._slots.taken >= self._settings.handshakes_max:
-            self._events.connection_refused("too_many_handshakes", peer)
+        under_way = len(self._connections) - self._slots.taken
+        if under_way >= self._settings.handshakes_max:
+            self._events.connection_refused("too_many_handshakes", str(path))
+            return None
+        now, address = self._loop.time(), address_of(path.peer[0])
+        original = header.destination_cid
+        if header.token:
+            found = self._retry_tokens.original_destination(header, path, now)
+            if found is None:
+                self._events.datagram_dropped("bad_token")
+                return None
+            original = found
+        elif self._arrivals.must_prove(address, under_way, now):
+            self._send_retry(header, path, now)
+            return None
+        refusal = self._arrivals.refusal(address, proven=bool(header.token), now=now)
+        if refusal is not None:
+            self._events.connection_refused(refusal, str(path))
             return None
         transport = Transport(
             configuration=self._configuration,
             verify=self._trust.verify,
             reset_token=self._resets.token,
-            original_destination_connection_id=header.destination_cid,
+            original_destination_connection_id=original,
+            retry_source_connection_id=header.destination_cid if header.token else None,
         )
         connection = AgentConnection(
             transport,
-            peer,
+            str(path),
             consumer=self._consumer,
             trust=self._trust,
             slots=self._slots,
@@ -272,31 +321,49 @@ class QuicListener:
             clock=self._clock,
             wake=self._wake,
             routes=self._routes,
-            now=self._loop.time(),
+            handshake_ended=self._arrivals.begin(address),
+            now=now,
         )
         self._connections[connection] = _Timer()
         return connection
+
+    def _send_retry(self, header: QuicHeader, path: Path, now: float) -> None:
+        if self._socket is not None:
+            self._socket.send(self._retry_tokens.answer(header, path, now), path)
+            self._events.retry_sent()
 
     # Datagrams out
 
     def _wake(self, connection: AgentConnection) -> None:
         self._dirty[connection] = None
+        self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Processes and transmits once for every connection that something happened to."""
+        """Processes and transmits once for every connection that something happened to, in turns where much has."""
         self._flush_scheduled = False
+        # Replies first: they cost little, and somebody waits for them.
         dirty, self._dirty = self._dirty, {}
-        now = self._loop.time()
         for connection in dirty:
-            try:
-                connection.process(now)
-            except Exception as error:  # noqa: BLE001  # see _on_datagram
-                self._fail(connection, error)
-            self._transmit(connection)
+            self._process(connection)
+        for connection, datagrams in self._backlog.turn():
+            self._receive(connection, datagrams)
+            self._process(connection)
+        if self._backlog:
+            # The socket is read in between, so that who comes now with little need not wait for the rest.
+            self._schedule_flush()
         self._flushed.set()
+
+    def _process(self, connection: AgentConnection) -> None:
+        try:
+            connection.process(self._loop.time())
+        except Exception as error:  # noqa: BLE001  # see _receive
+            self._fail(connection, error)
+        self._transmit(connection)
 
     def _transmit(self, connection: AgentConnection) -> None:
         timer = self._connections.get(connection)
@@ -308,7 +375,7 @@ class QuicListener:
             if connection.phase is not Phase.ENDED:
                 self._arm(connection, timer)
                 return
-        except Exception as error:  # noqa: BLE001  # see _on_datagram
+        except Exception as error:  # noqa: BLE001  # see _receive
             self._fail(connection, error)
             return
         self._forget(connection)
@@ -333,7 +400,7 @@ class QuicListener:
             try:
                 # Loops round their timers; a moment too early must not become a spin until the deadline.
                 connection.expire(max(now, at))
-            except Exception as error:  # noqa: BLE001  # see _on_datagram
+            except Exception as error:  # noqa: BLE001  # see _receive
                 self._fail(connection, error)
             self._transmit(connection)
             self._flushed.set()
@@ -353,6 +420,7 @@ class QuicListener:
         timer = self._connections.pop(connection, None)
         if timer is not None:
             timer.cancel()
+        self._backlog.forget(connection)
         connection.discard()
 
 

@@ -25,6 +25,11 @@ Verify = Callable[[x509.Certificate, Sequence[x509.Certificate]], None]
 """Raises CertificateRefused for a certificate, given with the intermediates that came along, that is not good."""
 
 
+MESSAGE_BYTES_MAX = 64 * 1024
+"""Bytes of one message of the handshake; the largest that is sent for a good reason is a chain of certificates. TLS
+itself would let a stranger announce 16 MB and have every piece of it copied again and again."""
+
+
 class CertificateAlert(tls.Alert):
     """A refused certificate as the alert that the peer is told; its text is the alert's name and no more."""
 
@@ -38,6 +43,12 @@ class MtlsContext(tls.Context):
 
     verify: Verify
     refusal: CertificateRefused | None
+
+    def handle_message(self, input_data: bytes, output_buf: dict[tls.Epoch, Buffer]) -> None:
+        """See Context."""
+        if len(self._receive_buffer) + len(input_data) > MESSAGE_BYTES_MAX:
+            raise tls.AlertDecodeError(f"a message of more than {MESSAGE_BYTES_MAX} bytes")
+        super().handle_message(input_data, output_buf)
 
     def _server_handle_certificate(self, input_buf: Buffer) -> None:
         super()._server_handle_certificate(input_buf)

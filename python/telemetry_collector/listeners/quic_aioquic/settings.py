@@ -46,6 +46,13 @@ class QuicListenerSettings:
     """Connections that are not let in yet, or on their way out; beyond them first datagrams are dropped, and the
     client's transport sends them again."""
 
+    handshakes_per_address: int = 64
+    """The same for each address (IPv6: each /64): half-open connections of one must not take every place."""
+
+    connections_per_address_per_sec: int = 50
+    """Connections that an address may begin a second, and twice as many at once; first datagrams beyond are dropped.
+    Many agents may share an address, and all come back when a collector restarts."""
+
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     receive_buffer_bytes: int = 8 * 1024 * 1024

@@ -136,20 +136,15 @@ class Transport(MtlsConnection):
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """See QuicConnection."""
         super().receive_datagram(data, addr, now)
-        streams: Iterable[QuicStream]
-        if self._handshake_complete:
-            streams, gaps_max = self._streams.values(), GAPS_MAX
-        else:
-            streams, gaps_max = self._crypto_streams.values(), HANDSHAKE_GAPS_MAX
-        for stream in streams:
-            # The first look is the cheap one: without a gap nothing is buffered.
-            if stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max:
-                self.close(
-                    error_code=QuicErrorCode.PROTOCOL_VIOLATION,
-                    frame_type=QuicFrameType.PADDING,
-                    reason_phrase="data in too many pieces",
-                )
-                return
+        # The handshake's streams go on to exist when it is over.
+        if _in_pieces(self._streams.values(), GAPS_MAX) or _in_pieces(
+            self._crypto_streams.values(), HANDSHAKE_GAPS_MAX
+        ):
+            self.close(
+                error_code=QuicErrorCode.PROTOCOL_VIOLATION,
+                frame_type=QuicFrameType.PADDING,
+                reason_phrase="data in too many pieces",
+            )
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
@@ -215,3 +210,8 @@ class Transport(MtlsConnection):
         receiver = stream.receiver
         gaps = 0 if receiver.is_finished else receiver.highest_offset - receiver.starting_offset()
         return gaps + self.unread.get(stream.stream_id or 0, 0)
+
+
+def _in_pieces(streams: Iterable[QuicStream], gaps_max: int) -> bool:
+    # The first look is the cheap one: without a gap nothing is buffered.
+    return any(stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max for stream in streams)

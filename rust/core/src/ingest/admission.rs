@@ -11,12 +11,13 @@ use super::heartbeats::{Heartbeat, RunningTask};
 use super::names::Verdict;
 use super::points::{PointJudge, Scratch, Work};
 use super::policy::Policy;
+use super::quotas::Standing;
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
 use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
-use crate::series::{CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
+use crate::series::{CardinalityLimit, CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::decode::{TagSpans, peek_sequence};
 use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
 
@@ -50,6 +51,8 @@ pub(super) enum Judged {
     Appended(BatchAck, Ticket),
     /// A duplicate of this sequence, once the original's commit has succeeded.
     CopyOf(u64, Ticket),
+    /// Not at all: its identity went on and on over its quota.
+    QuotaExceeded,
 }
 
 /// A frame and where it came from.
@@ -67,8 +70,13 @@ impl Ingest {
         let received = Instant::now();
         self.counters().batches_received.fetch_add(1, Relaxed);
         self.counters().frame_bytes_received.fetch_add(arrival.frame.len() as u64 + 4, Relaxed);
+        let standing = self.accounts.arrive(&arrival.peer.identity, arrival.frame.len(), arrival.now_unix_ns);
+        if standing == Standing::Out {
+            return Judged::QuotaExceeded;
+        }
         let mut scratch = self.scratches.take();
-        let judged = self.judge_with(arrival, stream, &mut scratch, received);
+        let judged = self.judge_with(arrival, stream, &mut scratch, standing, received);
+        self.charge_inflated(arrival, standing, &scratch);
         self.scratches.put(scratch);
         judged
     }
@@ -78,6 +86,7 @@ impl Ingest {
         arrival: &Arrival<'_>,
         stream: &mut StreamState,
         scratch: &mut Scratch,
+        standing: Standing,
         received: Instant,
     ) -> Judged {
         let Scratch { decode: columns, work, encoder, record } = scratch;
@@ -112,11 +121,21 @@ impl Ingest {
         if let Some(cause) = self.overload(arrival) {
             return self.retry(batch.sequence, cause);
         }
+        let Peer { identity, .. } = arrival.peer;
+        if let Err(excess) = self.accounts.admit(identity, standing, batch.points, arrival.now_unix_ns) {
+            self.counters().retries_asked.add(excess.cause as usize, 1);
+            return Judged::Answered(answer::retry_later(batch.sequence, excess.retry_after_ms));
+        }
 
-        let judge = PointJudge::new(&arrival.policy.limits, arrival.now_unix_ns);
+        let series_max = self.accounts.series_max(identity);
+        let judge = PointJudge::new(&arrival.policy.limits, identity, series_max, arrival.now_unix_ns);
         let mut registry = self.registry.lock();
-        let rejections = judge.judge(&batch, stream, work, &mut registry, |name, points| {
-            self.offenders.lock().record(&arrival.peer.identity, name, points);
+        let rejections = judge.judge(&batch, stream, work, &mut registry, |name, limit| {
+            self.offenders.lock().record(identity, name, 1);
+            if let CardinalityLimit::Identity { .. } = limit {
+                self.counters().quota_series_refused.fetch_add(1, Relaxed);
+                self.accounts.series_refused(identity, 1);
+            }
         });
         drop(registry);
         let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
@@ -146,6 +165,14 @@ impl Ingest {
         match encoder.encode(&block, record) {
             Ok(()) => self.append(arrival, block, ack, record, received),
             Err(_) => self.too_large(&ack),
+        }
+    }
+
+    /// What a compressed body took beyond its frame counts as if it had been sent, whatever became of the batch.
+    fn charge_inflated(&self, arrival: &Arrival<'_>, standing: Standing, scratch: &Scratch) {
+        let beyond = scratch.decode.inflated_bytes().saturating_sub(arrival.frame.len());
+        if beyond > 0 {
+            self.accounts.inflated(&arrival.peer.identity, standing, beyond, arrival.now_unix_ns);
         }
     }
 

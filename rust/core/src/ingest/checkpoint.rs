@@ -81,14 +81,15 @@ impl Replaying {
     }
 
     /// Makes the series of a block active. Agents send the same ones again and again, and these are not looked up.
-    fn readmit(&mut self, series: &SharedSeries, seen_secs: u64) {
+    fn readmit(&mut self, series: &SharedSeries, identity: &str, seen_secs: u64) {
         let (hash, before) = (address_hash(series), self.registry.changed());
         let same = |known: &Readmitted| Arc::ptr_eq(&known.series, series) && known.changed == before;
         if let Some(known) = self.readmitted.find(hash, same) {
             known.handles.iter().for_each(|&handle| self.registry.readmit_known(handle, seen_secs));
             return;
         }
-        let readmit = |descriptor: &Arc<Descriptor>| self.registry.readmit(descriptor.borrowed(), seen_secs);
+        let readmit =
+            |descriptor: &Arc<Descriptor>| self.registry.readmit(descriptor.borrowed(), Some(identity), seen_secs);
         let handles: Box<[Handle]> = series.iter().map(readmit).collect();
         let changed = self.registry.changed();
         // A block may name a series twice with two units; then each block of it changes the registry twice.
@@ -139,7 +140,7 @@ impl Replay for Replaying {
         self.recovered.records += 1;
         self.recovered.points += points as u64;
         let seen_secs = (block.received_unix_us / 1_000_000).max(0) as u64;
-        self.readmit(&series, seen_secs);
+        self.readmit(&series, &block.identity, seen_secs);
         self.names.replay(&block.identity, block.epoch, block.sequence, block.oldest_unacknowledged);
         Ok(())
     }

@@ -66,7 +66,8 @@ impl Conversation {
         self.id
     }
 
-    /// What ends the stream ([`CloseCode::FrameTooLarge`]) or the connection ([`CloseCode::CreditExceeded`]).
+    /// What ends the stream ([`CloseCode::FrameTooLarge`]) or the connection ([`CloseCode::CreditExceeded`],
+    /// [`CloseCode::QuotaExceeded`]).
     #[must_use]
     pub fn fault(&self) -> Option<CloseCode> {
         self.fault
@@ -151,13 +152,18 @@ impl Conversation {
             self.fault = Some(CloseCode::CreditExceeded);
             return;
         }
-        self.replies.push_back(match judge(&self.ingest, &self.peer, &mut self.stream) {
+        let reply = match judge(&self.ingest, &self.peer, &mut self.stream) {
             Judged::Answered(ack) => Reply { ack, waits_for: None },
             Judged::Appended(ack, ticket) => Reply { ack, waits_for: Some(ticket) },
             Judged::CopyOf(sequence, ticket) => {
                 Reply { ack: answer::plain(sequence, Outcome::Duplicate), waits_for: Some(ticket) }
             }
-        });
+            Judged::QuotaExceeded => {
+                self.fault = Some(CloseCode::QuotaExceeded);
+                return;
+            }
+        };
+        self.replies.push_back(reply);
     }
 
     /// Counts the bytes of a frame that has begun among those in flight.

@@ -27,13 +27,16 @@ pub struct Counters {
     /// Replies, by outcome.
     pub batches_answered: ByNumber<6>,
     /// Batches told to come later, by what was full.
-    pub retries_asked: ByNumber<5>,
+    pub retries_asked: ByNumber<8>,
     /// Batches appended to the journal and not yet committed.
     pub inflight_batches: AtomicU64,
     /// Bytes of their frames.
     pub inflight_bytes: AtomicU64,
     /// Bytes of frames that have begun and not ended.
     pub held_bytes: AtomicU64,
+    /// Points of new series that were refused because their identity has brought as many as it may; they are among those
+    /// refused for a cardinality limit.
+    pub quota_series_refused: AtomicU64,
     /// From a batch's receipt to the fdatasync that covers it.
     pub stable_latency: LatencyHistogram,
 }
@@ -75,11 +78,26 @@ pub enum RetryCause {
     JournalFailed = 3,
     /// Its name would need one range more than is kept.
     Names = 4,
+    /// Its identity's quota of batches is used up.
+    QuotaBatches = 5,
+    /// Its identity's quota of points is.
+    QuotaPoints = 6,
+    /// Its identity's quota of bytes is.
+    QuotaBytes = 7,
 }
 
 impl RetryCause {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Batches, Self::Bytes, Self::JournalFull, Self::JournalFailed, Self::Names];
+    pub const ALL: [Self; 8] = [
+        Self::Batches,
+        Self::Bytes,
+        Self::JournalFull,
+        Self::JournalFailed,
+        Self::Names,
+        Self::QuotaBatches,
+        Self::QuotaPoints,
+        Self::QuotaBytes,
+    ];
 
     /// The label in metrics.
     #[must_use]
@@ -90,6 +108,9 @@ impl RetryCause {
             Self::JournalFull => "journal_full",
             Self::JournalFailed => "journal_failed",
             Self::Names => "names_full",
+            Self::QuotaBatches => "quota_batches",
+            Self::QuotaPoints => "quota_points",
+            Self::QuotaBytes => "quota_bytes",
         }
     }
 }

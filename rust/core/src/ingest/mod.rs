@@ -7,7 +7,8 @@
 //! BlockCursor (a consumer) ◄── recent blocks, else the journal on disk
 //! ```
 //!
-//! Locks are taken in the order names → journal; the registry's, the recent blocks' and the others' are leaves.
+//! Locks are taken in the order names → journal; the registry's, the accounts', the recent blocks' and the others' are
+//! leaves.
 
 mod admission;
 mod answer;
@@ -24,6 +25,7 @@ mod measured;
 pub mod names;
 mod points;
 mod policy;
+pub mod quotas;
 pub mod ranges;
 mod recent;
 mod row_cache;
@@ -48,6 +50,7 @@ use self::names::Names;
 use self::points::ScratchPool;
 use self::policy::CurrentPolicy;
 pub use self::policy::Policy;
+use self::quotas::{Accounts, Quotas};
 use self::recent::{Committed, Recent};
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{
@@ -83,6 +86,7 @@ pub struct Ingest {
     registry: Mutex<Registry>,
     offenders: Mutex<Offenders>,
     heartbeats: Mutex<Heartbeats>,
+    accounts: Accounts,
     scratches: ScratchPool,
     shared: Arc<Shared>,
     conversations: AtomicU64,
@@ -161,6 +165,7 @@ impl Ingest {
             registry: Mutex::new(replay.registry),
             offenders: Mutex::default(),
             heartbeats: Mutex::default(),
+            accounts: Accounts::default(),
             scratches: ScratchPool::default(),
             shared,
             conversations: AtomicU64::new(1),
@@ -204,6 +209,7 @@ impl Ingest {
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
         let idle_secs = self.policy().limits.series_idle_secs;
         self.registry.lock().expire(now_unix_secs, idle_secs, EXPIRE_SLOTS_MAX);
+        self.accounts.forget_idle(i64::try_from(now_unix_secs.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX));
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
         let due = behind >= self.journal_settings.segment_bytes || self.journal.wants_checkpoint();
         let written = if due { self.checkpoint() } else { Ok(()) };
@@ -253,6 +259,18 @@ impl Ingest {
         let written = if drained { self.checkpoint() } else { Ok(()) };
         self.journal.close();
         written
+    }
+
+    /// What each identity may send from now on; everybody begins with a full allowance. Until the first call nothing is
+    /// bounded.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        self.accounts.set(quotas);
+    }
+
+    /// What identities have spent of their quotas.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The batches that a stream may have unacknowledged from now on.

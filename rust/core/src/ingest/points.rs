@@ -6,8 +6,8 @@ use super::StreamState;
 use super::row_cache::{Lookup, RowCache};
 use crate::columns::{BlockBuilder, BlockEncoder, Distribution, Histogram, Quantile, Summary};
 use crate::limits::Limits;
-use crate::series::{CommonTags, Handle, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal, Registry};
-use crate::series::{Rule, check_unit};
+use crate::series::{CardinalityLimit, CommonTags, Handle, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal};
+use crate::series::{Registry, Rule, Source, check_unit};
 use crate::wire::decode::{RECEIPT_TIME, Row, RowData};
 use crate::wire::{DecodeScratch, DecodedBatch, Reason, Rejection, validate};
 
@@ -68,33 +68,34 @@ impl ScratchPool {
 }
 
 /// The rules that points are judged by at one moment.
-pub(super) struct PointJudge {
+pub(super) struct PointJudge<'a> {
     now_unix_ns: i64,
-    now_secs: u64,
+    source: Source<'a>,
     earliest_unix_ns: i64,
     latest_unix_ns: i64,
 }
 
-impl PointJudge {
-    pub(super) fn new(limits: &Limits, now_unix_ns: i64) -> Self {
+impl<'a> PointJudge<'a> {
+    /// `identity` brings the points, and may have brought `series_max` series.
+    pub(super) fn new(limits: &Limits, identity: &'a str, series_max: usize, now_unix_ns: i64) -> Self {
         let span = |secs: u64| i64::try_from(u128::from(secs) * 1_000_000_000).unwrap_or(i64::MAX);
         Self {
             now_unix_ns,
-            now_secs: (now_unix_ns / 1_000_000_000).max(0) as u64,
+            source: Source { identity, series_max, now_secs: (now_unix_ns / 1_000_000_000).max(0) as u64 },
             earliest_unix_ns: now_unix_ns.saturating_sub(span(limits.timestamp_past_secs)),
             latest_unix_ns: now_unix_ns.saturating_add(span(limits.timestamp_future_secs)),
         }
     }
 
     /// Judges every point; those that pass are in `work.block` then, the others in the rejections.
-    /// `over_limit` is told the metric's name of points refused for the cardinality limit.
+    /// `over_limit` is told the metric's name of each point refused for a cardinality limit.
     pub(super) fn judge(
         &self,
         batch: &DecodedBatch<'_>,
         stream: &mut StreamState,
         work: &mut Work,
         registry: &mut Registry,
-        over_limit: impl FnMut(&str, u64),
+        over_limit: impl FnMut(&str, CardinalityLimit),
     ) -> Vec<Rejection> {
         let mut refusals = Refusals { rejections: Vec::new(), over_limit };
         work.block.clear();
@@ -111,14 +112,14 @@ impl PointJudge {
         refusals.rejections
     }
 
-    fn judge_row<'a>(
+    fn judge_row<'b>(
         &self,
-        batch: &DecodedBatch<'a>,
+        batch: &DecodedBatch<'b>,
         row: &Row,
         common: &CommonTags,
         work: &mut Work,
         registry: &mut Registry,
-        tags: &mut Vec<RawTag<'a>>,
+        tags: &mut Vec<RawTag<'b>>,
     ) -> Result<(), (Reason, Fault)> {
         let bytes = row.key_span.map(|span| batch.text(span));
         let active = |handle| registry.get(handle).is_some();
@@ -130,8 +131,8 @@ impl PointJudge {
         tags.extend(batch.tags(row).iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))));
         let key = work.keys.build(batch.text(row.name), tags, common).map_err(invalid)?;
         let (meta, timestamp) = self.judge_besides_key(batch, row)?;
-        let handle = registry.admit(key, meta, self.now_secs).map_err(|_| over_limit())?;
-        let Some(descriptor) = registry.get(handle) else { return Err(over_limit()) };
+        let handle = registry.admit(key, meta, self.source).map_err(over_limit)?;
+        let Some(descriptor) = registry.get(handle) else { return Err(over_limit(CardinalityLimit::Collector)) };
         if let (Lookup::Unknown(hash), Some(bytes)) = (seen, bytes) {
             work.rows.keep(hash, bytes, handle);
         }
@@ -151,7 +152,9 @@ impl PointJudge {
         registry: &mut Registry,
     ) -> Result<(), (Reason, Fault)> {
         let (meta, timestamp) = self.judge_besides_key(batch, row)?;
-        let Some(descriptor) = registry.revisit(handle, meta, self.now_secs) else { return Err(over_limit()) };
+        let Some(descriptor) = registry.revisit(handle, meta, self.source) else {
+            return Err(over_limit(CardinalityLimit::Collector));
+        };
         let index = work.block.descriptor(descriptor);
         push(batch, row, index, timestamp, &mut work.block);
         Ok(())
@@ -159,7 +162,7 @@ impl PointJudge {
 
     /// Judges what a row says besides name and tags.
     #[inline]
-    fn judge_besides_key<'a>(&self, batch: &DecodedBatch<'a>, row: &Row) -> Result<(Meta<'a>, i64), (Reason, Fault)> {
+    fn judge_besides_key<'b>(&self, batch: &DecodedBatch<'b>, row: &Row) -> Result<(Meta<'b>, i64), (Reason, Fault)> {
         let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
         let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
         let timestamp = self.timestamp(row.timestamp_unix_ns)?;
@@ -172,7 +175,7 @@ impl PointJudge {
         stream: &mut StreamState,
         work: &mut Work,
         registry: &mut Registry,
-        refusals: &mut Refusals<impl FnMut(&str, u64)>,
+        refusals: &mut Refusals<impl FnMut(&str, CardinalityLimit)>,
     ) {
         let points = work.places.iter().zip(batch.timestamps_unix_ns()).zip(batch.values());
         for ((&place, &timestamp), &value) in points {
@@ -209,7 +212,7 @@ impl PointJudge {
         if !valid {
             return dictionary.check(place, common, keys).map(|()| 0).map_err(invalid);
         }
-        match dictionary.resolve(place, common, keys, registry, self.now_secs) {
+        match dictionary.resolve(place, common, keys, registry, self.source) {
             Ok((_, descriptor)) => {
                 // The dictionary remembers the place, so each definition comes here once a batch.
                 let index = block.append_descriptor(descriptor);
@@ -217,7 +220,7 @@ impl PointJudge {
                 Ok(index)
             }
             Err(Refusal::Invalid(fault)) => Err(invalid(fault)),
-            Err(Refusal::CardinalityLimit(_)) => Err(over_limit()),
+            Err(Refusal::CardinalityLimit(limit)) => Err(over_limit(limit)),
         }
     }
 
@@ -247,8 +250,8 @@ enum Fault {
     TooOld(i64),
     #[error("timestamp {0} ns is too far in the future")]
     TooNew(i64),
-    #[error("Cardinality limit exceeded")]
-    CardinalityLimit,
+    #[error(transparent)]
+    CardinalityLimit(#[from] CardinalityLimit),
 }
 
 fn invalid(fault: InvalidSeries) -> (Reason, Fault) {
@@ -260,8 +263,8 @@ fn invalid(fault: InvalidSeries) -> (Reason, Fault) {
     (reason, Fault::Series(fault))
 }
 
-fn over_limit() -> (Reason, Fault) {
-    (Reason::CardinalityLimit, Fault::CardinalityLimit)
+fn over_limit(limit: CardinalityLimit) -> (Reason, Fault) {
+    (Reason::CardinalityLimit, Fault::CardinalityLimit(limit))
 }
 
 /// Adds a row that was found valid to the block.
@@ -295,11 +298,11 @@ struct Refusals<F> {
     over_limit: F,
 }
 
-impl<F: FnMut(&str, u64)> Refusals<F> {
+impl<F: FnMut(&str, CardinalityLimit)> Refusals<F> {
     #[cold]
     fn add(&mut self, reason: Reason, name: &[u8], fault: Fault) {
-        if reason == Reason::CardinalityLimit {
-            (self.over_limit)(&String::from_utf8_lossy(name), 1);
+        if let Fault::CardinalityLimit(limit) = fault {
+            (self.over_limit)(&String::from_utf8_lossy(name), limit);
         }
         if let Some(rejection) = self.rejections.iter_mut().find(|rejection| rejection.reason == reason) {
             rejection.points += 1;

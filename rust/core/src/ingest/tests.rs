@@ -13,6 +13,8 @@ use crate::wire::{
     OutgoingBatch, OutgoingSeries, Reason,
 };
 
+mod quotas;
+
 const NOW_NS: i64 = 1_795_000_000_000_000_000;
 const HOUR_NS: i64 = 3_600_000_000_000;
 const EPOCH: u64 = 7;

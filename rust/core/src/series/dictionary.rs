@@ -14,6 +14,7 @@ use super::descriptor::{Descriptor, Meta, MetricType};
 use super::effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
 use super::invalid::{InvalidSeries, Rule};
 use super::key::{KeyRef, write_key};
+use super::owners::Source;
 use super::registry::{CardinalityLimit, Handle, KeyHasher, Registry};
 use super::{text, varint};
 use crate::limits;
@@ -304,7 +305,7 @@ impl StreamDictionary {
         (definition.batch, definition.index) = (self.batch, index);
     }
 
-    /// The series that a definition stands for under a batch's common tags, admitted or touched at `now_secs`.
+    /// The series that a definition stands for under a batch's common tags, admitted or touched now.
     ///
     /// # Errors
     /// [`Refusal`], for every point that uses the definition in this batch.
@@ -315,18 +316,18 @@ impl StreamDictionary {
         common: &CommonTags,
         keys: &mut KeyBuilder,
         registry: &mut Registry<H>,
-        now_secs: u64,
+        source: Source<'_>,
     ) -> Result<(Handle, &Arc<Descriptor>), Refusal> {
         let definition = &mut self.definitions[place.0 as usize];
         let fresh = match &definition.resolved {
             Some(Resolved { common_version, series }) if *common_version == common.version() => match series {
-                Ok((handle, _)) => registry.touch(*handle, now_secs),
+                Ok((handle, _)) => registry.touch(*handle, source),
                 Err(_) => true,
             },
             _ => false,
         };
         if !fresh {
-            let series = match definition.work_out(common, keys, registry, now_secs) {
+            let series = match definition.work_out(common, keys, registry, source) {
                 Ok(series) => Ok(series),
                 Err(Refusal::Invalid(fault)) => Err(fault),
                 // Not remembered: there may be room next time.
@@ -337,7 +338,7 @@ impl StreamDictionary {
         match &definition.resolved {
             Some(Resolved { series: Ok((handle, descriptor)), .. }) => Ok((*handle, descriptor)),
             Some(Resolved { series: Err(fault), .. }) => Err((*fault).into()),
-            None => Err(CardinalityLimit.into()),
+            None => Err(CardinalityLimit::Collector.into()),
         }
     }
 
@@ -371,11 +372,11 @@ impl Definition {
         common: &CommonTags,
         keys: &mut KeyBuilder,
         registry: &mut Registry<H>,
-        now_secs: u64,
+        source: Source<'_>,
     ) -> Result<(Handle, Arc<Descriptor>), Refusal> {
         let (key, meta) = self.judge(common, keys)?;
-        let handle = registry.admit(key, meta, now_secs)?;
-        let descriptor = registry.get(handle).ok_or(CardinalityLimit)?;
+        let handle = registry.admit(key, meta, source)?;
+        let descriptor = registry.get(handle).ok_or(CardinalityLimit::Collector)?;
         Ok((handle, Arc::clone(descriptor)))
     }
 

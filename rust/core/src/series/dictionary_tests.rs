@@ -27,7 +27,8 @@ impl Fixture {
 
     fn resolve(&mut self, place: Place, now_secs: u64) -> Result<Arc<Descriptor>, Refusal> {
         let Self { dictionary, common, keys, registry } = self;
-        dictionary.resolve(place, common, keys, registry, now_secs).map(|(_, descriptor)| Arc::clone(descriptor))
+        let source = Source { identity: "node-1", series_max: usize::MAX, now_secs };
+        dictionary.resolve(place, common, keys, registry, source).map(|(_, descriptor)| Arc::clone(descriptor))
     }
 }
 
@@ -186,7 +187,7 @@ fn a_refusal_for_cardinality_is_tried_again() {
     let mut fixture = Fixture::new(1);
     let (one, other) = (fixture.define(1, raw(b"a", &[])), fixture.define(2, raw(b"b", &[])));
     fixture.resolve(one, 1).expect("there is room");
-    assert_eq!(fixture.resolve(other, 1), Err(CardinalityLimit.into()));
+    assert_eq!(fixture.resolve(other, 1), Err(CardinalityLimit::Collector.into()));
     fixture.registry.expire(100, 10, 10);
     assert!(fixture.resolve(other, 100).is_ok());
 }

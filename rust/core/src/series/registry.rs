@@ -4,7 +4,7 @@
 //! their hashes. A slot's generation grows when its series expires: a [`Handle`] of the expired one fits no other.
 //! Every operation but [`Registry::snapshot`] is bounded: expiry sweeps a given number of slots a call.
 //!
-//! Memory a series, beside its key: a slot (24 bytes), its number in the table (up to 12), the shared descriptor (64).
+//! Memory a series, beside its key: a slot (32 bytes), its number in the table (up to 12), the shared descriptor (64).
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::descriptor::{Descriptor, DescriptorRef, Meta};
 use super::key::KeyRef;
+use super::owners::{Owner, Owners, Source};
 use super::varint;
 
 /// Room made for series at the start, so that the table does not have to grow while batches wait. Pages that are not
@@ -40,8 +41,17 @@ impl Handle {
 
 /// A new series would be one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Cardinality limit exceeded")]
-pub struct CardinalityLimit;
+pub enum CardinalityLimit {
+    /// For the whole collector.
+    #[error("Cardinality limit exceeded")]
+    Collector,
+    /// For the identity that brings it.
+    #[error("Cardinality limit exceeded: this identity has brought the {series_max} series of its quota")]
+    Identity {
+        /// What it may bring.
+        series_max: usize,
+    },
+}
 
 /// Bytes that are no snapshot of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +92,7 @@ pub struct Registry<H = SeededXxh3> {
     slots: Vec<Slot>,
     free: Vec<u32>,
     units: HashSet<Arc<str>>,
+    owners: Owners,
     max_cardinality: usize,
     sweep: usize,
     changed: u64,
@@ -94,6 +105,7 @@ struct Slot {
     descriptor: Option<Arc<Descriptor>>,
     generation: u32,
     last_seen_secs: u32,
+    owner: Owner,
 }
 
 impl Registry {
@@ -116,6 +128,7 @@ impl<H: KeyHasher> Registry<H> {
             slots: Vec::with_capacity(reserved),
             free: Vec::new(),
             units: HashSet::new(),
+            owners: Owners::default(),
             max_cardinality,
             sweep: 0,
             changed: 0,
@@ -170,27 +183,40 @@ impl<H: KeyHasher> Registry<H> {
     /// # Errors
     /// [`CardinalityLimit`] for a new series when as many as may be are active.
     #[inline]
-    pub fn admit(&mut self, key: KeyRef<'_>, meta: Meta<'_>, now_secs: u64) -> Result<Handle, CardinalityLimit> {
+    pub fn admit(&mut self, key: KeyRef<'_>, meta: Meta<'_>, source: Source<'_>) -> Result<Handle, CardinalityLimit> {
         let hash = self.hasher.hash(key.as_bytes());
         if let Some(slot) = self.find(hash, key) {
-            self.note(slot, meta, seconds(now_secs));
+            self.visit(slot, meta, source);
             return Ok(self.handle(slot));
         }
         if self.len() >= self.max_cardinality {
-            return Err(CardinalityLimit);
+            return Err(CardinalityLimit::Collector);
         }
-        Ok(self.insert(hash, DescriptorRef { key, meta }, seconds(now_secs)))
+        if self.owners.series(source.identity) >= source.series_max {
+            return Err(CardinalityLimit::Identity { series_max: source.series_max });
+        }
+        let handle = self.insert(hash, DescriptorRef { key, meta }, seconds(source.now_secs));
+        self.adopt(handle.slot, source.identity);
+        Ok(handle)
     }
 
-    /// Makes a series active that was admitted before a restart, whatever the limit says by now: known series go on.
-    pub fn readmit(&mut self, descriptor: DescriptorRef<'_>, last_seen_secs: u64) -> Handle {
+    /// Makes a series active that was admitted before a restart, whatever the limits say by now: known series go on. Of a
+    /// checkpoint's series it is not known who brought them.
+    pub fn readmit(&mut self, descriptor: DescriptorRef<'_>, identity: Option<&str>, last_seen_secs: u64) -> Handle {
         let hash = self.hasher.hash(descriptor.key.as_bytes());
-        if let Some(slot) = self.find(hash, descriptor.key) {
+        let handle = if let Some(slot) = self.find(hash, descriptor.key) {
             let seen = self.slots[slot as usize].last_seen_secs.max(seconds(last_seen_secs));
             self.note(slot, descriptor.meta, seen);
-            return self.handle(slot);
+            self.handle(slot)
+        } else {
+            self.insert(hash, descriptor, seconds(last_seen_secs))
+        };
+        if let Some(identity) = identity
+            && self.slots[handle.slot as usize].owner == Owner::NOBODY
+        {
+            self.adopt(handle.slot, identity);
         }
-        self.insert(hash, descriptor, seconds(last_seen_secs))
+        handle
     }
 
     /// The same for a series that has just been made active and has not changed since.
@@ -203,10 +229,13 @@ impl<H: KeyHasher> Registry<H> {
 
     /// Notes that a series had a point; false when it has expired.
     #[inline]
-    pub fn touch(&mut self, handle: Handle, now_secs: u64) -> bool {
+    pub fn touch(&mut self, handle: Handle, source: Source<'_>) -> bool {
         match self.slots.get_mut(handle.slot as usize) {
             Some(slot) if slot.generation == handle.generation && slot.descriptor.is_some() => {
-                slot.last_seen_secs = seconds(now_secs);
+                slot.last_seen_secs = seconds(source.now_secs);
+                if slot.owner == Owner::NOBODY {
+                    self.adopt(handle.slot, source.identity);
+                }
                 true
             }
             _ => false,
@@ -215,9 +244,9 @@ impl<H: KeyHasher> Registry<H> {
 
     /// Notes another point of a series that was admitted before, as [`Registry::admit`] does; `None` when it has expired.
     #[inline]
-    pub fn revisit(&mut self, handle: Handle, meta: Meta<'_>, now_secs: u64) -> Option<&Arc<Descriptor>> {
+    pub fn revisit(&mut self, handle: Handle, meta: Meta<'_>, source: Source<'_>) -> Option<&Arc<Descriptor>> {
         self.get(handle)?;
-        self.note(handle.slot, meta, seconds(now_secs));
+        self.visit(handle.slot, meta, source);
         self.get(handle)
     }
 
@@ -275,7 +304,7 @@ impl<H: KeyHasher> Registry<H> {
             let offset = snapshot.len() - rest.len();
             let seen = varint::read(&mut rest).ok_or(DamagedSnapshot { offset })?;
             let descriptor = DescriptorRef::decode(&mut rest).ok_or(DamagedSnapshot { offset })?;
-            self.readmit(descriptor, seen);
+            self.readmit(descriptor, None, seen);
             restored += 1;
         }
         Ok(restored)
@@ -294,6 +323,21 @@ impl<H: KeyHasher> Registry<H> {
     #[inline]
     fn handle(&self, slot: u32) -> Handle {
         Handle { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    /// Notes a point of a known series and who brought it.
+    #[inline]
+    fn visit(&mut self, slot: u32, meta: Meta<'_>, source: Source<'_>) {
+        self.note(slot, meta, seconds(source.now_secs));
+        if self.slots[slot as usize].owner == Owner::NOBODY {
+            self.adopt(slot, source.identity);
+        }
+    }
+
+    /// Counts a series as brought by this identity.
+    #[cold]
+    fn adopt(&mut self, slot: u32, identity: &str) {
+        self.slots[slot as usize].owner = self.owners.take(identity);
     }
 
     /// Notes a point of a known series, and its type and unit where they have changed.
@@ -324,7 +368,7 @@ impl<H: KeyHasher> Registry<H> {
             (reused.hash, reused.descriptor, reused.last_seen_secs) = (hash, descriptor, seen_secs);
             slot
         } else {
-            self.slots.push(Slot { hash, descriptor, generation: 0, last_seen_secs: seen_secs });
+            self.slots.push(Slot { hash, descriptor, generation: 0, last_seen_secs: seen_secs, owner: Owner::NOBODY });
             (self.slots.len() - 1) as u32
         };
         let slots = &self.slots;
@@ -335,6 +379,7 @@ impl<H: KeyHasher> Registry<H> {
     fn remove(&mut self, slot: u32) {
         let gone = &mut self.slots[slot as usize];
         gone.descriptor = None;
+        self.owners.give_back(std::mem::replace(&mut gone.owner, Owner::NOBODY));
         if let Ok(entry) = self.table.find_entry(gone.hash, |&other| other == slot) {
             entry.remove();
         }

@@ -52,6 +52,8 @@ impl Compressed {
 pub(super) struct Inflater {
     /// All of it is initialised; a body fills its beginning.
     buffer: Vec<u8>,
+    /// Bytes that the last body gave, whether it turned out to be sound or not.
+    inflated: usize,
     zstd: Option<Decoder<'static>>,
 }
 
@@ -65,6 +67,16 @@ impl Inflater {
     /// Bytes of the buffer.
     pub(super) fn buffer_bytes(&self) -> usize {
         self.buffer.capacity()
+    }
+
+    /// Bytes that the last body gave since `clear`.
+    pub(super) fn inflated_bytes(&self) -> usize {
+        self.inflated
+    }
+
+    /// A new batch begins.
+    pub(super) fn clear(&mut self) {
+        self.inflated = 0;
     }
 
     /// Inflates a body that stands in `frame`.
@@ -83,12 +95,13 @@ impl Inflater {
         let mut output = Output { buffer: &mut self.buffer, filled: 0, bytes_max: declared as usize + 1 };
         output.reserve(input.len().saturating_mul(4).max(BUFFER_BYTES_MIN));
         let taken = if compressed.algorithm == GZIP {
-            gunzip(input, &mut output)?
+            gunzip(input, &mut output)
         } else {
-            check_zstd_header(input)?;
-            unzstd(&mut self.zstd, input, &mut output)?
+            check_zstd_header(input).and_then(|()| unzstd(&mut self.zstd, input, &mut output))
         };
         let inflated = output.filled;
+        self.inflated = inflated;
+        let taken = taken?;
         if inflated != declared as usize {
             return Err(Fault::InflatedSizeDiffers { declared });
         }

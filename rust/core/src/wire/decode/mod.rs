@@ -34,6 +34,12 @@ pub struct DecodeScratch {
 }
 
 impl DecodeScratch {
+    /// Bytes that the body of the last batch was inflated to, as far as that went; 0 when it was not compressed.
+    #[must_use]
+    pub fn inflated_bytes(&self) -> usize {
+        self.inflater.inflated_bytes()
+    }
+
     /// Bytes that the columns and the buffer hold now, used or not. What zstd keeps for itself, at most about its window,
     /// is not counted.
     #[must_use]
@@ -73,6 +79,7 @@ pub fn decode<'a>(
 ) -> Result<DecodedBatch<'a>, Malformed> {
     let DecodeScratch { columns, inflater } = scratch;
     columns.clear();
+    inflater.clear();
     let mut header = Header::default();
     match decode_into(frame, limits, columns, inflater, &mut header) {
         Ok(body) => Ok(DecodedBatch {
