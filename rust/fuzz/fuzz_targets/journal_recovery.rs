@@ -44,7 +44,7 @@ struct Shown(Vec<Position>);
 
 impl Examine for Shown {
     fn segment(&mut self, base: Position) {
-        self.0.retain(|end| *end < base);
+        self.0.retain(|end| *end <= base);
     }
 
     fn record(&mut self, record: Record<'_>) -> Result<(), String> {

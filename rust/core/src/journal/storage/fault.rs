@@ -18,6 +18,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 
+use super::chance::Chance;
 use super::{Storage, StorageFile, StorageLock};
 
 const SECTOR_BYTES: usize = 512;
@@ -76,7 +77,7 @@ struct Disk {
     crashed: bool,
     bytes_max: Option<u64>,
     hidden: u64,
-    random: Random,
+    random: Chance,
 }
 
 enum Change {
@@ -113,7 +114,7 @@ impl FaultStorage {
             crashed: false,
             bytes_max: None,
             hidden: 0,
-            random: Random(seed | 1),
+            random: Chance::new(seed),
         };
         disk.load(&*inner)?;
         Ok(Self { inner, disk: Arc::new(Mutex::new(disk)) })
@@ -494,17 +495,5 @@ impl StorageFile for FaultFile {
             file.inner.write_at(&bytes, offset)?;
         }
         file.inner.sync_data()
-    }
-}
-
-/// xorshift64*: repeatable chance.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
     }
 }

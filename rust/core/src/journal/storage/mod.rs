@@ -1,5 +1,6 @@
 //! What the journal needs of a file system, as a trait, so that tests can be a disk that fails.
 
+mod chance;
 mod disk;
 mod fault;
 mod memory;
