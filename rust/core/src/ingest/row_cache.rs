@@ -127,7 +127,9 @@ mod tests {
         let mut admit = |name: &[u8]| {
             let key = [&[name.len() as u8], name].concat();
             let key = KeyRef::from_canonical(&key).expect("a name is a key");
-            registry.admit(key, meta, Source { identity: "node-1", series_max: usize::MAX, now_secs: 0 }).expect("there is room")
+            registry
+                .admit(key, meta, Source { identity: "node-1", series_max: usize::MAX, now_secs: 0 })
+                .expect("there is room")
         };
         (admit(b"a"), admit(b"b"))
     }

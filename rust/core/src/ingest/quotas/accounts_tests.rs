@@ -114,7 +114,7 @@ fn who_goes_on_in_vain_is_out_and_who_waits_is_not() {
 
 #[test]
 fn bodies_that_inflate_are_paid_for_however_small_their_frames() {
-    let accounts = accounts(Quota { bytes_per_sec: Some(1_000_000), ..Quota::default() });
+    let accounts = accounts(Quota { bytes_per_sec: Some(10_000_000), ..Quota::default() });
     let node = who("node-1");
     let mut bombs = 0;
     loop {
@@ -122,7 +122,7 @@ fn bodies_that_inflate_are_paid_for_however_small_their_frames() {
         if standing == Standing::Out {
             break;
         }
-        accounts.inflated(&node, standing, 1_000_000, 0);
+        accounts.inflated(&node, standing, 10_000_000, 0);
         bombs += 1;
     }
     assert_eq!(bombs, 4 + 16);
@@ -136,10 +136,8 @@ fn the_first_override_that_fits_wins_and_new_quotas_act_at_once() {
     assert!(accounts.is_empty());
     let series = |series| Quota { series: Some(series), ..Quota::default() };
     let one = |pattern: &str, quota| Override { identities: vec![Pattern::new(pattern)], quota };
-    accounts.set(Quotas {
-        default: series(1),
-        overrides: vec![one("*/relay/*", series(2)), one("spiffe://*", series(3))],
-    });
+    accounts
+        .set(Quotas { default: series(1), overrides: vec![one("*/relay/*", series(2)), one("spiffe://*", series(3))] });
     let bounds = ["spiffe://fleet/relay/eu", "spiffe://fleet/node-1", "node-1"].map(|who| accounts.series_max(who));
     assert_eq!(bounds, [2, 3, 1]);
     accounts.set(Quotas { default: Quota { batches_per_sec: Some(1), ..Quota::default() }, overrides: Vec::new() });
