@@ -122,7 +122,7 @@ fn admission(criterion: &mut Criterion) {
                 let index = if let Some(index) = dictionary.index(place) {
                     index
                 } else {
-                    let resolved = dictionary.resolve(place, &common, &mut keys, &mut registry, 1).expect("valid");
+                    let resolved = dictionary.resolve(place, &common, &mut keys, &mut registry, SOURCE).expect("valid");
                     let index = builder.descriptor(resolved.1);
                     dictionary.set_index(place, index);
                     index

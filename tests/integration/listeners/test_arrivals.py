@@ -16,7 +16,7 @@ from tests.support.quic_pair import agent_configuration
 from tests.support.quic_site import Site, Sites
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector.listeners.quic_aioquic import Deadlines
+from telemetry_collector.listeners.quic_aioquic import Deadlines, shedding
 from telemetry_collector.listeners.quic_aioquic.datagrams import Path
 from telemetry_collector.listeners.quic_aioquic.listener import CONNECTION_ID_BYTES
 from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
@@ -202,6 +202,27 @@ async def test_initials_that_nobody_can_read_count_for_their_address(sites: Site
     read = site.count("datagrams_dropped_total", reason="garbage")
     assert (refused + read, 2 <= read < 2 + PATIENCE_SECS) == (100, True)
     assert not site.listener._routes
+
+
+async def test_a_flood_of_newcomers_is_shed_until_it_is_over(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So few that this test can be a flood on any machine.
+    monkeypatch.setattr(shedding, "NEWCOMERS_PER_SEC", 200)
+    site = await sites()
+    async with site.agent() as node:
+        node.say(0, frame(b"before"))
+        await node.reply(0, reply(1))
+        with stranger(site) as one:
+            while site.count("newcomers_passing_ratio") == 1.0:
+                for _ in range(50):
+                    data = b"\xc0\x00\x00\x00\x01\x08" + os.urandom(8) + b"\x08ssssssss\x00\x44\x96"
+                    one.socket.sendto(data.ljust(1_200, b"x"), ("127.0.0.1", site.listener.address.port))
+                await asyncio.sleep(0.01)
+        node.say(0, frame(b"meanwhile"))
+        await node.reply(0, reply(1) + reply(2))
+        await until(lambda: site.count("newcomers_passing_ratio") == 1.0)
+    async with site.agent() as late:
+        late.say(0, frame(b"batch"))
+        await late.reply(0, reply(1))
 
 
 @pytest.mark.parametrize("secs", [31.0, 7_300.0])

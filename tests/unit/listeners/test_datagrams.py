@@ -144,3 +144,24 @@ async def test_what_cannot_be_sent_is_counted_and_harms_nothing() -> None:
     assert registry.get_sample_value("telemetry_collector_datagrams_dropped_total", {"reason": "not_sent"}) == 1
     listening.close()
     listening.close()
+
+
+async def test_what_the_kernel_had_no_room_for_is_counted() -> None:
+    registry = CollectorRegistry()
+    listening = await DatagramSocket.bind(
+        Address("127.0.0.1", 0), receive_buffer_bytes=4_096, send_buffer_bytes=65_536, events=ListenerEvents(registry)
+    )
+
+    def lost() -> float:
+        listening.count_lost()
+        return registry.get_sample_value("telemetry_collector_datagrams_dropped_total", {"reason": "kernel"}) or 0
+
+    assert lost() == 0
+    with stranger(listening) as sock:
+        for _ in range(100):
+            sock.send(b"x" * 1_000)
+    await until(lost)
+    reader = Reader(listening)
+    await reader.take(1)
+    assert lost() == 100 - len(reader.datagrams)
+    listening.close()

@@ -20,8 +20,9 @@ use crate::series::Offenders;
 const BURST_SECS: f64 = 4.0;
 /// Batches that are put off may come at so many times the quota.
 const PATIENCE: f64 = 4.0;
-/// Batches put off a second that nobody is out for: what a few connections have in flight.
-const PATIENCE_BATCHES_MIN: f64 = 256.0;
+/// Batches put off a second, their points and their bytes, that nobody is out for. Full windows of a few connections are
+/// within four seconds' worth of it, so that whoever waits as it is told stays in, however small its quota.
+const PATIENCE_MIN: (f64, f64, f64) = (256.0, 10_000.0, 16.0 * 1024.0 * 1024.0);
 /// Identities with an account of their own; those beyond share one.
 const ACCOUNTS_MAX: usize = 65_536;
 /// The least and the most that an agent is told to wait. Shorter, and a window full of batches comes back for each that
@@ -202,26 +203,23 @@ impl Accounts {
 
 impl Account {
     fn new(quota: Quota, now_unix_ns: i64) -> Self {
-        let rate = |per_sec: Option<u64>| per_sec.map(|per_sec| per_sec as f64);
-        let patience = |per_sec: Option<u64>, at_least: f64| {
-            // Whoever has no rate of batches may be over another quota, and is not free to be so without end.
-            let per_sec = per_sec.map_or(at_least, |per_sec| (PATIENCE * per_sec as f64).max(at_least));
-            Bucket::new(Some(per_sec), BURST_SECS)
-        };
         let bounded = quota.bounds_rates();
+        let allowed = |per_sec: Option<u64>| Bucket::new(per_sec.map(|per_sec| per_sec as f64), BURST_SECS);
+        let patience = |per_sec: Option<u64>, at_least: f64| {
+            // Whoever has no bound here may be over another, and is not free to be so without end.
+            let per_sec = per_sec.map_or(at_least, |per_sec| (PATIENCE * per_sec as f64).max(at_least));
+            Bucket::new(bounded.then_some(per_sec), BURST_SECS)
+        };
+        let (batches_min, points_min, bytes_min) = PATIENCE_MIN;
         Self {
             quota,
             filled_unix_ns: now_unix_ns,
-            batches: Bucket::new(rate(quota.batches_per_sec), BURST_SECS),
-            points: Bucket::new(rate(quota.points_per_sec), BURST_SECS),
-            bytes: Bucket::new(rate(quota.bytes_per_sec), BURST_SECS),
-            patience_batches: if bounded {
-                patience(quota.batches_per_sec, PATIENCE_BATCHES_MIN)
-            } else {
-                Bucket::new(None, BURST_SECS)
-            },
-            patience_points: Bucket::new(rate(quota.points_per_sec).map(|per_sec| PATIENCE * per_sec), BURST_SECS),
-            patience_bytes: Bucket::new(rate(quota.bytes_per_sec).map(|per_sec| PATIENCE * per_sec), BURST_SECS),
+            batches: allowed(quota.batches_per_sec),
+            points: allowed(quota.points_per_sec),
+            bytes: allowed(quota.bytes_per_sec),
+            patience_batches: patience(quota.batches_per_sec, batches_min),
+            patience_points: patience(quota.points_per_sec, points_min),
+            patience_bytes: patience(quota.bytes_per_sec, bytes_min),
         }
     }
 

@@ -114,7 +114,7 @@ fn who_goes_on_in_vain_is_out_and_who_waits_is_not() {
 
 #[test]
 fn bodies_that_inflate_are_paid_for_however_small_their_frames() {
-    let accounts = accounts(Quota { bytes_per_sec: Some(1_000_000), ..Quota::default() });
+    let accounts = accounts(Quota { bytes_per_sec: Some(10_000_000), ..Quota::default() });
     let node = who("node-1");
     let mut bombs = 0;
     loop {
@@ -122,7 +122,7 @@ fn bodies_that_inflate_are_paid_for_however_small_their_frames() {
         if standing == Standing::Out {
             break;
         }
-        accounts.inflated(&node, standing, 1_000_000, 0);
+        accounts.inflated(&node, standing, 10_000_000, 0);
         bombs += 1;
     }
     assert_eq!(bombs, 4 + 16);
