@@ -42,7 +42,7 @@ def collector_file(directory: Path, certificates: Files) -> Path:
 
 def agent_file(directory: Path, certificates: Files, collector: str) -> Path:
     document = {
-        "agent": {"collectors": [collector], "interval_secs": 0.5},
+        "agent": {"collectors": [collector], "interval_secs": 0.5, "spool_dir": str(directory / "spool")},
         "security": {
             "tls_cert_path": str(certificates.node_certificate),
             "tls_key_path": str(certificates.node_key),

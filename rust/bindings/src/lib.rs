@@ -13,6 +13,7 @@ mod ingest;
 mod line_protocol;
 mod record_batch;
 mod settings;
+mod spool;
 mod wake;
 
 use pyo3::prelude::*;
@@ -33,6 +34,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Batch>()?;
     module.add_class::<frame_encoder::FrameEncoder>()?;
     module.add_class::<heartbeat::Heartbeat>()?;
+    module.add_class::<spool::Spool>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
     Ok(())

@@ -49,7 +49,9 @@ def test_a_final_answer_is_told_once(outcome: Outcome, accepted: int) -> None:
     link = WireLink()
     answers = iter([Outcome.RETRY_LATER, outcome])
     link.books.answer = lambda message: (
-        pb.BatchAck(sequence=message.sequence, outcome=next(answers), accepted_points=accepted) if message.epoch else None
+        pb.BatchAck(sequence=message.sequence, outcome=next(answers), accepted_points=accepted)
+        if message.epoch
+        else None
     )
     link.delivery.put(batch(3))
     link.advance(1)
@@ -203,7 +205,7 @@ def test_a_single_point_that_is_too_large_is_dropped_and_counted() -> None:
     link.step()
     assert link.stats.dropped_by_reason == {"too_large": 2}
     assert link.stats.points_pending == 0
-    assert Dropped("too_large", 1, link.outbox.epoch, 1) in link.events
+    assert Dropped("too_large", 1, link.outbox.epoch, 2) in link.events
 
 
 def test_a_frame_over_the_limit_is_never_sent() -> None:
