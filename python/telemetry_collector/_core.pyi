@@ -306,6 +306,8 @@ class Spool:
         """Takes a batch, names it, and hands it to the thread that writes; its sequence."""
     def points_of(self, sequence: int) -> int | None:
         """Points of a batch without an answer; None when it has one or was dropped."""
+    def durable(self, sequence: int) -> bool:
+        """Whether a batch is on stable storage, or has its answer."""
     def next_after(self, sequence: int) -> int | None:
         """The lowest sequence above another, if it is on stable storage or never will be because the disk fails."""
     def batch(self, sequence: int) -> Batch | None:

@@ -96,10 +96,15 @@ class Sender:
             self._keeping = asyncio.create_task(self._spool.keep(), name="sender-spool")
         self._task = asyncio.create_task(self._run(), name="sender")
 
-    def offer(self, batch: Batch) -> None:
-        """Takes a batch at once. In a full outbox the oldest batches make room; they are counted as dropped."""
-        self._delivery.put(batch)
+    def offer(self, batch: Batch) -> int:
+        """Takes a batch at once; its sequence. Where there is no room the oldest make some, and count as dropped."""
+        sequence = self._delivery.put(batch)
         self._wake()
+        return sequence
+
+    def durable(self, sequence: int) -> bool:
+        """Whether a batch outlives the process from now on, or has got its answer. Never without a spool."""
+        return self._spool is not None and self._spool.is_durable(sequence)
 
     async def put(self, batch: Batch) -> None:
         """Takes a batch when there is room for it without dropping anything: for senders that can wait."""

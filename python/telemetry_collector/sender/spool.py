@@ -156,6 +156,10 @@ class SpoolOutbox:
     def points_of(self, sequence: int) -> int | None:
         return self._spool.points_of(sequence)
 
+    def is_durable(self, sequence: int) -> bool:
+        """Whether a batch is on stable storage, or gone."""
+        return self._spool.durable(sequence)
+
     def next_after(self, sequence: int) -> int | None:
         return self._spool.next_after(sequence)
 

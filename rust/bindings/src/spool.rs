@@ -100,6 +100,10 @@ impl Spool {
         self.inner.points_of(sequence)
     }
 
+    fn durable(&self, sequence: u64) -> bool {
+        self.inner.durable(sequence)
+    }
+
     fn next_after(&self, sequence: u64) -> Option<u64> {
         self.inner.next_after(sequence)
     }

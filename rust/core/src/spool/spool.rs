@@ -160,6 +160,13 @@ impl Spool {
         self.state().slots.get(&sequence).map(|slot| slot.points)
     }
 
+    /// Whether a batch is on stable storage, or is settled.
+    #[must_use]
+    pub fn durable(&self, sequence: u64) -> bool {
+        let kept = self.state().slots.get(&sequence).map(|slot| slot.kept);
+        kept.is_none_or(|kept| matches!(kept, Kept::Stored | Kept::Splitting))
+    }
+
     /// The lowest sequence above another that can be handed out. None where there is none, or the next is not ready.
     #[must_use]
     pub fn next_after(&self, sequence: u64) -> Option<u64> {
@@ -222,6 +229,8 @@ impl Spool {
         let state = &mut *state;
         let whole = *state.slots.get(&sequence).filter(|slot| slot.points > 1)?;
         let kept = match whole.kept {
+            // Should its record come back after a crash, it would be there beside its halves.
+            Kept::Volatile if state.uncertain.contains(&sequence) => return None,
             Kept::Volatile => Kept::Volatile,
             Kept::Stored => Kept::Pending,
             Kept::Held | Kept::Pending | Kept::Splitting => return None,
@@ -445,6 +454,7 @@ impl State {
 impl CommitSink<Entry> for Shared {
     fn committed(&self, records: Vec<Appended<Entry>>) {
         let mut state = self.state.lock();
+        state.uncertain.clear(); // the segment ends in front of what failed
         for record in records {
             state.applied = record.end.get();
             match record.item {
@@ -476,6 +486,7 @@ impl CommitSink<Entry> for Shared {
         for item in items {
             match item {
                 Entry::Batch(sequence) => {
+                    state.uncertain.insert(sequence);
                     if state.slots.contains_key(&sequence) && !state.release(sequence) {
                         state.slots.get_mut(&sequence).expect("just found").kept = Kept::Held;
                         state.displaced.insert(sequence);

@@ -126,6 +126,8 @@ pub(super) struct State {
     pub(super) told: Vec<Told>,
     /// Waiting for room in the journal, in order.
     pub(super) held: VecDeque<u64>,
+    /// Batches whose commit failed after the last that did not: a crash may bring their records back.
+    pub(super) uncertain: BTreeSet<u64>,
     /// The end of the last record whose outcome is in here.
     pub(super) applied: u64,
     /// Counts what the next checkpoint would say anew.
@@ -159,6 +161,7 @@ impl State {
             drops,
             told: Vec::new(),
             held: VecDeque::new(),
+            uncertain: BTreeSet::new(),
             applied: 0,
             changes: 0,
             unspooled: (0, 0),
@@ -189,6 +192,7 @@ impl State {
         let slot = self.slots.remove(&sequence)?;
         self.points -= u64::from(slot.points);
         self.displaced.remove(&sequence);
+        self.uncertain.remove(&sequence);
         self.forget_resident(sequence);
         Some(slot)
     }

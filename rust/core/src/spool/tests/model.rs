@@ -101,10 +101,9 @@ impl World {
     /// What is ready to be sent; checks that no name and no value stands for two things.
     fn ready(&mut self) -> Vec<(Name, Vec<u64>)> {
         let epoch = self.spool().epoch();
-        let found: Vec<_> = waiting(self.spool())
-            .into_iter()
-            .map(|(sequence, values)| ((epoch, sequence), values.into_iter().map(|value| value as u64).collect()))
-            .collect();
+        let whole = |values: Vec<f64>| values.into_iter().map(|value| value as u64).collect::<Vec<_>>();
+        let found = waiting(self.spool()).into_iter().map(|(sequence, values)| ((epoch, sequence), whole(values)));
+        let found: Vec<_> = found.collect();
         let mut seen = BTreeSet::new();
         for (name, values) in &found {
             let known = self.wire.entry(*name).or_insert_with(|| values.clone());

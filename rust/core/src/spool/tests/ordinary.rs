@@ -60,7 +60,7 @@ fn halves_take_the_place_of_a_batch_and_of_each_other() {
 fn over_the_bound_the_oldest_are_dropped_and_counted_for_good() {
     let storage = disk();
     let spool = open(&storage);
-    let mut put = 0;
+    let mut put = 0_u64;
     while dropped(&spool, DropReason::OutboxFull).0 == 0 {
         assert!(put < 2_000, "the bound is kept");
         put += 1;
