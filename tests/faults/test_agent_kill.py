@@ -101,7 +101,8 @@ async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_pat
 
 def check(directory: Path) -> None:
     rows = f"'{directory}/parquet/date=*/hour=*/*.parquet'"
-    found = duckdb.sql(f"SELECT value, epoch, sequence FROM {rows}").fetchall()
+    with duckdb.connect() as connection:
+        found = connection.execute(f"SELECT value, epoch, sequence FROM {rows}").fetchall()
     stored = [int(value) for value, _, _ in found]
     assert len(stored) == len(set(stored)), "no point is stored twice"
     durable = {int(line) for line in lines(directory / "durable")}

@@ -50,9 +50,7 @@ async def run(site: dict[str, Any]) -> None:
         if isinstance(event, events.Answered):
             answered.write(f"{event.epoch} {event.sequence} {event.outcome.name} {event.accepted_points}\n")
 
-    sender = Sender(
-        transport, spool=SpoolSettings(directory=directory / "spool", bytes_max=1 << 26), on_event=on_event
-    )
+    sender = Sender(transport, spool=SpoolSettings(directory=directory / "spool", bytes_max=1 << 26), on_event=on_event)
     await sender.start()
     number = site["first"]
     durable = (directory / "durable").open("a", buffering=1)

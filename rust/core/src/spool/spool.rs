@@ -393,9 +393,14 @@ impl Spool {
     /// What the storage says; a later start then finds what the last checkpoint said.
     pub fn close(&self) -> Result<(), JournalError> {
         let _one = self.keeping.lock();
-        self.append_held(&mut self.state());
-        // What is not written by then counts as lost, and comes back if it was.
-        let _ = self.journal.flush(CLOSE_TIMEOUT);
+        for _ in 0..DROPS_A_ROUND {
+            self.append_held(&mut self.state());
+            // What is not written by then counts as lost, and comes back if it was.
+            let written = self.journal.flush(CLOSE_TIMEOUT);
+            if !written || self.state().held.is_empty() || self.keep(RESERVED).is_err() {
+                break;
+            }
+        }
         let closing = {
             let mut state = self.state();
             let lost = |slot: &Slot| matches!(slot.kept, Kept::Held | Kept::Pending | Kept::Volatile);
