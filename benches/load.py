@@ -122,7 +122,7 @@ async def _many_connections(running: Collector) -> Figure:
     return Figure("resident memory, 1,000 connections", resident_mb, "MB", 500, spread=over)
 
 
-async def _send(offer: Callable[[Batch], None], definitions: list[Definition], seconds: float) -> None:
+async def _send(offer: Callable[[Batch], object], definitions: list[Definition], seconds: float) -> None:
     """A batch each so often, by the clock: a slow answer does not slow the sending down."""
     interval = POINTS / RATE
     start = time.monotonic()

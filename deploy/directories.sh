@@ -5,4 +5,5 @@
 set -eu
 root=${1%/}
 install -d -m 0755 "$root/etc/horizon"
-install -d -m 0750 -o "$2" -g "$3" "$root/var/lib/horizon" "$root/var/lib/horizon/telemetry"
+install -d -m 0750 -o "$2" -g "$3" "$root/var/lib/horizon" "$root/var/lib/horizon/telemetry" \
+    "$root/var/lib/horizon/spool"

@@ -31,6 +31,7 @@ __all__ = [
     "Quota",
     "Quotas",
     "RecordBatch",
+    "Spool",
     "__version__",
     "inspect_journal",
 ]
@@ -339,6 +340,70 @@ class Heartbeat:
         timestamp_unix_ns: int,
         running_tasks: Sequence[tuple[str, str, str, int]] = ...,
     ) -> Heartbeat: ...
+    def without_tasks(self) -> Heartbeat:
+        """The same state in as few bytes as possible."""
+
+@final
+class Spool:
+    """The batches of an agent that wait for their answer, on disk: docs/spool-format.md. Opening takes its lock.
+
+    Only opening, `maintain` and `close` wait for the disk to write; `batch` may read.
+    """
+
+    def __new__(
+        cls, *, directory: str, bytes_max: int, memory_bytes_max: int, machine_id: str, identity: str, node: str
+    ) -> Spool: ...
+    @property
+    def opening(self) -> dict[str, Any]:
+        """What opening found: renewal (None, fresh, another_machine, another_identity), batches and points that wait,
+        undecodable, torn_bytes, damaged_bytes, damaged_files.
+        """
+    @property
+    def epoch(self) -> int:
+        """Random and not 0; a new one on another machine or for another identity."""
+    @property
+    def oldest_unacknowledged(self) -> int:
+        """What collectors may be told: every lower sequence is answered or abandoned, and stays so after a crash."""
+    @property
+    def next_sequence(self) -> int:
+        """What the next batch will be called."""
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Batches and points without an answer."""
+    @property
+    def pressed(self) -> bool:
+        """`maintain` has something to do that should not wait."""
+    def has_room(self, points: int) -> bool:
+        """Whether `put` of a batch of so many points would drop nothing."""
+    def put(self, batch: Batch) -> int:
+        """Takes a batch, names it, and hands it to the thread that writes; its sequence."""
+    def points_of(self, sequence: int) -> int | None:
+        """Points of a batch without an answer; None when it has one or was dropped."""
+    def durable(self, sequence: int) -> bool:
+        """Whether a batch is on stable storage, or has its answer."""
+    def next_after(self, sequence: int) -> int | None:
+        """The lowest sequence above another, if it is on stable storage or never will be because the disk fails."""
+    def batch(self, sequence: int) -> Batch | None:
+        """A batch without an answer, read back if need be. One that cannot be read is dropped and told."""
+    def acknowledge(self, sequence: int) -> None:
+        """Forgets a batch; `maintain` makes that durable."""
+    def abandon_too_large(self, sequence: int) -> None:
+        """Drops a batch of one point that no collector takes."""
+    def split(self, sequence: int) -> int | None:
+        """Puts halves in a batch's place, under this sequence and the next; None when that is not possible now."""
+    def fileno(self) -> int:
+        """An eventfd that is readable when `next_after` may have more, there is more room, or something to be told."""
+    def told(self) -> list[tuple[int, int, str | None]]:
+        """Clears the eventfd; (sequence, points, reason) of batches that were dropped since the last call.
+
+        Without a reason: a split did not reach the disk, and the whole batch is there again.
+        """
+    def maintain(self) -> None:
+        """Makes answers durable, gives room back, drops the oldest batches where there is none."""
+    def stats(self) -> dict[str, Any]:
+        """Counters and gauges; dropped has (batches, points) by reason, since the spool was made."""
+    def close(self) -> None:
+        """Makes everything durable that can be, and releases the lock. Idempotent."""
 
 @final
 class Ack:

@@ -55,10 +55,10 @@ async def of_a_collector(directory: Path, files: Files) -> set[str]:
         await collector.stop()
 
 
-async def of_an_agent(files: Files) -> set[str]:
+async def of_an_agent(directory: Path, files: Files) -> set[str]:
     """What an agent shows that runs; nobody listens where it sends."""
     document = {
-        "agent": {"collectors": ["127.0.0.1:9"]},
+        "agent": {"collectors": ["127.0.0.1:9"], "spool_dir": str(directory / "spool")},
         "security": {
             "tls_cert_path": str(files.node_certificate),
             "tls_key_path": str(files.node_key),
@@ -76,4 +76,4 @@ async def of_an_agent(files: Files) -> set[str]:
 
 async def test_every_metric_is_explained_and_none_that_is_not_there(tmp_path: Path) -> None:
     files = set_up(tmp_path / "certs")
-    assert await of_a_collector(tmp_path, files) | await of_an_agent(files) == explained()
+    assert await of_a_collector(tmp_path, files) | await of_an_agent(tmp_path, files) == explained()

@@ -49,7 +49,13 @@ def security(certificates: Path) -> AgentSecurity:
 
 
 def agent(certificates: Path, address: Address, *sources: Source, **changes: object) -> NodeAgent:
-    values = {"collectors": (address,), "interval_secs": 0.05, "heartbeat_secs": 0.05, "compression": "none"}
+    values = {
+        "collectors": (address,),
+        "interval_secs": 0.05,
+        "heartbeat_secs": 0.05,
+        "compression": "none",
+        "spool_dir": None,
+    }
     config = NodeAgentConfig.model_validate({**values, **changes})
     return NodeAgent(config, security(certificates), CollectorRegistry(), sources=sources or None)
 

@@ -43,7 +43,12 @@ def collector_file(directory: Path, certificates: Files) -> Path:
 
 def agent_file(directory: Path, certificates: Files, collector: str, **changes: Any) -> Path:
     document = {
-        "agent": {"collectors": [collector], "interval_secs": 0.5, **changes},
+        "agent": {
+            "collectors": [collector],
+            "interval_secs": 0.5,
+            "spool_dir": str(directory / "spool"),
+            **changes,
+        },
         "security": {
             "tls_cert_path": str(certificates.node_certificate),
             "tls_key_path": str(certificates.node_key),

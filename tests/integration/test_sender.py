@@ -25,11 +25,12 @@ from telemetry_collector.sender import (
     OutboxSettings,
     Point,
     Sender,
+    SpoolSettings,
     TransportSettings,
     batch_of,
     dialling,
 )
-from telemetry_collector.sender.events import Connected, ConnectFailed, Disconnected, SenderEvent
+from telemetry_collector.sender.events import Answered, Connected, ConnectFailed, Disconnected, SenderEvent
 
 PLAIN = DeliverySettings(compression="none")
 
@@ -386,3 +387,80 @@ def test_it_works_on_uvloop(certificates: Path) -> None:
             await test(certificates)
 
         uvloop.run(once())
+
+
+async def test_after_an_outage_state_comes_first_in_few_bytes_then_what_is_new_then_the_rest(
+    certificates: Path,
+) -> None:
+    async with QuicCollector(certificates) as collector:
+        sender = Sender(transport(certificates, collector.address), delivery=PLAIN)
+        tasks = [("t1", "train", "running", 1)]
+        sender.heartbeat(
+            Heartbeat(
+                worker_id="node-1",
+                cpu_usage=0.5,
+                memory_usage=0.5,
+                gpu_usage=-1.0,
+                timestamp_unix_ns=7,
+                running_tasks=tasks,
+            )
+        )
+        for _ in range(100):
+            sender.offer(batch(1, "old"))
+        await sender.start()
+        try:
+            await until(lambda: sender.stats.connected_to)
+            sender.offer(batch(1, "new"))
+            await sender.drained()
+            await until(lambda: len(collector.books.heartbeats) == 2)
+        finally:
+            await sender.stop(drain_secs=0)
+        first = collector.books.seen[0]
+        assert (first.epoch, first.heartbeat.timestamp_unix_ns, len(first.heartbeat.running_tasks)) == (0, 7, 0)
+        assert [len(heartbeat.running_tasks) for heartbeat in collector.books.heartbeats] == [0, 1]
+        names = [points[0].name for points in collector.books.stored.values()]
+        assert names.index("new") < 40, "not behind the backlog"
+        assert names.count("old") == 100
+
+
+async def test_a_spool_is_sent_by_the_next_sender_each_batch_once(certificates: Path, tmp_path: Path) -> None:
+    spool = SpoolSettings(directory=tmp_path / "spool")
+    async with QuicCollector(certificates) as collector:
+        collector.silent = True  # it stores, and nobody hears of it
+        first = Sender(transport(certificates, collector.address), delivery=PLAIN, spool=spool)
+        await first.start()
+        for _ in range(30):
+            first.offer(batch(2))
+        await asyncio.sleep(0)
+        await first.stop(drain_secs=0)
+        collector.speak()
+        answers: list[SenderEvent] = []
+        second = Sender(
+            transport(certificates, collector.address), delivery=PLAIN, spool=spool, on_event=answers.append
+        )
+        await second.start()
+        second.offer(batch(2))
+        async with asyncio.timeout(30):
+            await second.drained()
+        await second.stop()
+        assert len(collector.books.stored) == 31
+        assert len({epoch for epoch, _ in collector.books.stored}) == 1
+        told = sorted(event.sequence for event in answers if isinstance(event, Answered))
+        assert told == sorted(sequence for _, sequence in collector.books.stored)
+
+
+async def test_a_dead_collector_is_left_alone_while_the_next_one_works(certificates: Path) -> None:
+    async with QuicCollector(certificates) as second:
+        dead = Address("127.0.0.1", _unused_port())
+        changes = {"backoff_min_secs": 5.0, "backoff_max_secs": 5.0, "connect_timeout_secs": 0.5}
+        async with running(transport(certificates, dead, second.address, **changes)) as (sender, events):
+            await until(lambda: sender.stats.connected_to == str(second.address))
+            assert sender.stats.collectors == {str(dead): "open", str(second.address): "closed"}
+            assert [event.endpoint for event in events if isinstance(event, ConnectFailed)] == [str(dead)]
+
+
+def _unused_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

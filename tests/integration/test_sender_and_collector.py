@@ -15,7 +15,15 @@ from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
 from telemetry_collector.model import MetricType
 from telemetry_collector.security.authority import Authority
-from telemetry_collector.sender import Batch, DeliverySettings, Point, Sender, TransportSettings, batch_of
+from telemetry_collector.sender import (
+    Batch,
+    DeliverySettings,
+    Point,
+    Sender,
+    SpoolSettings,
+    TransportSettings,
+    batch_of,
+)
 from telemetry_collector.sender.events import Refused, SenderEvent
 
 NODE = "gpu-7"
@@ -184,3 +192,41 @@ async def test_back_pressure_slows_the_sender_and_loses_nothing(certificates: Pa
         await sender.drained()
         assert sender.stats.points_acknowledged == 4_000
     assert rows(tmp_path) == 4_000
+
+
+async def test_batches_go_to_the_second_collector_and_back_to_the_first_when_it_recovers(
+    certificates: Path, tmp_path: Path
+) -> None:
+    async with (
+        collecting(certificates, tmp_path / "first") as first,
+        collecting(certificates, tmp_path / "second") as second,
+    ):
+        endpoints = (Address.parse(first.listen_addr), Address.parse(second.listen_addr))
+        transport = TransportSettings(
+            endpoints=endpoints,
+            cert_path=certificates / f"{NODE}.pem",
+            key_path=certificates / f"{NODE}.key",
+            ca_path=certificates / "ca.pem",
+            backoff_min_secs=0.01,
+            backoff_max_secs=0.05,
+            unreachable_secs=0.05,
+            failback_secs=0.05,
+        )
+        sender = Sender(transport, spool=SpoolSettings(directory=tmp_path / "spool"))
+        await sender.start()
+        try:
+            async with asyncio.timeout(60):
+                sender.offer(batch(10))
+                await sender.drained()
+                await first.stop()
+                sender.offer(batch(20))
+                await sender.drained()
+                assert sender.stats.connected_to == str(endpoints[1])
+                assert sender.stats.collectors[str(endpoints[0])] != "closed"
+                async with collecting(certificates, tmp_path / "first", endpoints[0].port):
+                    await until(lambda: sender.stats.connected_to == str(endpoints[0]))
+                    sender.offer(batch(30))
+                    await sender.drained()
+        finally:
+            await sender.stop()
+    assert (rows(tmp_path / "first"), rows(tmp_path / "second")) == (40, 20)

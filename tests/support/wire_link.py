@@ -29,8 +29,8 @@ class WireLink:
         self.delivery = Delivery(self.outbox, settings, random=Random(1), tally=self.tally, on_event=self.events.append)
         self.connect()
 
-    def _dropped(self, sequence: int, points: int) -> None:
-        self.delivery.dropped(sequence, points)
+    def _dropped(self, sequence: int, points: int, reason: str) -> None:
+        self.delivery.dropped(sequence, points, reason)
 
     def connect(self) -> None:
         """A new connection, with the probe answered."""

@@ -1,5 +1,6 @@
 """The `agent` section of an agent's configuration."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -11,6 +12,7 @@ SourceName = Literal["cpu", "memory", "disk", "network", "host", "gpu", "agent"]
 SOURCES: tuple[SourceName, ...] = ("cpu", "memory", "disk", "network", "host", "gpu", "agent")
 
 _MIB = 1024 * 1024
+_GIB = 1024 * _MIB
 
 
 def _reachable(address: Address) -> Address:
@@ -67,8 +69,16 @@ class NodeAgentConfig(Section):
     )
     batch_points_max: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")
     compression: Literal["none", "gzip", "zstd"] = Field("zstd", description="how batches are compressed")
-    outbox_points_max: PositiveInt = Field(1_000_000, description="points kept while no collector takes them")
-    outbox_bytes_max: int = Field(64 * _MIB, ge=_MIB, description="memory for points that no collector takes")
+    spool_dir: Path | None = Field(
+        Path("/var/lib/horizon/spool"),
+        description="where batches wait for their answer, of this agent alone; null to keep them in memory",
+    )
+    spool_bytes_max: int = Field(_GIB, ge=_MIB, description="disk for batches that wait")
+    backlog_share: float = Field(
+        0.25, gt=0, le=1, description="part of the window that batches from before the connection may take"
+    )
+    outbox_points_max: PositiveInt = Field(1_000_000, description="points kept in memory where there is no spool")
+    outbox_bytes_max: int = Field(64 * _MIB, ge=_MIB, description="memory for points that wait")
     max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
     drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
 

@@ -7,8 +7,8 @@ from telemetry_collector.errors import CertificateError
 from telemetry_collector.security.identity import Identity
 
 
-def node_of(cert_path: Path) -> str:
-    """The node that a certificate names. CertificateError when it cannot be read or names none."""
+def identity_of(cert_path: Path) -> Identity:
+    """Whom a certificate names. CertificateError when it cannot be read or names nobody."""
     try:
         certificate = read_certificates(cert_path)[0]
     except ValueError as error:
@@ -18,4 +18,4 @@ def node_of(cert_path: Path) -> str:
         raise CertificateError(
             f"{cert_path} names no node; expected a URI or DNS name among its alternative names, or a common name."
         )
-    return identity.node
+    return identity

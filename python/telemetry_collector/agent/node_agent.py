@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__
 from telemetry_collector.agent.config import NodeAgentConfig
-from telemetry_collector.agent.identity import node_of
+from telemetry_collector.agent.identity import identity_of
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
@@ -24,7 +24,7 @@ from telemetry_collector.agent.sources.network import NetworkSource
 from telemetry_collector.agent.sources.processes import ProcessesSource
 from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.config import Tls
-from telemetry_collector.errors import EncodeError
+from telemetry_collector.errors import EncodeError, JournalError, TelemetryCollectorError
 from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.sender import (
@@ -34,6 +34,7 @@ from telemetry_collector.sender import (
     Point,
     Sender,
     SenderStats,
+    SpoolSettings,
     TransportSettings,
     batch_of,
 )
@@ -80,7 +81,7 @@ class NodeAgent:
         """
         self._config = config
         self._clock = clock or SystemClock()
-        self.node = config.node_id or node_of(security.tls_cert_path)
+        self.node = config.node_id or identity_of(security.tls_cert_path).node
         self._tags = _tags(config, self.node)
         self._gpu = GpuSource()
         self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
@@ -90,8 +91,9 @@ class NodeAgent:
         self._events.declare(UNENCODABLE)
         self._sender = Sender(
             _transport(config, security, self._clock),
-            delivery=DeliverySettings(compression=config.compression),
+            delivery=DeliverySettings(compression=config.compression, backlog_share=config.backlog_share),
             outbox=OutboxSettings(points_max=config.outbox_points_max, bytes_max=config.outbox_bytes_max),
+            spool=_spool(config, security),
             on_event=self._report,
         )
         self._report.watch(lambda: self._sender.stats)
@@ -114,9 +116,18 @@ class NodeAgent:
         )
 
     async def start(self) -> None:
-        """Begins to read and to send; does not wait for a collector."""
+        """Begins to read and to send; does not wait for a collector.
+
+        TelemetryCollectorError when the spool cannot be opened.
+        """
         self._sampler = Sampler(self._sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
-        await self._sender.start()
+        try:
+            await self._sender.start()
+        except JournalError as error:
+            raise TelemetryCollectorError(
+                f"agent.spool_dir = {self._config.spool_dir}: {error}; expected a directory that this user may write "
+                "and no other agent uses, or null to keep batches in memory"
+            ) from error
         self._start_reading(self._sampler)
         log.info(
             "agent_started",
@@ -154,7 +165,11 @@ class NodeAgent:
             return
         self._stopped = True
         await self._stop_reading()
-        await self._sender.stop(self._config.drain_secs)
+        try:
+            await self._sender.stop(self._config.drain_secs)
+        except JournalError as error:
+            # Nothing is lost by it: the next start finds the spool as a crash would have left it.
+            log.error("spool_not_closed", error=str(error))
         if self._sampler is not None:
             self._sampler.stop()
         self._events.finish()
@@ -244,6 +259,19 @@ def _sources(config: NodeAgentConfig, clock: Clock, gpu: GpuSource) -> list[Sour
     if config.processes_top:
         sources.append(ProcessesSource(config.processes_top, clock))
     return sources
+
+
+def _spool(config: NodeAgentConfig, security: Tls) -> SpoolSettings | None:
+    if config.spool_dir is None:
+        return None
+    identity = identity_of(security.tls_cert_path)
+    return SpoolSettings(
+        directory=config.spool_dir,
+        bytes_max=config.spool_bytes_max,
+        memory_bytes_max=config.outbox_bytes_max,
+        identity=identity.name,
+        node=identity.node,
+    )
 
 
 def _transport(config: NodeAgentConfig, security: Tls, clock: Clock) -> TransportSettings:

@@ -16,7 +16,10 @@ def sender_points(stats: SenderStats) -> Iterator[Point]:
         yield counter("agent.points.refused", points, "{point}", reason=reason)
     for reason, points in stats.dropped_by_reason.items():
         yield counter("agent.points.dropped", points, "{point}", reason=reason)
+    yield counter("agent.batches.dropped", stats.batches_dropped, "{batch}")
+    yield counter("agent.batches.unspooled", stats.batches_unspooled, "{batch}")
     yield gauge("agent.points.pending", stats.points_pending, "{point}")
+    yield gauge("agent.spool.size", stats.spool_bytes, "By")
     yield counter("agent.batches.resent", stats.batches_resent, "{batch}")
     yield counter("agent.connects", stats.connects, "{connection}")
     yield counter("agent.connect.failures", stats.connect_failures, "{attempt}")

@@ -37,6 +37,7 @@ SAMPLE_INTERVAL_SECS = 1.0
 # Segments are preallocated, and every run leaves its own behind.
 SEGMENT_BYTES = 4 * 1024 * 1024
 JOURNAL_BYTES_MAX = 256 * 1024 * 1024
+SPOOL_BYTES_MAX = 16 * 1024 * 1024
 
 
 @final
@@ -170,6 +171,8 @@ class Demo:
             "agent": {
                 "collectors": [self._listen_addr],
                 "interval_secs": SAMPLE_INTERVAL_SECS,
+                "spool_dir": str(self._directory.resolve() / "spool"),
+                "spool_bytes_max": SPOOL_BYTES_MAX,
                 "drain_secs": DRAIN_SECS_MAX,
             },
             "security": {

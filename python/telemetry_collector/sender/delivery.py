@@ -6,6 +6,9 @@ first three keep it in the outbox under its name; only an answer or a full outbo
     put ─► fresh ─► on its way ─► answered (STORED, PARTIAL, DUPLICATE, REJECTED)
                      ▲      │
                      └──────┴─ lost with its connection, RETRY_LATER, UNKNOWN_SERIES
+
+What waits when a connection begins is the backlog, what is put later is live. Live goes first; the backlog has a share
+of the window, oldest first, so that new metrics are as fresh after an outage as before.
 """
 
 import heapq
@@ -20,11 +23,45 @@ from telemetry_collector.sender.outbox import Outbox
 from telemetry_collector.sender.settings import DeliverySettings
 from telemetry_collector.sender.stats import Tally
 
+SPLIT_RETRY_SECS = 1.0
+"""How long a batch waits that the spool could not split."""
+
 
 @dataclass(slots=True)
 class _Attempt:
     first_sent: float
     unknown_series: int = 0
+
+
+class _Lane:
+    """The sequences above one and below another, lowest first: those to send again, then those not taken yet."""
+
+    def __init__(self, outbox: Outbox, *, above: int, below: int | None = None) -> None:
+        self._outbox = outbox
+        self._cursor = above  # the highest sequence taken for the first time
+        self._below = below
+        self._again: list[int] = []  # a heap
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._again) or self._fresh() is not None
+
+    def again(self, sequence: int) -> None:
+        heapq.heappush(self._again, sequence)
+
+    def take(self) -> int | None:
+        while self._again:
+            sequence = heapq.heappop(self._again)
+            if self._outbox.points_of(sequence) is not None:
+                return sequence
+        fresh = self._fresh()
+        if fresh is not None:
+            self._cursor = fresh
+        return fresh
+
+    def _fresh(self) -> int | None:
+        fresh = self._outbox.next_after(self._cursor)
+        return None if fresh is None or (self._below is not None and fresh >= self._below) else fresh
 
 
 class Delivery:
@@ -48,8 +85,13 @@ class Delivery:
         self._on_event = on_event
         self._on_shrink = on_shrink
         self._frame_bytes_max = settings.frame_bytes_max
-        self._cursor = 0  # the highest sequence taken for the first time
-        self._again: list[int] = []  # a heap of sequences to send again at once
+        self._points_max: int | None = None  # of a batch, as far as this collector has said
+        self._boundary = 0  # lower sequences are the backlog
+        self._backlog = _Lane(outbox, above=0, below=0)
+        self._live = _Lane(outbox, above=0)
+        self._live_run = 0  # live batches taken since the backlog last had its turn
+        self._backlog_inflight: set[int] = set()
+        self._aged: set[int] = set()  # halves of the backlog's batches: as old as those, whatever their sequences say
         self._delayed: list[tuple[float, int]] = []  # a heap of (due, sequence)
         self._paused_until = 0.0
         self._attempts: dict[int, _Attempt] = {}  # of batches sent at least once
@@ -78,37 +120,68 @@ class Delivery:
         self._tally.points_offered += batch.points
         return self._outbox.put(batch)
 
-    def dropped(self, sequence: int, points: int) -> None:
-        """The outbox has given a batch up to make room."""
-        self._attempts.pop(sequence, None)
-        self._counted.discard(sequence)
-        self._drop("outbox_full", points, sequence)
+    def dropped(self, sequence: int, points: int, reason: str) -> None:
+        """The outbox has given a batch up."""
+        self._forget(sequence)
+        self._drop(reason, points, sequence)
 
-    def next(self, now: float) -> tuple[int, Batch] | None:
-        """The batch to send now, with its sequence; it then is on its way. The lowest sequences go first."""
+    def connected(self) -> None:
+        """A connection begins, with nothing on its way: all that waits is the backlog now."""
+        self._boundary = self._outbox.next_sequence
+        self._backlog = _Lane(self._outbox, above=0, below=self._boundary)
+        self._live = _Lane(self._outbox, above=self._boundary - 1)
+        self._backlog_inflight.clear()
+        self._aged.clear()
+        self._delayed.clear()
+        self._points_max = None
+
+    def next(self, now: float, window: int) -> tuple[int, Batch] | None:
+        """The batch to send now, with its sequence; it then is on its way. `window` is how many may be so in all."""
         if now < self._paused_until:
             return None
         while self._delayed and self._delayed[0][0] <= now:
-            heapq.heappush(self._again, heapq.heappop(self._delayed)[1])
-        while self._again:
-            sequence = heapq.heappop(self._again)
+            _, sequence = heapq.heappop(self._delayed)
+            self._lane(sequence).again(sequence)
+        while (taken := self._take(window)) is not None:
+            sequence, lane = taken
+            if lane is not self._lane(sequence):
+                self._lane(sequence).again(sequence)
+                continue
+            points = self._outbox.points_of(sequence)
+            if points is not None and self._points_max is not None and points > self._points_max:
+                self.split(sequence, now)
+                continue
             batch = self._outbox.batch(sequence)
             if batch is not None:
+                if lane is self._backlog:
+                    self._backlog_inflight.add(sequence)
                 return sequence, batch
-        fresh = self._outbox.next_after(self._cursor)
-        if fresh is None:
-            return None
-        self._cursor = fresh
-        batch = self._outbox.batch(fresh)
-        assert batch is not None, "the outbox has just named it"
-        return fresh, batch
+        return None
 
-    def next_due(self) -> float | None:
+    def next_due(self, window: int) -> float | None:
         """When `next` may have something again that it has not now; None: not before the next `put` or answer."""
-        waiting = bool(self._again) or self._outbox.next_after(self._cursor) is not None
-        if waiting:
+        if self._live.waiting or self._backlog_may_go(window):
             return self._paused_until
         return max(self._delayed[0][0], self._paused_until) if self._delayed else None
+
+    def _backlog_may_go(self, window: int) -> bool:
+        room = max(1, int(window * self._settings.backlog_share))
+        return len(self._backlog_inflight) < room and self._backlog.waiting
+
+    def _take(self, window: int) -> tuple[int, _Lane] | None:
+        lane = self._live
+        if self._backlog_may_go(window):
+            # Live batches that would fill the window alone leave the backlog its share all the same.
+            if self._live.waiting and self._live_run < max(1.0, 1 / self._settings.backlog_share - 1):
+                self._live_run += 1
+            else:
+                self._live_run = 0
+                lane = self._backlog
+        sequence = lane.take()
+        return None if sequence is None else (sequence, lane)
+
+    def _lane(self, sequence: int) -> _Lane:
+        return self._backlog if sequence < self._boundary or sequence in self._aged else self._live
 
     def sent(self, sequence: int, points: int, now: float) -> None:
         """A session has sent the batch."""
@@ -124,26 +197,31 @@ class Delivery:
 
     def again(self, sequence: int) -> None:
         """The batch has to be sent again under its name: its stream or connection is gone, or it could not be sent."""
-        if self._outbox.batch(sequence) is not None:
-            heapq.heappush(self._again, sequence)
+        self._backlog_inflight.discard(sequence)
+        if self._outbox.points_of(sequence) is not None:
+            self._lane(sequence).again(sequence)
 
-    def split(self, sequence: int) -> None:
+    def split(self, sequence: int, now: float) -> None:
         """The batch is too large: two halves take its place. A single point that is too large is dropped."""
-        batch = self._outbox.batch(sequence)
-        if batch is None:
+        self._backlog_inflight.discard(sequence)
+        points = self._outbox.points_of(sequence)
+        if points is None:
+            return
+        if points < 2:
+            self._outbox.abandon(sequence)
+            self._on_shrink()
+            return
+        parts = self._outbox.split(sequence)
+        if parts is None:  # the spool cannot write now
+            heapq.heappush(self._delayed, (now + SPLIT_RETRY_SECS, sequence))
             return
         counted = sequence in self._counted or sequence in self._attempts
-        self._counted.discard(sequence)
-        self._attempts.pop(sequence, None)
-        if batch.points < 2:
-            self._outbox.acknowledge(sequence)
-            self._drop("too_large", batch.points, sequence)
-            self._on_shrink()
-        else:
-            parts = self._outbox.replace(sequence, batch.split())
-            if counted:
-                self._counted.update(parts)
-            self._tally.batches_split += 1
+        if self._lane(sequence) is self._backlog:
+            self._aged.update(parts)
+        self._forget(sequence)
+        if counted:
+            self._counted.update(parts)
+        self._tally.batches_split += 1
 
     def shrink_frames(self, frame_bytes: int) -> None:
         """The collector did not take a frame of this size: smaller ones from now on."""
@@ -151,32 +229,34 @@ class Delivery:
 
     def answered(self, sequence: int, ack: Ack, now: float) -> bool:
         """Takes the collector's answer. True when the batch's streams must be forgotten: its series were unknown."""
-        batch = self._outbox.batch(sequence)
-        if batch is None:
+        self._backlog_inflight.discard(sequence)
+        points = self._outbox.points_of(sequence)
+        if points is None:
             return False  # dropped meanwhile, and counted then
         match outcome := wire.outcome_of(ack.outcome):
             case Outcome.STORED:
-                self._close(sequence, outcome, batch.points, now)
-                self._acknowledge(batch.points)
+                self._close(sequence, outcome, points, now)
+                self._acknowledge(points)
             case Outcome.DUPLICATE:
-                self._close(sequence, outcome, batch.points, now)
-                self._acknowledge(batch.points)
+                self._close(sequence, outcome, points, now)
+                self._acknowledge(points)
                 self._tally.batches_duplicate += 1
             case Outcome.PARTIAL:
-                accepted = min(ack.accepted_points, batch.points)
+                accepted = min(ack.accepted_points, points)
                 self._close(sequence, outcome, accepted, now)
                 self._acknowledge(accepted)
-                self._refuse(ack, batch.points - accepted)
+                self._refuse(ack, points - accepted)
             case Outcome.REJECTED:
-                return self._rejected(sequence, batch, ack, now)
+                return self._rejected(sequence, points, ack, now)
             case _:
                 self._retry_later(sequence, ack, now)
         return False
 
-    def _rejected(self, sequence: int, batch: Batch, ack: Ack, now: float) -> bool:
+    def _rejected(self, sequence: int, points: int, ack: Ack, now: float) -> bool:
         reasons = {reason for reason, _, _ in ack.rejections}
         if Reason.BATCH_TOO_LARGE in reasons:
-            self.split(sequence)
+            self._points_max = min(self._points_max or points, (points + 1) // 2)  # the larger half
+            self.split(sequence, now)
             return False
         if Reason.UNKNOWN_SERIES in reasons:
             attempt = self._attempts.setdefault(sequence, _Attempt(first_sent=now))
@@ -185,7 +265,7 @@ class Delivery:
                 self.again(sequence)
                 return True
         self._close(sequence, Outcome.REJECTED, 0, now)
-        self._refuse(ack, batch.points)
+        self._refuse(ack, points)
         return Reason.UNKNOWN_SERIES in reasons
 
     def _retry_later(self, sequence: int, ack: Ack, now: float) -> None:
@@ -198,7 +278,8 @@ class Delivery:
 
     def _close(self, sequence: int, outcome: Outcome, accepted_points: int, now: float) -> None:
         self._outbox.acknowledge(sequence)
-        attempt = self._attempts.pop(sequence, None)
+        attempt = self._attempts.get(sequence)
+        self._forget(sequence)
         if attempt is not None:
             self._tally.ack_latency.record(now - attempt.first_sent)
         self._on_event(events.Answered(self._outbox.epoch, sequence, outcome, accepted_points))
@@ -221,8 +302,15 @@ class Delivery:
             self._tally.refused[wire.reason_label(Reason.UNSPECIFIED)] += points
             self._on_event(events.Refused(wire.reason_label(Reason.UNSPECIFIED), points, ""))
 
-    def _drop(self, reason: str, points: int, sequence: int = 0) -> None:
+    def _forget(self, sequence: int) -> None:
+        self._attempts.pop(sequence, None)
+        self._counted.discard(sequence)
+        self._backlog_inflight.discard(sequence)
+        self._aged.discard(sequence)
+
+    def _drop(self, reason: str, points: int, sequence: int = 0, batches: int = 1) -> None:
         self._tally.dropped[reason] += points
+        self._tally.batches_dropped += batches
         self._on_event(events.Dropped(reason, points, self._outbox.epoch, sequence))
 
     def heartbeat_refused(self, outcome: str, example: str) -> None:
@@ -232,14 +320,13 @@ class Delivery:
 
     def abandon(self) -> int:
         """Gives up everything without an answer; returns its points. For an outbox that ends with the process."""
-        points = 0
+        points, batches = 0, self._outbox.batches
         while (sequence := self._outbox.oldest) is not None:
-            batch = self._outbox.batch(sequence)
-            points += batch.points if batch is not None else 0
+            points += self._outbox.points_of(sequence) or 0
             self._outbox.acknowledge(sequence)
             self._attempts.pop(sequence, None)
         self._counted.clear()
         if points:
-            self._drop("stopped", points)
+            self._drop("stopped", points, batches=batches)
             self._on_shrink()
         return points

@@ -73,7 +73,39 @@ class HeartbeatRefused:
     example: str
 
 
-SenderEvent = Connected | Disconnected | ConnectFailed | Answered | Refused | Dropped | HeartbeatRefused
+@dataclass(frozen=True, slots=True)
+class SpoolOpened:
+    """What an earlier life of the agent has left is going to be sent."""
+
+    directory: str
+    batches: int
+    points: int
+    renewal: str | None
+    """Why the epoch is a new one: fresh, another_machine, another_identity."""
+    damaged_bytes: int
+    undecodable: int
+    """Records that another program wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFailed:
+    """The spool cannot be written: so many batches more are sent from memory, and would not survive the process."""
+
+    reason: str
+    batches: int
+
+
+SenderEvent = (
+    Connected
+    | Disconnected
+    | ConnectFailed
+    | Answered
+    | Refused
+    | Dropped
+    | HeartbeatRefused
+    | SpoolOpened
+    | SpoolFailed
+)
 
 OnEvent = Callable[[SenderEvent], None]
 

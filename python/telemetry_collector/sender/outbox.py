@@ -1,12 +1,11 @@
 """What waits for an acknowledgement: the batches of one epoch under their sequences.
 
-`MemoryOutbox` keeps them in memory and forgets them with the process. A durable one has the same interface, so nothing
-else changes when an agent gets a spool on disk.
+`MemoryOutbox` keeps them in memory and forgets them with the process; `SpoolOutbox` (spool.py) keeps them on disk.
 """
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from telemetry_collector._core import Batch
@@ -14,8 +13,8 @@ from telemetry_collector._core import Batch
 POINT_BYTES = 24
 """Bytes of memory that a point takes in a `Batch`: its place, time and value, and a share of the batch itself."""
 
-OnDrop = Callable[[int, int], None]
-"""Called with the sequence and the points of a batch that was given up to make room."""
+OnDrop = Callable[[int, int, str], None]
+"""Called with the sequence and the points of a batch that was given up, and the reason."""
 
 
 class Outbox(Protocol):
@@ -30,7 +29,11 @@ class Outbox(Protocol):
 
     @property
     def oldest(self) -> int | None:
-        """The lowest sequence held; everything below is answered or abandoned."""
+        """What collectors may be told: everything below is answered or abandoned for good."""
+
+    @property
+    def next_sequence(self) -> int:
+        """What the next batch will be called."""
 
     @property
     def batches(self) -> int: ...
@@ -51,14 +54,23 @@ class Outbox(Protocol):
     def batch(self, sequence: int) -> Batch | None:
         """The batch of that name, None once it is answered or dropped."""
 
+    def points_of(self, sequence: int) -> int | None:
+        """The points of that batch, None once it is answered or dropped."""
+
     def next_after(self, sequence: int) -> int | None:
-        """The lowest sequence held above another."""
+        """The lowest sequence held above another; None also while that one must not be sent yet."""
 
     def acknowledge(self, sequence: int) -> None:
         """Forgets a batch that has its answer. One that is gone already is no error."""
 
-    def replace(self, sequence: int, parts: Sequence[Batch]) -> list[int]:
-        """Puts parts in a batch's place, as one step; their new sequences. Nothing is dropped for it."""
+    def abandon(self, sequence: int) -> None:
+        """Gives up a batch of one point that is too large, and reports it."""
+
+    def split(self, sequence: int) -> list[int] | None:
+        """Puts halves in a batch's place, as one step; their new sequences, or None when that is not possible now.
+
+        Nothing is dropped for it.
+        """
 
 
 class MemoryOutbox:
@@ -86,6 +98,10 @@ class MemoryOutbox:
         return next(iter(self._held), None)
 
     @property
+    def next_sequence(self) -> int:
+        return self._next
+
+    @property
     def batches(self) -> int:
         return len(self._held)
 
@@ -107,11 +123,15 @@ class MemoryOutbox:
         while not self.has_room(batch.points):
             sequence, dropped = self._held.popitem(last=False)
             self._points -= dropped.points
-            self._on_drop(sequence, dropped.points)
+            self._on_drop(sequence, dropped.points, "outbox_full")
         return self._append(batch)
 
     def batch(self, sequence: int) -> Batch | None:
         return self._held.get(sequence)
+
+    def points_of(self, sequence: int) -> int | None:
+        batch = self._held.get(sequence)
+        return None if batch is None else batch.points
 
     def next_after(self, sequence: int) -> int | None:
         oldest = self.oldest
@@ -128,9 +148,18 @@ class MemoryOutbox:
         if batch is not None:
             self._points -= batch.points
 
-    def replace(self, sequence: int, parts: Sequence[Batch]) -> list[int]:
+    def abandon(self, sequence: int) -> None:
+        points = self.points_of(sequence)
+        if points is not None:
+            self.acknowledge(sequence)
+            self._on_drop(sequence, points, "too_large")
+
+    def split(self, sequence: int) -> list[int] | None:
+        batch = self._held.get(sequence)
+        if batch is None or batch.points < 2:
+            return None
         self.acknowledge(sequence)
-        return [self._append(part) for part in parts]
+        return [self._append(part) for part in batch.split()]
 
     def _append(self, batch: Batch) -> int:
         sequence = self._next

@@ -1,6 +1,7 @@
 """A sender's events as log lines and counters, and its statistics as metrics."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -45,6 +46,14 @@ HEARTBEAT_REFUSED = Event(
     "sender_heartbeats_refused", "Heartbeats that the collector refused", level="warning", every_secs=_OFTEN_SECS
 )
 
+SPOOL_FAILED = Event(
+    "sender_batches_unspooled",
+    "Batches sent from memory because the spool could not be written",
+    level="error",
+    every_secs=_OFTEN_SECS,
+)
+_BREAKER_LEVELS = {"closed": 0, "half_open": 1, "open": 2}
+
 
 class SenderReport:
     """Takes a sender's events: `Sender(…, on_event=report)`, then `report.watch(lambda: sender.stats)`."""
@@ -52,7 +61,7 @@ class SenderReport:
     def __init__(self, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._registry = registry
         self._events = Events(registry, log, clock)
-        self._events.declare(CONNECTED, DISCONNECTED, CONNECT_FAILED, REFUSED, DROPPED, HEARTBEAT_REFUSED)
+        self._events.declare(CONNECTED, DISCONNECTED, CONNECT_FAILED, REFUSED, DROPPED, HEARTBEAT_REFUSED, SPOOL_FAILED)
 
     def __call__(self, event: events.SenderEvent) -> None:
         """Counts and, not too often, logs."""
@@ -72,6 +81,11 @@ class SenderReport:
                 happened(DROPPED, event.points, reason=event.reason)
             case events.HeartbeatRefused():
                 happened(HEARTBEAT_REFUSED, outcome=event.outcome, example=event.example)
+            case events.SpoolFailed():
+                happened(SPOOL_FAILED, event.batches, reason=event.reason)
+            case events.SpoolOpened():
+                tell = log.warning if event.damaged_bytes or event.undecodable or event.renewal else log.info
+                tell("spool_opened", **asdict(event))
 
     def watch(self, stats: Callable[[], SenderStats]) -> None:
         """Shows a sender's statistics among the metrics."""
@@ -100,5 +114,14 @@ class _Statistics(Collector):
             ("points_pending", "Points without an answer", stats.points_pending),
             ("batches_pending", "Batches without an answer", stats.batches_pending),
             ("connected", "1 while there is a good connection", int(stats.connected_to is not None)),
+            ("spool_bytes", "Bytes of the spool's files", stats.spool_bytes),
         ):
             yield GaugeMetricFamily(f"{PREFIX}sender_{name}", about, value=level)
+        breakers = GaugeMetricFamily(
+            f"{PREFIX}sender_circuit_state",
+            "Whether a collector is tried: 0 closed (it is), 1 half open (once), 2 open (not now)",
+            labels=["collector"],
+        )
+        for collector, state in stats.collectors.items():
+            breakers.add_metric([collector], _BREAKER_LEVELS[state])
+        yield breakers

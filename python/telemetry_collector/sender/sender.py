@@ -9,12 +9,14 @@ from telemetry_collector.config import Address
 from telemetry_collector.errors import AddressError, CertificateError
 from telemetry_collector.sender import events
 from telemetry_collector.sender.backoff import Backoff
+from telemetry_collector.sender.breaker import Breaker
 from telemetry_collector.sender.connection import Connection
 from telemetry_collector.sender.delivery import Delivery
 from telemetry_collector.sender.dialling import dial
-from telemetry_collector.sender.outbox import MemoryOutbox
+from telemetry_collector.sender.outbox import MemoryOutbox, Outbox
 from telemetry_collector.sender.session import Session
 from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, SpoolSettings, TransportSettings
+from telemetry_collector.sender.spool import SpoolOutbox
 from telemetry_collector.sender.stats import SenderStats, Tally
 
 
@@ -24,6 +26,9 @@ class Sender:
     Belongs to the event loop it was started on; nothing here is safe to call from another thread. What the collector
     has not acknowledged is sent again, on whichever connection there is, under the same names; nothing is dropped
     without being counted. `random` decides about jitter only.
+
+    With a `spool` batches wait on disk, survive the process and are sent by the next one; batches are then taken once
+    the sender is started. Without one they wait in memory within the bounds of `outbox`.
     """
 
     def __init__(
@@ -40,12 +45,12 @@ class Sender:
             raise ValueError("a sender needs at least one collector")
         self._transport = transport
         self._settings = delivery or DeliverySettings()
-        self._spool = spool
         bounds = outbox or OutboxSettings()
         self._random = random or Random()
         self._on_event = on_event
         self._tally = Tally()
-        self._outbox = MemoryOutbox(
+        self._spool = SpoolOutbox(spool, self._dropped_by_outbox, on_event) if spool else None
+        self._outbox: Outbox = self._spool or MemoryOutbox(
             points_max=bounds.points_max, bytes_max=bounds.bytes_max, on_drop=self._dropped_by_outbox
         )
         self._delivery = Delivery(
@@ -56,6 +61,8 @@ class Sender:
             on_event=on_event,
             on_shrink=self._shrunk,
         )
+        self._breakers = {endpoint: self._new_breaker() for endpoint in transport.endpoints}
+        self._keeping: asyncio.Task[None] | None = None
         self._heartbeat: Heartbeat | None = None
         self._connection: Connection | None = None
         self._endpoint: Address | None = None
@@ -66,22 +73,38 @@ class Sender:
     @property
     def stats(self) -> SenderStats:
         """The counters as they stand now."""
+        spool = self._spool.stats() if self._spool else {}
         return self._tally.snapshot(
+            collectors={str(endpoint): breaker.state for endpoint, breaker in self._breakers.items()},
+            batches_unspooled=spool.get("batches_unspooled", 0),
+            spool_bytes=spool.get("bytes", 0),
             points_pending=self._outbox.points,
             batches_pending=self._outbox.batches,
             connected_to=str(self._endpoint) if self._endpoint else None,
         )
 
     async def start(self) -> None:
-        """Begins to connect, in the background; batches are taken at once. Not more than once."""
+        """Opens the spool and begins to connect, in the background; batches are taken at once. Not more than once.
+
+        JournalError when the spool cannot be had; the text names the file.
+        """
         if self._task is not None or self._stopped:
             raise RuntimeError("a sender is started once")
+        if self._spool is not None:
+            await self._spool.open(ready=self._spool_moved, again=self._delivery.again)
+            self._tally.resume(self._spool.dropped, points_pending=self._spool.points)
+            self._keeping = asyncio.create_task(self._spool.keep(), name="sender-spool")
         self._task = asyncio.create_task(self._run(), name="sender")
 
-    def offer(self, batch: Batch) -> None:
-        """Takes a batch at once. In a full outbox the oldest batches make room; they are counted as dropped."""
-        self._delivery.put(batch)
+    def offer(self, batch: Batch) -> int:
+        """Takes a batch at once; its sequence. Where there is no room the oldest make some, and count as dropped."""
+        sequence = self._delivery.put(batch)
         self._wake()
+        return sequence
+
+    def durable(self, sequence: int) -> bool:
+        """Whether a batch outlives the process from now on, or has got its answer. Never without a spool."""
+        return self._spool is not None and self._spool.is_durable(sequence)
 
     async def put(self, batch: Batch) -> None:
         """Takes a batch when there is room for it without dropping anything: for senders that can wait."""
@@ -105,59 +128,76 @@ class Sender:
 
     async def wait(self) -> None:
         """Returns once the sender is stopped; raises what ended it otherwise, which is a fault of its own."""
-        if self._task is not None:
-            await asyncio.wait({self._task})
-            if not self._task.cancelled():
-                self._task.result()
+        running = {task for task in (self._task, self._keeping) if task is not None}
+        if running:
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled():
+                    task.result()
 
     async def stop(self, drain_secs: float = 5.0) -> None:
-        """Waits up to `drain_secs` for what is unanswered, then closes with NORMAL. What is left counts as dropped.
+        """Waits up to `drain_secs` for what is unanswered, then closes with NORMAL.
 
-        Idempotent, and safe before `start`.
+        What is left stays in the spool, for the next life; without a spool it counts as dropped. Idempotent, and safe
+        before `start`. JournalError when the spool could not be closed in order: the next life then sends more again.
         """
         if self._stopped:
             return
         self._stopped = True
         if self._task is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(drain_secs):
-                    await self.drained()
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._delivery.abandon()
+            if self._spool is None or self._connection is not None:  # what is in a spool need not wait for a collector
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(drain_secs):
+                        await self.drained()
+            for task in (self._task, self._keeping):
+                if task is not None:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
+        if self._spool is not None:
+            await self._spool.close()
+        else:
+            self._delivery.abandon()
 
     # ---- connections
 
+    def _new_breaker(self) -> Breaker:
+        transport = self._transport
+        backoff = Backoff(min_secs=transport.backoff_min_secs, max_secs=transport.backoff_max_secs, random=self._random)
+        return Breaker(backoff, proven_secs=transport.backoff_max_secs)
+
     async def _run(self) -> None:
-        backoff = Backoff(
-            min_secs=self._transport.backoff_min_secs, max_secs=self._transport.backoff_max_secs, random=self._random
-        )
         loop = asyncio.get_running_loop()
         while True:
             found = await self._first_good(self._transport.endpoints)
             if found is not None:
-                started = loop.time()
                 await self._serve(*found)
-                if loop.time() - started >= self._transport.backoff_max_secs:
-                    backoff.reset()  # it was a working connection, not one that fails over and over
-            await asyncio.sleep(backoff.next_secs())
+            due = min(breaker.due for breaker in self._breakers.values())
+            await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def _first_good(self, endpoints: tuple[Address, ...]) -> tuple[Connection, int] | None:
+        loop = asyncio.get_running_loop()
         for place, endpoint in enumerate(endpoints):
+            breaker = self._breakers[endpoint]
+            if not breaker.allows(loop.time()):
+                continue
             try:
                 connection = await dial(endpoint, self._new_session, self._transport)
             except (AddressError, CertificateError) as error:
+                breaker.failed(loop.time())
                 self._tally.connect_failures += 1
                 self._on_event(events.ConnectFailed(str(endpoint), str(error)))
             else:
+                breaker.worked(loop.time())
                 return connection, place
         return None
 
     def _new_session(self) -> Session:
         session = Session(self._delivery, self._settings, asyncio.get_running_loop().time())
         if self._heartbeat is not None:
-            session.heartbeat(self._heartbeat)  # the newest state is the first thing that a collector hears
+            # The newest state is the first thing that a collector hears. While batches wait it is told in few bytes, so
+            # that it gets through where little does.
+            session.heartbeat(self._heartbeat if self._delivery.empty else self._heartbeat.without_tasks())
         return session
 
     async def _serve(self, connection: Connection, place: int) -> None:
@@ -172,6 +212,7 @@ class Sender:
                     waits.add(better)  # type: ignore[arg-type]
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 if connection.lost.done() or better is None:
+                    self._breakers[self._transport.endpoints[place]].failed(asyncio.get_running_loop().time())
                     return
                 await self._retire(connection)
                 connection, place = better.result()
@@ -183,6 +224,9 @@ class Sender:
         self._endpoint = self._transport.endpoints[place]
         self._tally.connects += 1
         self._on_event(events.Connected(str(self._endpoint)))
+        if self._heartbeat is not None and not self._delivery.empty:
+            connection.session.heartbeat(self._heartbeat)
+        self._delivery.connected()
         connection.session.active = True
         connection.pump()
 
@@ -219,7 +263,7 @@ class Sender:
 
     def _lost(self, connection: Connection, reason: str) -> None:
         unanswered = connection.session.close()
-        if self._connection is connection:
+        if self._connection is connection and self._endpoint is not None:
             self._on_event(events.Disconnected(str(self._endpoint), reason, unanswered))
             self._connection = self._endpoint = None
 
@@ -232,5 +276,10 @@ class Sender:
     def _shrunk(self) -> None:
         self._room.set()
 
-    def _dropped_by_outbox(self, sequence: int, points: int) -> None:
-        self._delivery.dropped(sequence, points)
+    def _spool_moved(self) -> None:
+        """More is on disk, or there is more room."""
+        self._room.set()
+        self._wake()
+
+    def _dropped_by_outbox(self, sequence: int, points: int, reason: str) -> None:
+        self._delivery.dropped(sequence, points, reason)

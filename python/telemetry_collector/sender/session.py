@@ -134,7 +134,7 @@ class Session:
         elif not self._finishing:
             moments.append(self._sent_at + self._settings.keepalive_secs)
         if self.active and self.good and self._can_send():
-            due = self._delivery.next_due()
+            due = self._delivery.next_due(self._window)
             if due is not None:
                 moments.append(due)
         return min(moments, default=None)
@@ -208,18 +208,18 @@ class Session:
 
     def _poll_batches(self, out: list[Transmission], now: float) -> None:
         while self._can_send():
-            taken = self._delivery.next(now)
+            taken = self._delivery.next(now, self._window)
             if taken is None:
                 return
             sequence, batch = taken
             stream = self._stream_with_room()
             assert stream is not None, "_can_send has just found it"
-            frame = self._encode(stream, sequence, batch)
+            frame = self._encode(stream, sequence, batch, now)
             if frame is not None:
                 self._delivery.sent(sequence, batch.points, now)
                 self._transmit(out, stream, frame, _Sent(sequence, len(frame), named=True), now)
 
-    def _encode(self, stream: _Stream, sequence: int, batch: Batch) -> bytes | None:
+    def _encode(self, stream: _Stream, sequence: int, batch: Batch, now: float) -> bytes | None:
         """The batch's frame, or None when it went back to the delivery, whole or in halves."""
         try:
             frame = stream.encoder.frame(
@@ -234,7 +234,7 @@ class Session:
                 stream.retiring = True
                 self._delivery.again(sequence)
             else:
-                self._delivery.split(sequence)
+                self._delivery.split(sequence, now)
             return None
         if len(frame) - wire.FRAME_PREFIX_BYTES <= self._delivery.frame_bytes_max:
             return frame
@@ -243,7 +243,7 @@ class Session:
             stream.retiring = True
         else:
             stream.encoder = self._new_encoder()
-        self._delivery.split(sequence)
+        self._delivery.split(sequence, now)
         return None
 
     def _transmit(self, out: list[Transmission], stream: _Stream, frame: bytes, sent: _Sent, now: float) -> None:
@@ -254,6 +254,12 @@ class Session:
         self._waits(now)
         self._delivery.tally.frame_bytes_sent += len(frame)
         out.append(Transmission(stream.number, frame, finish=False))
+
+    @property
+    def _window(self) -> int:
+        """Frames that may be unanswered, as the collector has granted or will grant to a new stream."""
+        granted = (0 if stream.retiring else stream.credit for stream in self._streams.values())
+        return sum(granted) + (self._settings.streams_max - len(self._streams)) * wire.CREDIT_INITIAL
 
     def _can_send(self) -> bool:
         if self._inflight_bytes >= self._settings.inflight_bytes_max:

@@ -31,6 +31,8 @@ class DeliverySettings:
     """With frames unanswered and no reply for so long, the connection is given up."""
     keepalive_secs: float = 15.0
     """After so long without a frame a probe is sent: it shows that the collector is there, and that we are."""
+    backlog_share: float = 0.25
+    """The part of what may be unanswered that goes to batches that have piled up; the rest is kept for new ones."""
     unknown_series_max: int = 3
     """A batch refused so often for unknown series, its definitions included, is refused for good."""
 

@@ -16,7 +16,7 @@ class SenderStats:
     """
 
     points_offered: int
-    """Points handed to the sender."""
+    """Points handed to the sender, and those that its spool had or had dropped when it was opened."""
     points_sent: int
     """Points sent at least once; sending again does not count."""
     points_acknowledged: int
@@ -28,7 +28,16 @@ class SenderStats:
     points_dropped: int
     """Points given up on this side: they never will be sent (again)."""
     dropped_by_reason: Mapping[str, int]
-    """The same by reason: outbox_full, too_large, stopped."""
+    """The same by reason: outbox_full, too_large, stopped, and of a spool also spool_failed, damaged, another_machine.
+
+    A spool's counts go on over restarts of the agent.
+    """
+    batches_dropped: int
+    """The batches of these points."""
+    batches_unspooled: int
+    """Batches sent from memory because the spool could not be written."""
+    spool_bytes: int
+    """Bytes of the spool's files, 0 without one."""
     points_pending: int
     """Points without an answer."""
     batches_pending: int
@@ -58,6 +67,8 @@ class SenderStats:
     """Of these, all but the first."""
     connect_failures: int
     """Attempts that did not become good."""
+    collectors: Mapping[str, str]
+    """For each collector, as host:port, whether it is tried: closed (it is), half_open (this once), open (not now)."""
 
 
 @dataclass(slots=True)
@@ -69,6 +80,7 @@ class Tally:
     points_acknowledged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    batches_dropped: int = 0
     batches_sent: int = 0
     batches_acknowledged: int = 0
     batches_duplicate: int = 0
@@ -82,7 +94,23 @@ class Tally:
     connect_failures: int = 0
     ack_latency: LatencyHistogram = field(default_factory=LatencyHistogram)
 
-    def snapshot(self, *, points_pending: int, batches_pending: int, connected_to: str | None) -> SenderStats:
+    def resume(self, dropped: Mapping[str, tuple[int, int]], *, points_pending: int) -> None:
+        """Goes on from what a spool holds and has dropped (batches and points by reason)."""
+        for reason, (batches, points) in dropped.items():
+            self.dropped[reason] += points
+            self.batches_dropped += batches
+        self.points_offered += self.dropped.total() + points_pending
+
+    def snapshot(
+        self,
+        *,
+        points_pending: int,
+        batches_pending: int,
+        connected_to: str | None,
+        collectors: Mapping[str, str] = MappingProxyType({}),
+        batches_unspooled: int = 0,
+        spool_bytes: int = 0,
+    ) -> SenderStats:
         """The counters as they stand now."""
         return SenderStats(
             points_offered=self.points_offered,
@@ -92,6 +120,9 @@ class Tally:
             refused_by_reason=MappingProxyType(dict(self.refused)),
             points_dropped=self.dropped.total(),
             dropped_by_reason=MappingProxyType(dict(self.dropped)),
+            batches_dropped=self.batches_dropped,
+            batches_unspooled=batches_unspooled,
+            spool_bytes=spool_bytes,
             points_pending=points_pending,
             batches_pending=batches_pending,
             batches_sent=self.batches_sent,
@@ -109,4 +140,5 @@ class Tally:
             connects=self.connects,
             reconnects=max(0, self.connects - 1),
             connect_failures=self.connect_failures,
+            collectors=MappingProxyType(dict(collectors)),
         )

@@ -35,4 +35,8 @@ impl Heartbeat {
         heartbeat.check().map_err(|error| EncodeError::new_err(error.to_string()))?;
         Ok(Self(heartbeat))
     }
+
+    fn without_tasks(&self) -> Self {
+        Self(OutgoingHeartbeat { running_tasks: Vec::new(), ..self.0.clone() })
+    }
 }

@@ -16,6 +16,7 @@ mod line_protocol;
 mod quotas;
 mod record_batch;
 mod settings;
+mod spool;
 mod wake;
 
 use pyo3::prelude::*;
@@ -39,6 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Batch>()?;
     module.add_class::<frame_encoder::FrameEncoder>()?;
     module.add_class::<heartbeat::Heartbeat>()?;
+    module.add_class::<spool::Spool>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;

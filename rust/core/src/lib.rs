@@ -8,6 +8,8 @@
 //!                                   consumers: columns (Arrow), line_protocol
 //! ```
 //!
+//! The agent's half is `wire`'s encoder and the `spool`, a journal of batches that wait for their answer.
+//!
 //! Nothing here knows Python, sockets or the time of day: bytes, clocks and storage come in as arguments.
 
 pub mod columns;
@@ -16,4 +18,5 @@ pub mod journal;
 pub mod limits;
 pub mod line_protocol;
 pub mod series;
+pub mod spool;
 pub mod wire;

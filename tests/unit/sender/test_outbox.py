@@ -21,7 +21,7 @@ def batch(points: int) -> Batch:
 class OutboxModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.dropped: list[tuple[int, int]] = []
+        self.dropped: list[tuple[int, int, str]] = []
         self.outbox = MemoryOutbox(
             points_max=POINTS_MAX, bytes_max=1 << 30, on_drop=lambda *drop: self.dropped.append(drop)
         )
@@ -36,7 +36,7 @@ class OutboxModel(RuleBasedStateMachine):
         expected = []
         while self.model and sum(self.model.values()) + points > POINTS_MAX:
             oldest = min(self.model)
-            expected.append((oldest, self.model.pop(oldest)))
+            expected.append((oldest, self.model.pop(oldest), "outbox_full"))
         assert self.dropped[before:] == expected
         assert fitted == (not expected)
         self.model[self.next] = points
@@ -55,7 +55,7 @@ class OutboxModel(RuleBasedStateMachine):
         held = self.outbox.batch(sequence)
         assert held is not None
         halves = held.split()
-        assert self.outbox.replace(sequence, halves) == [self.next, self.next + 1]
+        assert self.outbox.split(sequence) == [self.next, self.next + 1]
         del self.model[sequence]
         for half in halves:
             self.model[self.next] = half.points
@@ -74,7 +74,7 @@ class OutboxModel(RuleBasedStateMachine):
             walked.append(sequence)
             held = outbox.batch(sequence)
             assert held is not None
-            assert held.points == self.model[sequence]
+            assert held.points == outbox.points_of(sequence) == self.model[sequence]
         assert walked == sorted(self.model)
 
 
@@ -83,19 +83,19 @@ TestOutbox = OutboxModel.TestCase
 
 
 def test_the_bytes_are_bounded_too() -> None:
-    drops: list[tuple[int, int]] = []
+    drops: list[tuple[int, int, str]] = []
     outbox = MemoryOutbox(points_max=1_000, bytes_max=10 * POINT_BYTES, on_drop=lambda *drop: drops.append(drop))
     for _ in range(3):
         outbox.put(batch(5))
-    assert drops == [(1, 5)]
+    assert drops == [(1, 5, "outbox_full")]
 
 
 def test_a_batch_larger_than_the_bound_is_taken_alone() -> None:
-    drops: list[tuple[int, int]] = []
+    drops: list[tuple[int, int, str]] = []
     outbox = MemoryOutbox(points_max=10, bytes_max=1 << 30, on_drop=lambda *drop: drops.append(drop))
     outbox.put(batch(5))
     outbox.put(batch(50))
-    assert drops == [(1, 5)]
+    assert drops == [(1, 5, "outbox_full")]
     assert outbox.points == 50
 
 

@@ -215,6 +215,12 @@ impl<T: Send + 'static> Journal<T> {
         self.queue.flush(timeout)
     }
 
+    /// Bytes of all segments, and what these may become.
+    #[must_use]
+    pub fn room(&self) -> (u64, u64) {
+        (self.log.segments.bytes(), self.settings.bytes_max)
+    }
+
     /// The journal's numbers now.
     #[must_use]
     pub fn stats(&self) -> JournalStats {

@@ -6,6 +6,11 @@ use std::sync::Arc;
 use super::EncodeError;
 use crate::wire::proto::{put_bytes, put_fixed64, put_message_head, put_number, put_text, text_len};
 
+/// Memory of a batch without points, series and tags.
+const BATCH_BYTES: usize = 192;
+/// Memory of a point: its place, time and value.
+const POINT_BYTES: usize = 20;
+
 /// A tag: key and value.
 pub type OutgoingTag = (Box<str>, Box<str>);
 
@@ -98,6 +103,40 @@ impl OutgoingBatch {
         let middle = self.points.start + self.len() / 2;
         let half = |points| Self { contents: Arc::clone(&self.contents), points };
         Ok((half(self.points.start..middle), half(middle..self.points.end)))
+    }
+
+    /// The batch of some of its points, so many from the `first` on; of all that there are where these are fewer.
+    pub(crate) fn slice(&self, first: usize, points: usize) -> Self {
+        let start = self.points.end.min(self.points.start.saturating_add(first));
+        let end = self.points.end.min(start.saturating_add(points));
+        Self { contents: Arc::clone(&self.contents), points: start..end }
+    }
+
+    /// The batch with another value for those common tags that are to be changed.
+    pub(crate) fn with_common_tag(self, changed: impl Fn(&str, &str) -> bool, value: &str) -> Self {
+        if !self.common_tags().iter().any(|(key, value)| changed(key, value)) {
+            return self;
+        }
+        let common_tags = self.common_tags().iter().map(|(key, before)| {
+            let value = if changed(key, before) { value.into() } else { before.clone() };
+            (key.clone(), value)
+        });
+        let contents = Contents {
+            common_tags: common_tags.collect(),
+            series: self.series().to_vec(),
+            series_index: self.series_index().to_vec(),
+            timestamps_unix_ns: self.timestamps_unix_ns().to_vec(),
+            values: self.values().to_vec(),
+        };
+        Self { contents: Arc::new(contents), points: 0..self.len() }
+    }
+
+    /// Memory that the batch takes, about, and that of its series and tags in full.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let tag_bytes =
+            |tags: &[OutgoingTag]| tags.iter().map(|(key, value)| 32 + key.len() + value.len()).sum::<usize>();
+        let series = self.series().iter().map(|one| 64 + one.name.len() + one.unit.len() + tag_bytes(&one.tags));
+        BATCH_BYTES + self.len() * POINT_BYTES + tag_bytes(self.common_tags()) + series.sum::<usize>()
     }
 
     /// Tags of every point.

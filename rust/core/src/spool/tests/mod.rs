@@ -1,0 +1,69 @@
+//! The spool on storages that behave and that do not.
+
+mod codec;
+mod corruption;
+mod model;
+mod ordinary;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::spool::Spool;
+use super::*;
+use crate::journal::{JournalError, Storage};
+use crate::wire::{OutgoingBatch, OutgoingSeries};
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) fn owner() -> Owner {
+    Owner { machine_id: "machine-1".into(), identity: "spiffe://example/node-1".into(), node: "node-1".into() }
+}
+
+pub(super) fn settings() -> SpoolSettings {
+    SpoolSettings { bytes_max: BYTES_MIN, memory_bytes_max: 1 << 20, owner: owner() }
+}
+
+pub(super) fn try_open(storage: Arc<dyn Storage>, settings: &SpoolSettings) -> Result<(Spool, Opening), JournalError> {
+    Spool::open(storage, settings, Box::new(|| {}))
+}
+
+pub(super) fn open(storage: &Arc<impl Storage>) -> Spool {
+    try_open(storage.clone(), &settings()).expect("the spool opens").0
+}
+
+/// So many points whose values count up from `first`.
+pub(super) fn batch(first: u64, points: usize) -> OutgoingBatch {
+    let series = OutgoingSeries {
+        name: "system.load".into(),
+        tags: vec![("cpu".into(), "0".into())],
+        metric_type: 2,
+        unit: "1".into(),
+        delta: false,
+    };
+    let values = (0..points as u64).map(|place| (first + place) as f64).collect();
+    OutgoingBatch::new(
+        vec![("node_id".into(), "node-1".into())],
+        vec![series],
+        vec![0; points],
+        vec![1_700_000_000_000_000_000; points],
+        values,
+    )
+    .expect("a right batch")
+}
+
+/// Every batch that is handed out, with its values.
+pub(super) fn waiting(spool: &Spool) -> Vec<(u64, Vec<f64>)> {
+    let mut found = Vec::new();
+    let mut sequence = 0;
+    while let Some(next) = spool.next_after(sequence) {
+        sequence = next;
+        if let Some(batch) = spool.batch(sequence) {
+            found.push((sequence, batch.values().to_vec()));
+        }
+    }
+    found
+}
+
+pub(super) fn dropped(spool: &Spool, reason: DropReason) -> (u64, u64) {
+    spool.stats().drops.of(reason)
+}

@@ -1,0 +1,140 @@
+"""The spool as the sender's outbox: nothing goes out before it is on disk, what has no answer is there afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.waiting import until
+
+from telemetry_collector.config import Address
+from telemetry_collector.errors import JournalError
+from telemetry_collector.model import MetricType
+from telemetry_collector.sender import Batch, Point, Sender, SpoolSettings, TransportSettings, batch_of, events
+from telemetry_collector.sender.spool import SpoolOutbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def batch(points: int = 3) -> Batch:
+    readings = [Point("m", float(place), MetricType.GAUGE, "1") for place in range(points)]
+    return batch_of(readings, common_tags=(("node_id", "node-1"),), timestamp_unix_ns=1)
+
+
+@asynccontextmanager
+async def opened(directory: Path, **changes: Any) -> AsyncIterator[tuple[SpoolOutbox, list[Any]]]:
+    told: list[Any] = []
+    settings = SpoolSettings(directory=directory, **{"machine_id": "m1", **changes})
+    outbox = SpoolOutbox(settings, lambda *drop: told.append(drop), told.append)
+    ready = asyncio.Event()
+    await outbox.open(ready=ready.set, again=lambda _: None)
+    try:
+        yield outbox, told
+    finally:
+        await outbox.close()
+
+
+def unreachable(directory: Path) -> TransportSettings:
+    return TransportSettings(
+        endpoints=(Address("127.0.0.1", 9),),
+        cert_path=directory / "none.pem",
+        key_path=directory / "none.key",
+        ca_path=directory / "none.ca",
+    )
+
+
+async def test_a_batch_is_handed_out_when_it_is_durable_and_the_loop_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path / "spool") as (outbox, _):
+        sequence = outbox.put(batch())
+        await until(lambda: outbox.next_after(0) == sequence)
+        assert outbox.is_durable(sequence)
+        assert (outbox.batches, outbox.points, outbox.points_of(sequence)) == (1, 3, 3)
+        held = outbox.batch(sequence)
+        assert held is not None
+        assert held.points == 3
+
+
+async def test_what_has_no_answer_is_there_again_under_its_name(tmp_path: Path) -> None:
+    async with opened(tmp_path / "spool") as (outbox, _):
+        epoch = outbox.epoch
+        first, second = outbox.put(batch(2)), outbox.put(batch(5))
+        await until(lambda: outbox.is_durable(second))
+        outbox.acknowledge(first)
+    async with opened(tmp_path / "spool") as (outbox, told):
+        assert (outbox.epoch, outbox.batches, outbox.next_after(0)) == (epoch, 1, second)
+        assert outbox.points_of(second) == 5
+        assert outbox.next_sequence == second + 1
+        assert told == [events.SpoolOpened(str(tmp_path / "spool"), 1, 5, None, 0, 0)]
+
+
+async def test_a_copied_disk_and_a_renamed_machine_get_a_new_epoch(tmp_path: Path) -> None:
+    async with opened(tmp_path / "spool", identity="a", node="a") as (outbox, _):
+        first = outbox.epoch
+        sequence = outbox.put(batch())
+        await until(lambda: outbox.is_durable(sequence))
+    async with opened(tmp_path / "spool", identity="b", node="b") as (outbox, told):
+        second = outbox.epoch
+        assert second != first
+        assert (outbox.batches, told[0].renewal) == (1, "another_identity")
+    async with opened(tmp_path / "spool", identity="b", node="b", machine_id="m2") as (outbox, told):
+        assert outbox.epoch not in (first, second)
+        assert (outbox.batches, told[0].renewal) == (0, "another_machine")
+        assert outbox.dropped == {"another_machine": (1, 3)}
+
+
+async def test_a_sender_that_stops_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
+    settings = SpoolSettings(directory=tmp_path / "spool")
+    first = Sender(unreachable(tmp_path), spool=settings)
+    with pytest.raises(RuntimeError, match="started"):
+        first.offer(batch())
+    await first.start()
+    for _ in range(10):
+        first.offer(batch())
+    await asyncio.wait_for(first.stop(drain_secs=30), 10)
+    assert (first.stats.points_dropped, first.stats.points_pending) == (0, 30)
+    second = Sender(unreachable(tmp_path), spool=settings)
+    await second.start()
+    try:
+        assert (second.stats.points_pending, second.stats.points_offered) == (30, 30)
+        assert second.stats.spool_bytes > 0
+    finally:
+        await second.stop()
+
+
+async def test_a_bound_that_is_reached_costs_the_oldest_and_the_count_outlives_the_sender(tmp_path: Path) -> None:
+    settings = SpoolSettings(directory=tmp_path / "spool", bytes_max=1 << 20)
+    told: list[Any] = []
+    sender = Sender(unreachable(tmp_path), spool=settings, on_event=told.append)
+    await sender.start()
+    noise = [Point("m", int.from_bytes(os.urandom(6)), MetricType.GAUGE, "1") for _ in range(900)]
+    while not sender.stats.points_dropped:
+        for _ in range(20):
+            sender.offer(batch_of(noise, common_tags=(), timestamp_unix_ns=1))
+        await asyncio.sleep(0.01)
+        assert sender.stats.points_offered < 2_000_000
+    await sender.stop()
+    dropped = sender.stats.dropped_by_reason["outbox_full"]
+    assert dropped == 900 * sender.stats.batches_dropped
+    drops = [event.sequence for event in told if isinstance(event, events.Dropped)]
+    assert drops == list(range(1, len(drops) + 1)), "the oldest, in order"
+    again = Sender(unreachable(tmp_path), spool=settings)
+    await again.start()
+    try:
+        stats = again.stats
+        assert stats.dropped_by_reason == {"outbox_full": dropped}
+        assert stats.points_offered == stats.points_pending + dropped == sender.stats.points_offered
+    finally:
+        await again.stop()
+
+
+async def test_a_spool_in_use_is_refused_by_name(tmp_path: Path) -> None:
+    async with opened(tmp_path / "spool"):
+        other = Sender(unreachable(tmp_path), spool=SpoolSettings(directory=tmp_path / "spool"))
+        with pytest.raises(JournalError, match="another process"):
+            await other.start()
+        await other.stop()
