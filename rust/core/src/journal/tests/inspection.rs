@@ -169,6 +169,15 @@ fn a_newer_format_is_refused_by_name() {
     assert!(matches!(&error, JournalError::NewerFormat { path, .. } if path.contains("segment-00000")), "{error}");
 }
 
+/// Tells the writer to stop, also when a look has failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A collector appends, stores its cursor, checkpoints and trims as fast as it can: nothing of it is ever damage.
 #[test]
 fn what_is_being_written_is_no_damage() {
@@ -197,6 +206,7 @@ fn what_is_being_written_is_no_damage() {
                 }
             }
         });
+        let _done = Done(&done);
         let mut end = Position::new(0);
         let mut looks = 0;
         while looks < 150 || end.get() < 20 * SEGMENT_BYTES {
@@ -206,7 +216,6 @@ fn what_is_being_written_is_no_damage() {
             end = found.end;
             looks += 1;
         }
-        done.store(true, Ordering::Release);
     });
     opened.journal.close();
     std::fs::remove_dir_all(directory).unwrap();
