@@ -20,6 +20,8 @@
 //! has the bytes.
 
 mod checkpoint;
+mod commits;
+mod keeping;
 mod record;
 mod recovery;
 mod settings;

@@ -114,7 +114,9 @@ impl Replaying {
         state.displaced = self.displaced.into_iter().filter(|sequence| state.slots.contains_key(sequence)).collect();
         if renewal == Some(Renewal::AnotherMachine) {
             let sequences: Vec<_> = state.slots.keys().copied().collect();
-            sequences.into_iter().for_each(|sequence| state.drop_batch(sequence, DropReason::AnotherMachine));
+            for sequence in sequences {
+                state.drop_batch(sequence, DropReason::AnotherMachine);
+            }
             state.told.clear(); // the counters that the opening shows have them already
         }
         let opening = Opening {

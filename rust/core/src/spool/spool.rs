@@ -3,49 +3,31 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::journal::{
-    AppendError, Appended, CommitSink, FullReason, Journal, JournalError, JournalStats, Position, Reader, Storage,
-};
+use crate::journal::{Journal, JournalError, JournalStats, Position, Reader, Storage};
 use crate::wire::OutgoingBatch;
 
 use super::checkpoint::Checkpoint;
+use super::commits::{Entry, Shared};
 use super::record::{self, Recorder};
-use super::recovery::{Opening, RESERVED, Replaying};
+use super::recovery::{Opening, Replaying};
 use super::settings::{BATCHES_MAX, SpoolSettings};
 use super::state::{DropReason, Drops, Kept, Slot, State, Told};
 
-/// Segments that may have to be dropped for one new one, more than ever happens: batches in memory may come at any time.
-const DROPS_A_ROUND: usize = 16;
-/// How long closing waits for what is being written.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 const NODE_TAG: &str = "node_id";
 
 /// An open spool. Every method may be called from any thread; only `open`, `maintain` and `close` wait for the storage to
 /// write, and `batch` may read.
 pub struct Spool {
-    journal: Journal<Entry>,
-    shared: Arc<Shared>,
-    recorder: Mutex<Recorder>,
+    pub(super) journal: Journal<Entry>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) recorder: Mutex<Recorder>,
     reader: Mutex<Reader>,
     /// One at a time changes the checkpoint.
-    keeping: Mutex<()>,
-    segment_bytes: u64,
-}
-
-/// What a record in the journal is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Entry {
-    Batch(u64),
-    Split { sequence: u64, first: u64 },
-}
-
-struct Shared {
-    state: Mutex<State>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    pub(super) keeping: Mutex<()>,
+    pub(super) segment_bytes: u64,
 }
 
 /// A spool's numbers now.
@@ -97,7 +79,7 @@ impl Spool {
         Ok((spool, opening))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock()
     }
 
@@ -136,9 +118,9 @@ impl Spool {
     /// Takes a batch and names it.
     pub fn put(&self, batch: OutgoingBatch) -> u64 {
         let mut state = self.state();
-        let points = u32::try_from(batch.len()).expect("a batch's points are counted by 32 bits on the wire too");
+        let points = batch.len() as u32; // places in it are 32 bits as well
         while !state.has_memory(batch.memory_bytes()) {
-            let oldest = state.oldest_unstored().expect("memory is taken by one at least");
+            let Some(oldest) = state.oldest_unstored() else { break };
             state.drop_batch(oldest, DropReason::OutboxFull);
         }
         while state.slots.len() >= BATCHES_MAX {
@@ -254,7 +236,7 @@ impl Spool {
         if kept == Kept::Volatile {
             state.settle(sequence);
         } else {
-            state.slots.get_mut(&sequence).expect("found above").kept = Kept::Splitting;
+            state.slots.entry(sequence).and_modify(|whole| whole.kept = Kept::Splitting);
         }
         Some(first)
     }
@@ -263,113 +245,6 @@ impl Spool {
     #[must_use]
     pub fn take_told(&self) -> Vec<Told> {
         std::mem::take(&mut self.state().told)
-    }
-
-    /// Hands waiting batches to the journal, in order, as far as it takes them.
-    fn append_held(&self, state: &mut State) {
-        while let Some(&sequence) = state.held.front() {
-            let Some(slot) = state.slots.get(&sequence).filter(|slot| slot.kept == Kept::Held) else {
-                state.held.pop_front();
-                continue;
-            };
-            let batch = state.resident(sequence).expect("what is held is in memory").clone();
-            let appended = if state.epoch_durable {
-                let mut recorder = self.recorder.lock();
-                let payload = recorder.batch(state.epoch, sequence, &batch);
-                self.journal.append(payload, Entry::Batch(sequence)).map(|_| ())
-            } else {
-                Err(AppendError::Failed("no checkpoint could be written yet".to_owned()))
-            };
-            debug_assert_eq!(slot.points as usize, batch.len());
-            match appended {
-                Ok(()) => state.slots.get_mut(&sequence).expect("found above").kept = Kept::Pending,
-                // It has room again as soon as `maintain` has made some, or the committer is done.
-                Err(AppendError::Full(FullReason::BytesMax | FullReason::PendingBytes) | AppendError::Closed) => return,
-                Err(error) => {
-                    state.trouble = Some(error.to_string());
-                    if !state.release(sequence) {
-                        return;
-                    }
-                }
-            }
-            state.held.pop_front();
-        }
-    }
-
-    /// Makes answers durable, gives room back, drops the oldest batches where there is too little, and takes up what was
-    /// held back. For a thread of its own, every second or so and when `pressed`.
-    ///
-    /// # Errors
-    /// What the storage says; the next call tries again.
-    pub fn maintain(&self) -> Result<(), JournalError> {
-        let _one = self.keeping.lock();
-        let kept = self.keep(RESERVED);
-        self.append_held(&mut self.state());
-        (self.shared.wake)();
-        kept
-    }
-
-    fn keep(&self, reserve: u64) -> Result<(), JournalError> {
-        self.checkpoint(reserve)?;
-        for _ in 0..DROPS_A_ROUND {
-            if !self.tight() || !self.drop_oldest_segment() {
-                break;
-            }
-            self.checkpoint(reserve)?;
-        }
-        Ok(())
-    }
-
-    /// Whether `maintain` has something to do that should not wait.
-    #[must_use]
-    pub fn pressed(&self) -> bool {
-        !self.state().held.is_empty() || self.tight()
-    }
-
-    /// The journal will soon have no room for a new segment.
-    fn tight(&self) -> bool {
-        let stats = self.journal.room();
-        stats.0 + 2 * self.segment_bytes > stats.1
-    }
-
-    fn drop_oldest_segment(&self) -> bool {
-        let end = self.journal.oldest().get() + self.segment_bytes;
-        let mut state = self.state();
-        let in_segment = |slot: &Slot| slot.position.is_some_and(|position| position < end);
-        let dropped: Vec<_> = state.slots.iter().filter(|(_, slot)| in_segment(slot)).map(|(key, _)| *key).collect();
-        dropped.iter().for_each(|&sequence| state.drop_batch(sequence, DropReason::OutboxFull));
-        !dropped.is_empty()
-    }
-
-    /// Writes a checkpoint if there is something new, and deletes what nobody needs any more.
-    fn checkpoint(&self, reserve: u64) -> Result<(), JournalError> {
-        let (position, checkpoint, changes) = {
-            let mut state = self.state();
-            if state.changes == 0 && state.reserved >= state.next + reserve / 2 {
-                return Ok(());
-            }
-            let floor = state.lowest();
-            state.answered.forget_below(floor);
-            let checkpoint = Checkpoint {
-                epoch: state.epoch,
-                owner: state.owner.clone(),
-                former_nodes: state.former_nodes.clone(),
-                reserved: state.next + reserve,
-                floor,
-                answered: state.answered.clone(),
-                drops: state.drops.clone(),
-            };
-            (state.position(), checkpoint, state.changes)
-        };
-        self.journal.checkpoint(Position::new(position), &checkpoint.encode())?;
-        {
-            let mut state = self.state();
-            state.reserved = checkpoint.reserved;
-            state.floor = checkpoint.floor;
-            state.epoch_durable = true;
-            state.changes -= changes;
-        }
-        self.journal.trim().map(drop)
     }
 
     /// The numbers now.
@@ -385,131 +260,6 @@ impl Spool {
             trouble: state.trouble.clone(),
             journal,
         }
-    }
-
-    /// Makes everything durable that can be, and releases the lock. What is in memory alone is dropped. Idempotent.
-    ///
-    /// # Errors
-    /// What the storage says; a later start then finds what the last checkpoint said.
-    pub fn close(&self) -> Result<(), JournalError> {
-        let _one = self.keeping.lock();
-        for _ in 0..DROPS_A_ROUND {
-            self.append_held(&mut self.state());
-            // What is not written by then counts as lost, and comes back if it was.
-            let written = self.journal.flush(CLOSE_TIMEOUT);
-            if !written || self.state().held.is_empty() || self.keep(RESERVED).is_err() {
-                break;
-            }
-        }
-        let closing = {
-            let mut state = self.state();
-            let lost = |slot: &Slot| matches!(slot.kept, Kept::Held | Kept::Pending | Kept::Volatile);
-            let lost: Vec<_> = state.slots.iter().filter(|(_, slot)| lost(slot)).map(|(key, _)| *key).collect();
-            lost.into_iter().for_each(|sequence| state.drop_batch(sequence, DropReason::SpoolFailed));
-            state.changes += 1;
-            drop(state);
-            self.checkpoint(0)
-        };
-        self.journal.close();
-        match closing {
-            Err(JournalError::Closed) => Ok(()),
-            closed => closed,
-        }
-    }
-}
-
-#[cfg(test)]
-impl Spool {
-    pub(super) fn flush(&self, timeout: Duration) -> bool {
-        self.journal.flush(timeout)
-    }
-
-    pub(super) fn kept(&self, sequence: u64) -> Option<Kept> {
-        self.state().slots.get(&sequence).map(|slot| slot.kept)
-    }
-
-    pub(super) fn resident(&self) -> (usize, usize) {
-        self.state().resident_counts()
-    }
-
-    pub(super) fn append_raw(&self, payload: &[u8]) {
-        self.journal.append(payload, Entry::Batch(u64::MAX)).expect("there is room");
-        assert!(self.flush(CLOSE_TIMEOUT));
-    }
-
-    /// Ends as a killed process does: without a word to the disk.
-    pub(super) fn abandon_handle(self) {
-        self.journal.close();
-    }
-}
-
-impl State {
-    /// Lets a batch go without a record, if its sequence cannot be used again after a crash.
-    fn release(&mut self, sequence: u64) -> bool {
-        let reserved = sequence < self.reserved;
-        if let Some(slot) = self.slots.get_mut(&sequence).filter(|_| reserved) {
-            slot.kept = Kept::Volatile;
-            self.unspooled.0 += 1;
-            self.unspooled.1 += u64::from(slot.points);
-        }
-        reserved
-    }
-}
-
-impl CommitSink<Entry> for Shared {
-    fn committed(&self, records: Vec<Appended<Entry>>) {
-        let mut state = self.state.lock();
-        state.uncertain.clear(); // the segment ends in front of what failed
-        for record in records {
-            state.applied = record.end.get();
-            match record.item {
-                Entry::Batch(sequence) => {
-                    if let Some(slot) = state.slots.get_mut(&sequence) {
-                        slot.kept = Kept::Stored;
-                        slot.position = Some(record.start.get());
-                        state.cache_resident(sequence);
-                    }
-                }
-                Entry::Split { sequence, first } => {
-                    state.remove(sequence);
-                    state.changes += 1;
-                    for half in [first, first + 1] {
-                        if let Some(slot) = state.slots.get_mut(&half) {
-                            slot.kept = Kept::Stored;
-                        }
-                    }
-                }
-            }
-        }
-        drop(state);
-        (self.wake)();
-    }
-
-    fn failed(&self, items: Vec<Entry>) {
-        let mut state = self.state.lock();
-        state.trouble = Some("the spool's journal could not be written".to_owned());
-        for item in items {
-            match item {
-                Entry::Batch(sequence) => {
-                    state.uncertain.insert(sequence);
-                    if state.slots.contains_key(&sequence) && !state.release(sequence) {
-                        state.slots.get_mut(&sequence).expect("just found").kept = Kept::Held;
-                        state.displaced.insert(sequence);
-                        state.held.push_back(sequence);
-                    }
-                }
-                Entry::Split { sequence, first } => {
-                    state.remove(first);
-                    state.remove(first + 1);
-                    if let Some(slot) = state.slots.get_mut(&sequence) {
-                        slot.kept = Kept::Stored;
-                        state.told.push(Told::Unsplit { sequence });
-                    }
-                }
-            }
-        }
-        drop(state);
-        (self.wake)();
     }
 }
 

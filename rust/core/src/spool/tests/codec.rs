@@ -69,7 +69,9 @@ proptest! {
     ) {
         let [machine_id, identity, node, former] = texts;
         let mut ranges = RangeSet::default();
-        answered.into_iter().for_each(|sequence| ranges.insert(sequence));
+        for sequence in answered {
+            ranges.insert(sequence);
+        }
         let mut drops = Drops::default();
         drops.add(DropReason::Damaged, numbers[0], numbers[1]);
         let checkpoint = Checkpoint {

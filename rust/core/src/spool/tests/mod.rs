@@ -8,12 +8,38 @@ mod ordinary;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::spool::Spool;
+use super::commits::Entry;
+use super::state::Kept;
 use super::*;
 use crate::journal::{JournalError, Storage};
 use crate::wire::{OutgoingBatch, OutgoingSeries};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What tests see and do that no owner can.
+impl Spool {
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
+        self.journal.flush(timeout)
+    }
+
+    pub(super) fn kept(&self, sequence: u64) -> Option<Kept> {
+        self.state().slots.get(&sequence).map(|slot| slot.kept)
+    }
+
+    pub(super) fn resident(&self) -> (usize, usize) {
+        self.state().resident_counts()
+    }
+
+    pub(super) fn append_raw(&self, payload: &[u8]) {
+        self.journal.append(payload, Entry::Batch(u64::MAX)).expect("there is room");
+        assert!(self.flush(PATIENCE));
+    }
+
+    /// Ends as a killed process does: without a word to the disk.
+    pub(super) fn abandon_handle(self) {
+        self.journal.close();
+    }
+}
 
 pub(super) fn owner() -> Owner {
     Owner { machine_id: "machine-1".into(), identity: "spiffe://example/node-1".into(), node: "node-1".into() }

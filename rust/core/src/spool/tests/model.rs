@@ -147,9 +147,9 @@ impl World {
             self.stored.insert(*name, values.clone());
         }
         if answered {
-            values.iter().for_each(|value| {
+            for value in values {
                 self.owed.remove(value);
-            });
+            }
             self.spool().acknowledge(name.1);
         }
     }
