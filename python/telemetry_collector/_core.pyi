@@ -351,8 +351,17 @@ class Spool:
     """
 
     def __new__(
-        cls, *, directory: str, bytes_max: int, memory_bytes_max: int, machine_id: str, identity: str, node: str
-    ) -> Spool: ...
+        cls,
+        *,
+        directory: str,
+        bytes_max: int,
+        memory_bytes_max: int,
+        machine_id: str,
+        identity: str,
+        node: str,
+        disk: FaultDisk | None = None,
+    ) -> Spool:
+        """With `disk`, the spool is on that one rather than in `directory`."""
     @property
     def opening(self) -> dict[str, Any]:
         """What opening found: renewal (None, fresh, another_machine, another_identity), batches and points that wait,

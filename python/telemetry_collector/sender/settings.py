@@ -7,6 +7,7 @@ from typing import Literal
 
 from cryptography.x509 import Certificate
 
+from telemetry_collector._core import FaultDisk
 from telemetry_collector.config import Address
 from telemetry_collector.sender import wire
 
@@ -87,3 +88,5 @@ class SpoolSettings:
     """The node that the certificate names: the tag `node_id` of batches that a renamed machine left changes with it."""
     machine_id: str | None = None
     """What tells this machine from a copy of its disk; None: /etc/machine-id."""
+    disk: FaultDisk | None = None
+    """Takes the place of the directory: a disk that fails on command, for `torture`."""

@@ -67,6 +67,7 @@ class SpoolOutbox:
             machine_id=machine_id() if settings.machine_id is None else settings.machine_id,
             identity=settings.identity,
             node=settings.node,
+            disk=settings.disk,
         )
 
     async def keep(self) -> None:

@@ -18,6 +18,7 @@ from random import Random
 
 import uvloop
 
+from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.config import Address
 from telemetry_collector.sender import Batch, MetricType, Sender, SpoolSettings, TransportSettings
 from telemetry_collector.sender.events import Answered, Dropped, SenderEvent
@@ -37,6 +38,8 @@ class Settings:
 
     agent: int
     life: int
+    fault_fd: int
+    """The socket over which its spool's disk fails; see `app.faults`."""
     ports: tuple[int, ...]
     """Where its collectors are on loopback, the preferred one first."""
     certificate: str
@@ -56,6 +59,8 @@ class Torturee:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._diary = Diary(Path(settings.diary))
+        # The end of that socket is the end of whoever tortures; standard input tells the same.
+        faults = FaultControl(settings.fault_fd, Path(settings.spool), lambda: None)
         self._next_value = first_value(settings.agent, settings.life)
         self._random = Random(self._next_value)
         self._sender = Sender(
@@ -69,7 +74,7 @@ class Torturee:
                 backoff_max_secs=BACKOFF_SECS_MAX,
                 failback_secs=FAILBACK_SECS,
             ),
-            spool=SpoolSettings(directory=Path(settings.spool), bytes_max=settings.spool_bytes_max),
+            spool=SpoolSettings(directory=Path(settings.spool), bytes_max=settings.spool_bytes_max, disk=faults.disk),
             on_event=self._on_event,
         )
 

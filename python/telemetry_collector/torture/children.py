@@ -35,7 +35,8 @@ _DEFECT = re.compile(r"_defect|Traceback|panicked|exception was never retrieved"
 class Child(ABC):
     """One process at a time, and its log, which outlives it."""
 
-    def __init__(self, name: str, log: Path) -> None:
+    def __init__(self, name: str, log: Path, seed: int) -> None:
+        """`seed` decides what a power loss leaves on the disk."""
         self.name = name
         self.deaths: list[str] = []
         """Ends that nobody had ordered: each is a defect, whatever became of the data."""
@@ -43,6 +44,10 @@ class Child(ABC):
         self._process: asyncio.subprocess.Process | None = None
         self._copying: asyncio.Task[None] | None = None
         self._expected = False
+        self._seed = seed
+        self._lives = 0
+        self._faults: socket.socket | None = None
+        self._commanding = asyncio.Lock()
 
     @property
     def running(self) -> bool:
@@ -55,12 +60,23 @@ class Child(ABC):
         assert self._process is not None, "it was started"
         return self._process.pid
 
-    @abstractmethod
     async def start(self) -> None:
-        """Starts the process, which was not started yet or has ended."""
-
-    async def _spawn(self, arguments: Sequence[str], descriptors: Sequence[int] = ()) -> None:
+        """Starts the process on its files, with a disk that nothing is wrong with."""
+        ours, theirs = socket.socketpair()
+        self._close_faults()
+        self._faults = ours
+        ours.setblocking(False)
         self._expected = False
+        with contextlib.closing(theirs):
+            ours.send(json.dumps({"seed": self._seed * 10_007 + self._lives}).encode() + b"\n")
+            await self._spawn(self._arguments(self._lives, theirs.fileno()), [theirs.fileno()])
+        self._lives += 1
+
+    @abstractmethod
+    def _arguments(self, life: int, fault_fd: int) -> list[str]:
+        """What Python is told to run; the process obeys the socket in its faults. Lives are counted from 0."""
+
+    async def _spawn(self, arguments: Sequence[str], descriptors: Sequence[int]) -> None:
         # A session of its own: Ctrl-C in the terminal reaches torture alone. Logs come over a pipe, because what limits
         # the process' files must not limit what it says about it.
         self._process = await asyncio.create_subprocess_exec(
@@ -105,6 +121,7 @@ class Child(ABC):
         except TimeoutError:
             self.deaths.append(f"{self.name} did not stop within {STOP_SECS_MAX:.0f} s of SIGTERM")
             await self.kill()
+        self._close_faults()
         code = self._process.returncode if self._process is not None else 0
         return code if code is not None else 0
 
@@ -113,6 +130,33 @@ class Child(ABC):
             await self._process.wait()
         if self._copying is not None:
             await asyncio.shield(self._copying)
+
+    async def command(self, **command: Any) -> bool:
+        """Has its disk do something; False when the process is gone."""
+        if self._faults is None or not self.running:
+            return False
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._commanding, asyncio.timeout(COMMAND_SECS_MAX):
+                await loop.sock_sendall(self._faults, json.dumps(command).encode() + b"\n")
+                answer = await loop.sock_recv(self._faults, _CHUNK_BYTES)
+        except (OSError, TimeoutError):
+            return False
+        if answer and not json.loads(answer.splitlines()[-1])["ok"]:
+            raise TelemetryCollectorError(f"{self.name} did not understand {command}: {answer.decode()}")
+        return bool(answer)
+
+    async def lose_power(self) -> None:
+        """Kills it, and of what it had not synchronized chance decides."""
+        self._expected = True
+        await self.command(do="power_loss")
+        # The command ends in the process' own SIGKILL; a process that cannot even do that gets one.
+        await self.kill()
+
+    def _close_faults(self) -> None:
+        if self._faults is not None:
+            self._faults.close()
+            self._faults = None
 
     def defects(self) -> list[str]:
         """Lines of its log that only a defect of the product writes."""
@@ -129,37 +173,22 @@ class Child(ABC):
 
 @final
 class CollectorChild(Child):
-    """A collector, and what can be done to its disk."""
+    """A collector. One whose disk fails while it starts is started again, as a service manager would."""
 
-    def __init__(self, name: str, log: Path, document: Path, journal: Path, ready_port: int, seed: int) -> None:
-        super().__init__(name, log)
-        self.journal = journal
+    def __init__(self, name: str, log: Path, seed: int, *, document: Path, ready_port: int) -> None:
+        super().__init__(name, log, seed)
         self._document = document
         self._ready_port = ready_port
-        self._seed = seed
-        self._lives = 0
         self._was_ready = False
         self._failed_starts = 0
-        self._faults: socket.socket | None = None
 
-    async def start(self) -> None:
-        """Starts it on its files, with a disk that nothing is wrong with."""
-        ours, theirs = socket.socketpair()
-        self._close_faults()
-        self._faults = ours
-        ours.setblocking(False)
-        self._lives += 1
+    def _arguments(self, life: int, fault_fd: int) -> list[str]:
+        del life
         self._was_ready = False
-        with contextlib.closing(theirs):
-            ours.send(json.dumps({"seed": self._seed * 10_007 + self._lives}).encode() + b"\n")
-            arguments = ["-m", "telemetry_collector", "run", str(self._document), "--fault-fd", str(theirs.fileno())]
-            await self._spawn(arguments, [theirs.fileno()])
+        return ["-m", "telemetry_collector", "run", str(self._document), "--fault-fd", str(fault_fd)]
 
     async def until_ready(self) -> None:
-        """Returns when it takes agents. TelemetryCollectorError with the end of its log when it does not in time.
-
-        A start that fails, because its disk does at that moment, is made again, as a service manager would.
-        """
+        """Returns when it takes agents. TelemetryCollectorError with the end of its log when it does not in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_SECS_MAX):
                 while not await self.ready():
@@ -181,34 +210,6 @@ class CollectorChild(Child):
         """Whether it takes agents now."""
         return self.running and await _answers(self._ready_port, "/ready")
 
-    async def command(self, **command: Any) -> bool:
-        """Has its disk do something; False when the process is gone."""
-        if self._faults is None or not self.running:
-            return False
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(COMMAND_SECS_MAX):
-                await loop.sock_sendall(self._faults, json.dumps(command).encode() + b"\n")
-                answer = await loop.sock_recv(self._faults, _CHUNK_BYTES)
-        except (OSError, TimeoutError):
-            return False
-        if answer and not json.loads(answer.splitlines()[-1])["ok"]:
-            raise TelemetryCollectorError(f"{self.name} did not understand {command}: {answer.decode()}")
-        return bool(answer)
-
-    async def lose_power(self) -> None:
-        """Kills it, and of what it had not synchronized chance decides."""
-        self._expected = True
-        await self.command(do="power_loss")
-        # The command ends in the process' own SIGKILL; a process that cannot even do that gets one.
-        await self.kill()
-
-    async def terminate(self) -> int:
-        """See `Child`."""
-        code = await super().terminate()
-        self._close_faults()
-        return code
-
     def limit_files(self, bytes_max: int | None) -> None:
         """Lets no file of the process grow beyond so many bytes, or lifts that."""
         if not self.running:
@@ -222,26 +223,18 @@ class CollectorChild(Child):
             if error.errno != errno.ESRCH:
                 raise
 
-    def _close_faults(self) -> None:
-        if self._faults is not None:
-            self._faults.close()
-            self._faults = None
-
 
 @final
 class AgentChild(Child):
     """An agent of `torture.agent`."""
 
-    def __init__(self, name: str, log: Path, settings: Settings) -> None:
-        super().__init__(name, log)
+    def __init__(self, name: str, log: Path, seed: int, settings: Settings) -> None:
+        super().__init__(name, log, seed)
         self._settings = settings
-        self._life = 0
 
-    async def start(self) -> None:
-        """Starts it on its spool, in another life."""
-        settings = {**asdict(self._settings), "life": self._life}
-        self._life += 1
-        await self._spawn(["-m", "telemetry_collector.torture.agent", json.dumps(settings)])
+    def _arguments(self, life: int, fault_fd: int) -> list[str]:
+        settings = {**asdict(self._settings), "life": life, "fault_fd": fault_fd}
+        return ["-m", "telemetry_collector.torture.agent", json.dumps(settings)]
 
 
 async def _answers(port: int, path: str) -> bool:

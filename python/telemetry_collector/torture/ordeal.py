@@ -106,7 +106,7 @@ class Ordeal:
         for number in range(AGENTS):
             # Each collector is somebody's first choice.
             first = number % COLLECTORS
-            self._agents.append(self._site.agent(number, (*ports[first:], *ports[:first])))
+            self._agents.append(self._site.agent(number, (*ports[first:], *ports[:first]), self._seed))
         for collector in self._collectors:
             await collector.start()
         for collector in self._collectors:
@@ -159,6 +159,8 @@ class Ordeal:
         match strike.blow:
             case Blow.POWER_LOSS:
                 await collector.lose_power()
+            case Blow.AGENT_POWER_LOSS:
+                await agent.lose_power()
             case Blow.RESTART_COLLECTOR:
                 await self._terminate(collector)
             case Blow.RESTART_AGENT:

@@ -23,6 +23,8 @@ class Blow(StrEnum):
     KILL_BOTH = "kill_both"
     POWER_LOSS = "power_loss"
     """The collector is killed, and of what it had not synchronized chance decides, sector by sector."""
+    AGENT_POWER_LOSS = "agent_power_loss"
+    """The same of an agent and its spool."""
     RESTART_COLLECTOR = "restart_collector"
     RESTART_AGENT = "restart_agent"
 
@@ -34,12 +36,12 @@ class Blow(StrEnum):
     @property
     def hits_collector(self) -> bool:
         """Whether it ends a collector."""
-        return self not in (Blow.KILL_AGENT, Blow.RESTART_AGENT)
+        return self not in (Blow.KILL_AGENT, Blow.RESTART_AGENT, Blow.AGENT_POWER_LOSS)
 
     @property
     def hits_agent(self) -> bool:
         """Whether it ends an agent."""
-        return self in (Blow.KILL_AGENT, Blow.RESTART_AGENT, Blow.KILL_BOTH)
+        return self in (Blow.KILL_AGENT, Blow.RESTART_AGENT, Blow.AGENT_POWER_LOSS, Blow.KILL_BOTH)
 
 
 class Trouble(StrEnum):
@@ -66,6 +68,7 @@ _BLOWS = {
     Blow.KILL_AGENT: 4,
     Blow.KILL_BOTH: 2,
     Blow.POWER_LOSS: 4,
+    Blow.AGENT_POWER_LOSS: 2,
     Blow.RESTART_COLLECTOR: 1,
     Blow.RESTART_AGENT: 1,
 }

@@ -39,8 +39,10 @@ class Result:
         """Nothing lost, doubled or unreadable, and nothing else wrong."""
         audit = self.audit
         wrong = (audit.lost, audit.doubled, audit.unreadable, audit.mixed, self.findings)
-        # A point that an agent made and never got to the disk dies with it; nothing else may be missing.
-        return not any(wrong) and not self.unwritten and not self.undelivered and audit.acknowledged > 0
+        # What an agent had not got to its disk dies with it. Before what it had, nothing may be missing, unless the
+        # bound of its spool was reached, and then it is counted.
+        missing = audit.holes if not audit.dropped else 0
+        return not any((*wrong, missing, self.unwritten, self.undelivered)) and audit.acknowledged > 0
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

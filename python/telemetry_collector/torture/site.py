@@ -21,6 +21,8 @@ FLUSH_INTERVAL_SECS = 0.5
 ROTATION_INTERVAL_SECS = 15
 BATCHES_PER_SEC = 12.0
 POINTS_MAX = 300
+# Agents' disks forget other things than collectors'.
+AGENT_SEEDS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,10 @@ class Site:
         document = home / "collector.yaml"
         document.write_text(json.dumps(self._collector_config(home, seat), indent=2) + "\n")
         return CollectorChild(
-            f"collector {number}", home / "log", document, home / "journal", seat.metrics_port, seed + number
+            f"collector {number}", home / "log", seed + number, document=document, ready_port=seat.metrics_port
         )
 
-    def agent(self, number: int, ports: tuple[int, ...]) -> AgentChild:
+    def agent(self, number: int, ports: tuple[int, ...], seed: int) -> AgentChild:
         """An agent that was not started yet; `ports` of its collectors, the preferred one first."""
         home = self.directory / f"agent-{number}"
         home.mkdir()
@@ -75,6 +77,7 @@ class Site:
         settings = Settings(
             agent=number,
             life=0,
+            fault_fd=-1,
             ports=ports,
             certificate=str(certificates / f"{name}.pem"),
             key=str(certificates / f"{name}.key"),
@@ -85,7 +88,7 @@ class Site:
             batches_per_sec=BATCHES_PER_SEC,
             points_max=POINTS_MAX,
         )
-        return AgentChild(f"agent {number}", home / "log", settings)
+        return AgentChild(f"agent {number}", home / "log", seed + AGENT_SEEDS + number, settings)
 
     @staticmethod
     def ports() -> tuple[int, int]:

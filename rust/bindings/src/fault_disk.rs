@@ -1,12 +1,14 @@
 //! `FaultDisk`: a directory that fails on demand, for `torture`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use rustix::io::Errno;
 use telemetry_core::journal::{DiskStorage, Fault, FaultStorage, Operation, Storage};
+
+use crate::errors::JournalError;
 
 /// What can fail, by the name that Python uses.
 const OPERATIONS: [(&str, Operation); 7] = [
@@ -25,10 +27,14 @@ pub(crate) struct FaultDisk {
     storage: Arc<FaultStorage>,
 }
 
-impl FaultDisk {
-    pub(crate) fn storage(&self) -> Arc<dyn Storage> {
-        self.storage.clone()
+/// A directory for `what`, or the disk that takes its place.
+pub(crate) fn storage_of(what: &str, directory: &Path, disk: Option<&FaultDisk>) -> PyResult<Arc<dyn Storage>> {
+    if let Some(disk) = disk {
+        return Ok(disk.storage.clone());
     }
+    let opened = DiskStorage::open(directory);
+    let opened = opened.map_err(|error| JournalError::new_err(format!("{what} {}: {error}", directory.display())))?;
+    Ok(Arc::new(opened))
 }
 
 #[pymethods]

@@ -7,13 +7,13 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use telemetry_core::ingest::{self, Peer, Policy, RetryCause, latency};
-use telemetry_core::journal::{DiskStorage, Position, Storage};
+use telemetry_core::journal::Position;
 
 use crate::conversation::Conversation;
 use crate::cursor::Cursor;
 use crate::detached::detached;
 use crate::errors;
-use crate::fault_disk::FaultDisk;
+use crate::fault_disk::{FaultDisk, storage_of};
 use crate::quotas::Quotas;
 use crate::settings::IngestSettings;
 use crate::wake::WakeFd;
@@ -32,14 +32,7 @@ impl Ingest {
     fn new(py: Python<'_>, settings: &IngestSettings, disk: Option<&FaultDisk>) -> PyResult<Self> {
         let wake = WakeFd::new()?;
         let signal = wake.clone();
-        let directory = settings.journal_dir.clone();
-        let storage: Arc<dyn Storage> =
-            match disk {
-                Some(disk) => disk.storage(),
-                None => Arc::new(DiskStorage::open(&directory).map_err(|error| {
-                    errors::JournalError::new_err(format!("journal {}: {error}", directory.display()))
-                })?),
-            };
+        let storage = storage_of("journal", &settings.journal_dir, disk)?;
         let inner = detached(py, || {
             ingest::Ingest::open(storage, settings.settings.clone(), Box::new(move || signal.signal()))
         })?;

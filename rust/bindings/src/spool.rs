@@ -1,16 +1,14 @@
 //! `Spool`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use telemetry_core::journal::DiskStorage;
 use telemetry_core::spool::{self, DropReason, Opening, Owner, Renewal, SpoolSettings, Told};
 
 use crate::batch::Batch;
 use crate::detached::detached;
-use crate::errors;
+use crate::fault_disk::{FaultDisk, storage_of};
 use crate::wake::WakeFd;
 
 /// The batches of an agent that wait for their answer, on disk.
@@ -24,7 +22,8 @@ pub(crate) struct Spool {
 #[pymethods]
 impl Spool {
     #[new]
-    #[pyo3(signature = (*, directory, bytes_max, memory_bytes_max, machine_id, identity, node))]
+    #[pyo3(signature = (*, directory, bytes_max, memory_bytes_max, machine_id, identity, node, disk = None))]
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keyword arguments, in Python's own form
     fn new(
         py: Python<'_>,
         directory: PathBuf,
@@ -33,14 +32,14 @@ impl Spool {
         machine_id: String,
         identity: String,
         node: String,
+        disk: Option<&FaultDisk>,
     ) -> PyResult<Self> {
         let wake = WakeFd::new()?;
         let signal = wake.clone();
         let settings = SpoolSettings { bytes_max, memory_bytes_max, owner: Owner { machine_id, identity, node } };
-        let storage = DiskStorage::open(&directory)
-            .map_err(|error| errors::JournalError::new_err(format!("spool {}: {error}", directory.display())))?;
+        let storage = storage_of("spool", &directory, disk)?;
         let (inner, opening) =
-            detached(py, || spool::Spool::open(Arc::new(storage), &settings, Box::new(move || signal.signal())))?;
+            detached(py, || spool::Spool::open(storage, &settings, Box::new(move || signal.signal())))?;
         Ok(Self { inner, opening, wake })
     }
 
