@@ -212,7 +212,7 @@ fn run(world: &mut World, steps: Vec<Step>) {
                 world.hear();
             }
             Step::Fault(operation, skip, times, errno) => {
-                world.storage.fail(Fault { operation, prefix: "", skip, times, errno });
+                world.storage.fail(Fault { operation, prefix: "".into(), skip, times, errno });
             }
             Step::Limit(bytes_max) => world.storage.limit(bytes_max),
             Step::CrashAfter(operations) => world.storage.crash_after(operations),

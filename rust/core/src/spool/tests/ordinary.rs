@@ -88,7 +88,7 @@ fn over_the_bound_the_oldest_are_dropped_and_counted_for_good() {
 fn a_failing_disk_costs_durability_and_no_batch() {
     let storage = disk();
     let spool = open(&storage);
-    storage.fail(Fault { operation: Operation::SyncData, prefix: "", skip: 0, times: 1_000, errno: Errno::IO });
+    storage.fail(Fault { operation: Operation::SyncData, prefix: "".into(), skip: 0, times: 1_000, errno: Errno::IO });
     for number in 0..4 {
         spool.put(batch(number, 1));
         settle(&spool);
