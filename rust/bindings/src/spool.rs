@@ -25,6 +25,7 @@ pub(crate) struct Spool {
 impl Spool {
     #[new]
     #[pyo3(signature = (*, directory, bytes_max, memory_bytes_max, machine_id, identity, node))]
+    #[allow(clippy::needless_pass_by_value)] // pyo3 hands arguments over as values
     fn new(
         py: Python<'_>,
         directory: PathBuf,
