@@ -364,8 +364,8 @@ class Spool:
         """With `disk`, the spool is on that one rather than in `directory`."""
     @property
     def opening(self) -> dict[str, Any]:
-        """What opening found: renewal (None, fresh, another_machine, another_identity), batches and points that wait,
-        undecodable, torn_bytes, damaged_bytes, damaged_files.
+        """What opening found: renewal (None, fresh, another_machine, another_identity), batches and points that waited,
+        undecodable, torn_bytes, damaged_bytes, damaged_files, and what had been dropped before.
         """
     @property
     def epoch(self) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.repository import REPOSITORY, run
 
+from telemetry_collector.agent import NodeAgentConfig
 from telemetry_collector.cli.main import COMMANDS
 from telemetry_collector.config import Journal, Server
 
@@ -74,3 +75,8 @@ def test_stopping_may_take_as_long_as_the_collector_gives_itself() -> None:
 def test_the_collector_may_write_where_its_defaults_say() -> None:
     state = {Path("/var/lib") / name for name in settings(COLLECTOR)["StateDirectory"].split()}
     assert Journal().dir.parent in state
+
+
+def test_the_agent_may_write_where_its_defaults_say() -> None:
+    state = {Path("/var/lib") / name for name in settings(AGENT)["StateDirectory"].split()}
+    assert NodeAgentConfig().spool_dir in state

@@ -10,7 +10,7 @@ from tests.support.waiting import until
 from telemetry_collector.agent import NodeAgent, NodeAgentConfig
 from telemetry_collector.agent.sources import Source, gauge
 from telemetry_collector.config import Address, AgentSecurity
-from telemetry_collector.errors import CertificateError
+from telemetry_collector.errors import CertificateError, TelemetryCollectorError
 from telemetry_collector.security.authority import Authority
 from telemetry_collector.sender import Point
 
@@ -143,3 +143,32 @@ def test_a_revocation_list_that_cannot_be_read_is_named(certificates: Path, tmp_
     listed = security(certificates).model_copy(update={"tls_crl_path": tmp_path / "none.crl"})
     with pytest.raises(CertificateError, match=r"none\.crl"):
         NodeAgent(NodeAgentConfig(), listed, CollectorRegistry())
+
+
+async def test_a_spool_that_cannot_be_had_is_a_start_that_fails_and_names_the_key(
+    certificates: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    running = agent(certificates, Address("127.0.0.1", 9), Steady(), spool_dir=tmp_path / "file" / "spool")
+    with pytest.raises(TelemetryCollectorError, match=r"agent\.spool_dir = .*; expected a directory"):
+        await running.start()
+    await running.stop()
+
+
+async def test_an_agents_batches_outlive_it(certificates: Path, tmp_path: Path) -> None:
+    first = agent(certificates, Address("127.0.0.1", 9), Steady(), spool_dir=tmp_path / "spool")
+    await first.start()
+    await until(lambda: first.stats.samples >= 2)
+    await first.stop()
+    left = first.stats.sender.points_pending
+    assert left == first.stats.sender.points_offered > 0
+    async with QuicCollector(certificates) as collector:
+        second = agent(certificates, collector.address, Steady(), spool_dir=tmp_path / "spool")
+        await second.start()
+        try:
+            await until(lambda: second.stats.sender.points_acknowledged > left)
+        finally:
+            await second.stop()
+        names = {point.name for point in collector.books.points}
+        assert {"steady.value", "agent.spool.size"} <= names
+        assert len({epoch for epoch, _ in collector.books.stored}) == 1

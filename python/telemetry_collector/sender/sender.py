@@ -92,7 +92,7 @@ class Sender:
             raise RuntimeError("a sender is started once")
         if self._spool is not None:
             await self._spool.open(ready=self._spool_moved, again=self._delivery.again)
-            self._tally.resume(self._spool.dropped, points_pending=self._spool.points)
+            self._tally.resume(self._spool.opening["dropped"], points_pending=self._spool.opening["points"])
             self._keeping = asyncio.create_task(self._spool.keep(), name="sender-spool")
         self._task = asyncio.create_task(self._run(), name="sender")
 

@@ -133,10 +133,9 @@ class SpoolOutbox:
         return int(stats.get("bytes", 0))
 
     @property
-    def dropped(self) -> dict[str, tuple[int, int]]:
-        """Batches and points given up since the spool was made, by reason."""
-        dropped: dict[str, tuple[int, int]] = self._spool.stats()["dropped"]
-        return dropped
+    def opening(self) -> dict[str, Any]:
+        """What `open` found, as the core says it."""
+        return self._spool.opening
 
     def stats(self) -> dict[str, Any]:
         """The core's counters; empty before `open`."""

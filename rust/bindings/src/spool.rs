@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use telemetry_core::spool::{self, DropReason, Opening, Owner, Renewal, SpoolSettings, Told};
+use telemetry_core::spool::{self, DropReason, Drops, Opening, Owner, Renewal, SpoolSettings, Told};
 
 use crate::batch::Batch;
 use crate::detached::detached;
@@ -52,6 +52,7 @@ impl Spool {
             Renewal::AnotherIdentity => "another_identity",
         });
         found.set_item("renewal", renewal)?;
+        found.set_item("dropped", dropped(py, &self.opening.drops)?)?;
         found.set_item("batches", self.opening.batches)?;
         found.set_item("points", self.opening.points)?;
         found.set_item("undecodable", self.opening.undecodable)?;
@@ -145,14 +146,7 @@ impl Spool {
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = self.inner.stats();
         let out = PyDict::new(py);
-        let drops = PyDict::new(py);
-        for reason in DropReason::ALL {
-            let (batches, points) = stats.drops.of(reason);
-            if batches > 0 {
-                drops.set_item(reason.as_str(), (batches, points))?;
-            }
-        }
-        out.set_item("dropped", drops)?;
+        out.set_item("dropped", dropped(py, &stats.drops)?)?;
         out.set_item("batches", stats.batches)?;
         out.set_item("points", stats.points)?;
         out.set_item("batches_unspooled", stats.unspooled.0)?;
@@ -167,4 +161,16 @@ impl Spool {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         detached(py, || self.inner.close())
     }
+}
+
+/// (batches, points) by reason, where there are any.
+fn dropped<'py>(py: Python<'py>, drops: &Drops) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    for reason in DropReason::ALL {
+        let (batches, points) = drops.of(reason);
+        if batches > 0 {
+            out.set_item(reason.as_str(), (batches, points))?;
+        }
+    }
+    Ok(out)
 }

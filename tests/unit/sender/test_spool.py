@@ -84,7 +84,8 @@ async def test_a_copied_disk_and_a_renamed_machine_get_a_new_epoch(tmp_path: Pat
     async with opened(tmp_path / "spool", identity="b", node="b", machine_id="m2") as (outbox, told):
         assert outbox.epoch not in (first, second)
         assert (outbox.batches, told[0].renewal) == (0, "another_machine")
-        assert outbox.dropped == {"another_machine": (1, 3)}
+        await until(lambda: (sequence, 3, "another_machine") in told)
+        assert outbox.stats()["dropped"] == {"another_machine": (1, 3)}
 
 
 async def test_a_sender_that_stops_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
@@ -125,9 +126,9 @@ async def test_a_bound_that_is_reached_costs_the_oldest_and_the_count_outlives_t
     again = Sender(unreachable(tmp_path), spool=settings)
     await again.start()
     try:
-        stats = again.stats
-        assert stats.dropped_by_reason == {"outbox_full": dropped}
-        assert stats.points_offered == stats.points_pending + dropped == sender.stats.points_offered
+        assert again.stats.points_offered == sender.stats.points_offered
+        assert again.stats.points_dropped >= dropped, "opening may need room itself"
+        await until(lambda: again.stats.points_pending + again.stats.points_dropped == again.stats.points_offered)
     finally:
         await again.stop()
 

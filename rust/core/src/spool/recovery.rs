@@ -32,7 +32,9 @@ pub enum Renewal {
 pub struct Opening {
     /// Why the epoch is a new one.
     pub renewal: Option<Renewal>,
-    /// Batches that still wait.
+    /// What had been given up before. What opening itself gives up is told like the rest.
+    pub drops: Drops,
+    /// Batches that still waited.
     pub batches: u64,
     /// Their points.
     pub points: u64,
@@ -112,20 +114,20 @@ impl Replaying {
             state.insert(sequence, slot);
         }
         state.displaced = self.displaced.into_iter().filter(|sequence| state.slots.contains_key(sequence)).collect();
-        if renewal == Some(Renewal::AnotherMachine) {
-            let sequences: Vec<_> = state.slots.keys().copied().collect();
-            for sequence in sequences {
-                state.drop_batch(sequence, DropReason::AnotherMachine);
-            }
-            state.told.clear(); // the counters that the opening shows have them already
-        }
         let opening = Opening {
             renewal,
+            drops: state.drops.clone(),
             batches: state.slots.len() as u64,
             points: state.points,
             undecodable: self.undecodable,
             journal,
         };
+        if renewal == Some(Renewal::AnotherMachine) {
+            let sequences: Vec<_> = state.slots.keys().copied().collect();
+            for sequence in sequences {
+                state.drop_batch(sequence, DropReason::AnotherMachine);
+            }
+        }
         (state, opening)
     }
 }
