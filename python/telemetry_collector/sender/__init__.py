@@ -8,7 +8,8 @@ offer/put ─► Outbox ─► Delivery ─► Session ─► Connection (aioqui
                           └── replies ┘
 ```
 
-`Sender` is the way in. `Delivery` and `Session` know neither sockets nor clocks.
+`Sender` is the way in. `Delivery` and `Session` know neither sockets nor clocks. The outbox is in memory, or a spool on
+disk that outlives the process.
 """
 
 from telemetry_collector._core import Batch, Heartbeat

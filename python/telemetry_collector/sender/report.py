@@ -84,7 +84,8 @@ class SenderReport:
             case events.SpoolFailed():
                 happened(SPOOL_FAILED, event.batches, reason=event.reason)
             case events.SpoolOpened():
-                tell = log.warning if event.damaged_bytes or event.undecodable or event.renewal else log.info
+                unusual = event.damaged_bytes or event.undecodable or event.renewal not in (None, "fresh")
+                tell = log.warning if unusual else log.info
                 tell("spool_opened", **asdict(event))
 
     def watch(self, stats: Callable[[], SenderStats]) -> None:
