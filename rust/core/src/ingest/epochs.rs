@@ -7,9 +7,21 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
-use super::names::Verdict;
 use super::ranges::RangeSet;
 use crate::limits::{EPOCHS_PER_IDENTITY_MAX, RANGES_PER_EPOCH_MAX};
+
+/// What is known of a name; `T` is the ticket of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict<T> {
+    /// Not seen: it may be stored.
+    New,
+    /// Stored before, or below the agent's oldest unacknowledged sequence.
+    Stored,
+    /// A copy is waiting for this commit.
+    Pending(T),
+    /// Keeping it would need one range, epoch or identity more than is kept: try later.
+    NoRoom,
+}
 
 /// The epochs of an identity, at least one. Their numbers are never 0, which names no epoch.
 #[derive(Debug)]

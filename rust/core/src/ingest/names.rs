@@ -10,7 +10,7 @@
 
 use std::num::NonZeroU64;
 
-pub use super::epochs::DurableEpoch;
+pub use super::epochs::{DurableEpoch, Verdict};
 use super::epochs::{Epoch, Epochs};
 use super::identities::Identities;
 use super::ranges::RangeSet;
@@ -18,19 +18,6 @@ use super::ranges::RangeSet;
 /// Identities whose names are kept. More than any certificate authority of a fleet issues; over it, batches of unknown
 /// identities wait.
 const IDENTITIES_MAX: usize = 1_000_000;
-
-/// What is known of a name; `T` is the ticket of a commit.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict<T> {
-    /// Not seen: it may be stored.
-    New,
-    /// Stored before, or below the agent's oldest unacknowledged sequence.
-    Stored,
-    /// A copy is waiting for this commit.
-    Pending(T),
-    /// Keeping it would need one range, epoch or identity more than is kept: try later.
-    NoRoom,
-}
 
 /// Names of all identities.
 #[derive(Debug)]

@@ -13,9 +13,9 @@
 use crate::ingest::ranges::RangeSet;
 use crate::series::varint;
 
+use super::drops::{DropReason, Drops};
 use super::record::{put_text, take_text};
 use super::settings::Owner;
-use super::state::{DropReason, Drops};
 
 const VERSION: u8 = 1;
 

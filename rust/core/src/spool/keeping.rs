@@ -6,9 +6,10 @@ use crate::journal::{AppendError, FullReason, JournalError, Position};
 
 use super::checkpoint::Checkpoint;
 use super::commits::Entry;
+use super::drops::DropReason;
 use super::recovery::RESERVED;
 use super::spool::Spool;
-use super::state::{DropReason, Kept, Slot, State};
+use super::state::{Kept, Slot, State};
 
 /// Segments that may have to be dropped for one new one, more than ever happens: batches in memory may come at any time.
 const DROPS_A_ROUND: usize = 16;

@@ -21,6 +21,7 @@
 
 mod checkpoint;
 mod commits;
+mod drops;
 mod keeping;
 mod record;
 mod recovery;
@@ -31,7 +32,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use drops::{DropReason, Drops};
 pub use recovery::{Opening, Renewal};
 pub use settings::{BATCHES_MAX, BYTES_MIN, Owner, SpoolSettings};
 pub use spool::{Spool, SpoolStats};
-pub use state::{DropReason, Drops, Told};
+pub use state::Told;

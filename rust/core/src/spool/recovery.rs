@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use crate::journal::{Position, Record, Recovery, Replay};
 
 use super::checkpoint::Checkpoint;
+use super::drops::{DropReason, Drops};
 use super::record::{self, Event, Head, RecordError};
 use super::settings::{Owner, SpoolSettings};
-use super::state::{DropReason, Drops, Kept, Slot, State};
+use super::state::{Kept, Slot, State};
 
 /// Sequences that a life may use without a record of each: they are handed out while the storage fails.
 pub(super) const RESERVED: u64 = 1 << 20;

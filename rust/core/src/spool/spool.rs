@@ -11,10 +11,11 @@ use crate::wire::OutgoingBatch;
 
 use super::checkpoint::Checkpoint;
 use super::commits::{Entry, Shared};
+use super::drops::{DropReason, Drops};
 use super::record::{self, Recorder};
 use super::recovery::{Opening, Replaying};
 use super::settings::{BATCHES_MAX, SpoolSettings};
-use super::state::{DropReason, Drops, Kept, Slot, State, Told};
+use super::state::{Kept, Slot, State, Told};
 
 const NODE_TAG: &str = "node_id";
 
