@@ -114,9 +114,10 @@ def collector(
     influxdb_url: str | None = None,
     quotas: bool = True,
     flush_interval_secs: float = 2.0,
+    journal: Path | None = None,
 ) -> Iterator[Collector]:
     """A collector that writes Parquet, and to a database where an address is given; without quotas one node may send
-    whatever the collector takes."""
+    whatever the collector takes. `journal` takes the place of the directory below `directory`."""
     certs, dataset = directory / "certs", directory / "parquet"
     set_up(certs)
     Authority.open(certs).issue_node(node)
@@ -129,7 +130,7 @@ def collector(
             "tls_ca_path": str(certs / "ca.pem"),
         },
         "quotas": {} if quotas else {"default": dict.fromkeys(Quota.model_fields)},
-        "journal": {"dir": str(directory / "journal")},
+        "journal": {"dir": str(journal or directory / "journal")},
         "parquet": {"output_dir": str(dataset), "flush_interval_secs": flush_interval_secs},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": metrics_port, "log_level": "warning"},
     }

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from benches import compaction
+from benches import compaction, journal_cost
 from benches.figures import Figure
 
 COMMAND = ("cargo", "bench", "--quiet", "--locked", "--package", "telemetry-core", "--bench")
@@ -17,12 +17,13 @@ NAME_BYTES = 100.0
 
 
 def measure() -> Iterator[Figure]:
-    """benches/rust/names.rs and durability.rs as a table, then compaction.py."""
+    """benches/rust/names.rs, journal_cost.py, benches/rust/durability.rs as a table, then compaction.py."""
     for found in _printed("names"):
         if "bytes" in found:
             yield Figure(found["stage"], found["bytes"], "bytes each", NAME_BYTES, spread="the name included")
         else:
             yield Figure(found["stage"], found["ns"], "ns a batch", None, spread=f"from {found['min']:.0f}")
+    yield from journal_cost.measure()
     without: dict[str, Any] = {}
     for found in _printed("durability"):
         stage: str = found["stage"]

@@ -101,3 +101,8 @@ def test_two_datasets_merge_without_what_both_have(root: Path, tmp_path: Path) -
     merged = answer(MERGED, root, other.root)
     assert len(merged) == 8, "seven of the first dataset, and the batch that it has not"
     assert sum(42.0 in row for row in merged) == 1
+
+
+def test_the_text_on_reliability_merges_in_the_same_way() -> None:
+    text = (REPOSITORY / "docs/reliability.md").read_text()
+    assert re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL) == [MERGED]
