@@ -67,6 +67,7 @@ class Ordeal:
         self._collectors: list[CollectorChild] = []
         self._agents: list[AgentChild] = []
         self._diaries = [DiaryReader(self._site.diary(number)) for number in range(AGENTS)]
+        self._striking: asyncio.Task[None] | None = None
         self._watcher = Watcher([self._site.dataset(number) for number in range(COLLECTORS)])
 
     async def run(self, seconds: float, kills_max: int | None, stopping: asyncio.Event) -> Result:
@@ -130,6 +131,9 @@ class Ordeal:
             for task in (striking, troubling, ending):
                 task.cancel()
             await asyncio.gather(striking, troubling, ending, return_exceptions=True)
+            if self._striking is not None:
+                # Whole or not at all: what was ended is started again even when torture is over meanwhile.
+                await asyncio.wait({self._striking})
 
     # ---- what is done
 
@@ -137,9 +141,9 @@ class Ordeal:
         for strike in strikes(self._seed, COLLECTORS, AGENTS):
             await asyncio.sleep(strike.after_secs)
             began, began_unix = time.monotonic(), time.time()
-            # Whole or not at all: what was ended is started again even when torture is over meanwhile.
+            self._striking = asyncio.create_task(self._strike(strike))
             try:
-                await asyncio.shield(self._strike(strike))
+                await asyncio.shield(self._striking)
             except TelemetryCollectorError as error:
                 self.result.findings.append(f"after {strike.blow}: {error}")
                 return
