@@ -124,6 +124,8 @@ struct Pending {
 /// What the commit's sink touches.
 struct Shared {
     names: Mutex<Names<Ticket>>,
+    /// Where the last record ends whose name counts as stored.
+    applied: AtomicU64,
     recent: Mutex<Recent>,
     ready: Mutex<Vec<u64>>,
     /// Conversations that wait for the commit of a batch they sent a copy of.
@@ -141,6 +143,7 @@ impl Ingest {
         let begun = Instant::now();
         let shared = Arc::new(Shared {
             names: Mutex::default(),
+            applied: AtomicU64::new(0),
             recent: Mutex::new(Recent::new(settings.recent_bytes_max)),
             ready: Mutex::default(),
             copies: Mutex::default(),
@@ -159,6 +162,7 @@ impl Ingest {
         recovered.quarantined = recovery.quarantined.iter().map(describe).chain(recovery.damaged_files).collect();
         recovered.elapsed = begun.elapsed();
         *shared.names.lock() = replay.names;
+        shared.applied.store(journal.committed().get(), Ordering::Release);
         Ok(Arc::new(Self {
             policy: CurrentPolicy::new(Policy::from(&settings)),
             journal_settings: settings.journal,
@@ -226,7 +230,7 @@ impl Ingest {
         let mut last = self.checkpointed.lock();
         // The position first: what is committed after it may be in the checkpoint and is replayed too, and taking a name
         // or a series twice is taking it once.
-        let position = self.journal.committed();
+        let position = self.shared.applied();
         let payload = checkpoint::encode(&self.shared.names, &self.registry);
         self.journal.checkpoint(position, &payload)?;
         *last = position;
@@ -372,6 +376,9 @@ impl CommitSink<Pending> for Shared {
                 names.committed(&item.block.identity, item.block.epoch, item.block.sequence);
             }
         }
+        if let Some(last) = records.last() {
+            self.applied.store(last.end.get(), Ordering::Release);
+        }
         for Appended { item, .. } in &records {
             counters.stable_latency.observe(item.received.elapsed());
             counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
@@ -403,6 +410,11 @@ impl CommitSink<Pending> for Shared {
 }
 
 impl Shared {
+    /// Everything before it is committed, and names say so: the journal's committed end moves before names hear of it.
+    fn applied(&self) -> Position {
+        Position::new(self.applied.load(Ordering::Acquire))
+    }
+
     fn left_flight(&self, item: &Pending) {
         self.counters.inflight_batches.fetch_sub(1, Ordering::Relaxed);
         self.counters.inflight_bytes.fetch_sub(item.frame_bytes, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! The data plane as its peers and consumers see it: real frames in, real replies out, on a storage that can fail.
 
 mod changes;
+mod checkpoints;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
