@@ -226,6 +226,11 @@ class Cursor:
         """
     def measure(self, start: int, end: int) -> tuple[int, int, tuple[int, int] | None]:
         """Batches, points, and first and last receipt (microseconds since 1970) of the journal's range [start, end)."""
+    def claim(self, position: int) -> bool:
+        """The destination has everything before a position, whatever the journal has: what comes goes behind it.
+
+        True when the journal ended before it; JournalError when batches were appended since it was opened.
+        """
     def seek(self, position: int) -> None:
         """Continues reading at a position that a `Blocks` had as start or end, or that `room_wanted` named."""
     def store(self, position: int) -> None:

@@ -81,6 +81,9 @@ class FakeCursor:
         received = (found[0].received_first_us, found[-1].received_last_us) if found else None
         return len(found), sum(blocks.points for blocks in found), received
 
+    def claim(self, position: int) -> bool:
+        return position > BLOCK_BYTES * len(self.blocks)
+
     def seek(self, position: int) -> None:
         self.position = position
 

@@ -53,6 +53,7 @@ class Cursor(Protocol):
     def lag_secs(self) -> float: ...
     def read(self, points_max: int) -> Blocks | None: ...
     def measure(self, start: int, end: int) -> tuple[int, int, tuple[int, int] | None]: ...
+    def claim(self, position: int) -> bool: ...
     def seek(self, position: int) -> None: ...
     def store(self, position: int) -> None: ...
 
@@ -280,7 +281,17 @@ class Consumer:
             )
 
     async def _start_writer(self) -> None:
-        self._cursor.seek(await self._writer.start(self._cursor.stored))
+        position = await self._writer.start(self._cursor.stored)
+        if await asyncio.to_thread(self._cursor.claim, position):
+            # A disk lost what it had synced, or an older copy of the journal was put back. Were positions given out a
+            # second time, the destination would take what comes for something that it has.
+            log.error(
+                "journal_behind_destination",
+                writer=self.name,
+                position=position,
+                effect="the journal lacks records that were written; what comes now goes behind them",
+            )
+        self._cursor.seek(position)
         self._taken.clear()
         self._refused_before = self._destination.points_refused
         self._pending_since = None

@@ -32,10 +32,18 @@ from telemetry_collector.torture.view import TortureView
 
 async def _run(ordeal: Ordeal, seconds: float, kills_max: int | None) -> Result:
     stopping = asyncio.Event()
+    running = asyncio.create_task(ordeal.run(seconds, kills_max, stopping))
+
+    def asked_to_stop() -> None:
+        # The first time it lets things come to rest and counts; whoever asks again wants it to end.
+        if stopping.is_set():
+            running.cancel()
+        stopping.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    return await ordeal.run(seconds, kills_max, stopping)
+        loop.add_signal_handler(number, asked_to_stop)
+    return await running
 
 
 def run_torture(
@@ -51,7 +59,11 @@ def run_torture(
         view.say(f"seed {seed}; everything is in {directory}")
         ordeal = Ordeal(directory, seed, view.happened)
         view.watch(ordeal.result)
-        result = uvloop.run(_run(ordeal, minutes * 60, kills))
+        try:
+            result = uvloop.run(_run(ordeal, minutes * 60, kills))
+        except asyncio.CancelledError:
+            view.say(f"given up before anything was counted; the files are in {directory}")
+            return 1
     if result.ok and not keep:
         shutil.rmtree(directory)
         result.directory = None

@@ -55,6 +55,11 @@ class Child(ABC):
         return self._process is not None and self._process.returncode is None
 
     @property
+    def life(self) -> int:
+        """Which life it is in, counted from 0; -1 before the first."""
+        return self._lives - 1
+
+    @property
     def pid(self) -> int:
         """Of the process that runs."""
         assert self._process is not None, "it was started"

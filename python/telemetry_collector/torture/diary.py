@@ -47,6 +47,8 @@ class Account:
     """When the last answer came."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Points that the agent gave up, by reason."""
+    life: int = -1
+    """The life that began last; -1 before the first."""
     pending: int | None = None
     """Batches without an answer, as the agent said last."""
 
@@ -87,7 +89,8 @@ class DiaryReader:
                 account.dropped[reason] += int(points)
             case ["pending", batches]:
                 account.pending = int(batches)
-            case ["life", _, _]:
+            case ["life", number, _]:
+                account.life = int(number)
                 account.pending = None
             case _:
                 raise ValueError(f"{self._path} has a line that no diary has: {' '.join(words)!r}")

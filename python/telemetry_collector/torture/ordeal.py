@@ -68,6 +68,8 @@ class Ordeal:
         self._agents: list[AgentChild] = []
         self._diaries = [DiaryReader(self._site.diary(number)) for number in range(AGENTS)]
         self._striking: asyncio.Task[None] | None = None
+        #: The collector whose disk is in trouble.
+        self._ailing: CollectorChild | None = None
         self._watcher = Watcher([self._site.dataset(number) for number in range(COLLECTORS)])
 
     async def run(self, seconds: float, kills_max: int | None, stopping: asyncio.Event) -> Result:
@@ -79,8 +81,8 @@ class Ordeal:
             self._notify("everything is left in peace: draining")
             await self._rest()
         finally:
-            await self._watcher.stop()
             end_orphans(self._children)
+            await self._watcher.stop()
             for relay in self._relays:
                 await relay.stop()
             for sink in self._sinks:
@@ -168,6 +170,7 @@ class Ordeal:
             case Blow.RESTART_COLLECTOR:
                 await self._terminate(collector)
             case Blow.RESTART_AGENT:
+                await self._listening(strike.agent)
                 await self._terminate(agent)
             case _:
                 hit = [collector] * strike.blow.hits_collector + [agent] * strike.blow.hits_agent
@@ -182,9 +185,17 @@ class Ordeal:
     async def _terminate(self, child: Child) -> None:
         # One that is stopped (PAUSE) could not even begin to stop in order.
         child.signal(signal.SIGCONT)
+        ailing = child is self._ailing
         code = await child.terminate()
-        if code != 0:
+        # A collector whose disk takes no last checkpoint says so by its code, and replays more at its next start.
+        if code != 0 and not (ailing and code == 1):
             self.result.findings.append(f"{child.name} ended with {code} after SIGTERM")
+
+    async def _listening(self, number: int) -> None:
+        """Waits until an agent has come to life: a signal before that ends it, whatever it was to mean."""
+        agent, deadline = self._agents[number], time.monotonic() + RECOVERY_SECS_MAX
+        while self._diaries[number].read().life < agent.life and agent.running and time.monotonic() < deadline:  # noqa: ASYNC110  # a file tells
+            await asyncio.sleep(_LOOK_SECS)
 
     async def _trouble_for_ever(self) -> None:
         for spell in spells(self._seed, COLLECTORS):
@@ -199,6 +210,8 @@ class Ordeal:
 
     async def _begin(self, spell: Spell) -> None:
         collector = self._collectors[spell.collector]
+        if spell.trouble in (Trouble.DISK_FULL, Trouble.IO_ERRORS, Trouble.FILES_TOO_LARGE):
+            self._ailing = collector
         match spell.trouble:
             case Trouble.DISK_FULL:
                 await collector.command(do="limit", room_bytes=spell.choice % ROOM_BYTES_MAX)
@@ -222,6 +235,7 @@ class Ordeal:
     async def _relieve(self, number: int) -> None:
         """Ends whatever trouble a collector is in."""
         collector = self._collectors[number]
+        self._ailing = None
         collector.signal(signal.SIGCONT)
         collector.limit_files(None)
         self._sinks[number].mood = Mood.TAKES
@@ -256,7 +270,8 @@ class Ordeal:
                 await collector.until_ready()
             except TelemetryCollectorError as error:
                 self.result.findings.append(str(error))
-        for agent in self._agents:
+        for number, agent in enumerate(self._agents):
+            await self._listening(number)
             agent.signal(signal.SIGUSR1)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECS_MAX):

@@ -41,7 +41,7 @@ class Result:
         wrong = (audit.lost, audit.doubled, audit.unreadable, audit.mixed, self.findings)
         # What an agent had not got to its disk dies with it. Before what it had, nothing may be missing, unless the
         # bound of its spool was reached, and then it is counted.
-        missing = audit.holes if not audit.dropped else 0
+        missing = audit.holes > audit.dropped.total()
         return not any((*wrong, missing, self.unwritten, self.undelivered)) and audit.acknowledged > 0
 
     def as_dict(self) -> dict[str, Any]:

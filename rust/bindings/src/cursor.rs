@@ -59,6 +59,10 @@ impl Cursor {
         Ok(detached(py, || self.inner.lock().read(points_max))?.map(Blocks::new))
     }
 
+    fn claim(&self, py: Python<'_>, position: u64) -> PyResult<bool> {
+        detached(py, || self.inner.lock().claim(Position::new(position)))
+    }
+
     fn seek(&self, py: Python<'_>, position: u64) {
         py.detach(|| self.inner.lock().seek(Position::new(position)));
     }

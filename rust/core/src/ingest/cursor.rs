@@ -181,6 +181,15 @@ impl BlockCursor {
         self.undelivered_since_us = None;
     }
 
+    /// The destination has everything before a position, whatever the journal has: what comes goes behind it. True when
+    /// the journal ended before it.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal ends before it and batches were appended since it was opened.
+    pub fn claim(&self, position: Position) -> Result<bool, JournalError> {
+        self.ingest.journal.advance(position)
+    }
+
     /// Makes a position durable.
     ///
     /// # Errors

@@ -102,6 +102,23 @@ impl<T: Send + 'static> Journal<T> {
         self.log.committed()
     }
 
+    /// Lets the log go on at a position at the earliest, before anything is appended: whoever relies on what was there
+    /// has it, although the log has not (any more). True when the log ended before.
+    ///
+    /// Positions are never given out twice: a destination that has everything up to a position would take what comes to
+    /// lie before it for something that it has.
+    ///
+    /// # Errors
+    /// `Ahead`: records were appended since the opening, perhaps at such positions.
+    pub fn advance(&self, position: Position) -> Result<bool, JournalError> {
+        if position <= self.log.committed() {
+            return Ok(false);
+        }
+        let advanced = self.queue.before_first(|| self.log.publish(position.get()));
+        let committed = self.log.committed();
+        advanced.map(|()| true).ok_or(JournalError::Ahead { what: "a destination".to_owned(), position, committed })
+    }
+
     /// Where the oldest record kept begins; the committed end if there is none.
     #[must_use]
     pub fn oldest(&self) -> Position {

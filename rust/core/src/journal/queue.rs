@@ -163,6 +163,12 @@ impl<T> Queue<T> {
         Some(batch)
     }
 
+    /// Runs an action if nothing was appended yet, and keeps everybody from appending meanwhile; None otherwise.
+    pub(crate) fn before_first<R>(&self, action: impl FnOnce() -> R) -> Option<R> {
+        let state = self.state.lock();
+        (state.appended == 0).then(action)
+    }
+
     /// A segment was begun for records that wait.
     pub(crate) fn segment_begun(&self) {
         let mut state = self.state.lock();

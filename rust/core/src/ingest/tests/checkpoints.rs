@@ -33,12 +33,12 @@ fn a_checkpoint_between_a_commit_and_its_name_stands_before_both() {
     stream.send(&batch(&["a"], &[1.0]), 1);
     at_gate.recv().expect("the first batch is committed");
     stream.send(&batch(&["a"], &[2.0]), 2);
-    let named = stand.ingest.shared.applied();
+    let told_of = stand.ingest.shared.applied();
     let names = stand.ingest.shared.names.lock();
     drop(at_gate);
     go_on.send(()).expect("the committer waits");
-    until(|| stand.ingest.journal.committed() > named);
-    assert_eq!(stand.ingest.shared.applied(), named, "names have not heard of the second batch");
+    until(|| stand.ingest.journal.committed() > told_of);
+    assert_eq!(stand.ingest.shared.applied(), told_of, "names have not heard of the second batch");
     let checkpointing = {
         let ingest = Arc::clone(&stand.ingest);
         thread::spawn(move || ingest.checkpoint())
