@@ -23,6 +23,7 @@ from tests.support.waiting import until
 from telemetry_collector import _core
 from telemetry_collector.app import collector as composed
 from telemetry_collector.app.collector import Collector
+from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
 from telemetry_collector.security.authority import Files, set_up
 from telemetry_collector.sender import Batch, Sender, TransportSettings
@@ -261,3 +262,22 @@ async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(tmp_pa
     core.close()
     assert left is not None
     assert left.points == sent, "what the database has not taken is in the journal"
+
+
+async def test_a_defect_in_one_round_of_maintenance_does_not_end_all(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    look = Refusals.look
+
+    def broken_once(refusals: Refusals) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ZeroDivisionError("a defect")
+        look(refusals)
+
+    monkeypatch.setattr(composed, "CORE_MAINTENANCE_SECS", 0.05)
+    monkeypatch.setattr(Refusals, "look", broken_once)
+    async with collector(tmp_path, certificates):
+        await until(lambda: looks >= 3)

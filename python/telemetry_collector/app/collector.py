@@ -259,10 +259,13 @@ class Collector:
                 await asyncio.to_thread(room.look, fanout)
                 await fanout.make_room(core.room_wanted)
                 await asyncio.to_thread(core.maintain, self._clock.unix_secs())
+                refusals.look()
             except (_core.JournalError, OSError) as error:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
                 log.error("journal_maintenance_failed", error=str(error))
-            refusals.look()
+            except Exception:
+                # A defect in one round must not end all: without checkpoints and trimming the journal fills.
+                log.exception("journal_maintenance_defect")
             await asyncio.sleep(CORE_MAINTENANCE_SECS)
 
 

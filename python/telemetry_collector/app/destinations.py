@@ -67,13 +67,18 @@ class Destinations:
         # Added ones first: while they have no cursor, nothing but the others' keeps the journal for them.
         order = sorted(sections, key=lambda name: name in self._sections)
         for name in order:
-            if self._sections.get(name) != sections[name]:
+            # One without a consumer has failed before: its section alone does not say that it is in force.
+            if self._sections.get(name) != sections[name] or self._of(name) is None:
                 try:
                     await self._put(name, sections[name])
                 except ConfigError as error:
                     mistakes += error.mistakes
                 except JournalError as error:
                     mistakes.append(Mistake(name, f"has no cursor in the journal: {error}"))
+                except Exception as error:
+                    # A defect in one writer must not keep the others from their sections.
+                    log.exception("writer_defect", writer=name)
+                    mistakes.append(Mistake(name, f"cannot be started: {str(error) or type(error).__name__}"))
         for name in [name for name in self._sections if name not in sections]:
             await self._remove(name)
         self._tell_if_none()
@@ -88,8 +93,8 @@ class Destinations:
             points_written = former.points_written
         try:
             await self.fanout.add(self._consumer(name, section, points_written))
-        except ConfigError:
-            if former is not None:
+        except Exception:
+            if name in self._sections:
                 # It worked a moment ago; if it no longer does, it is tried again and again, for all to see.
                 self.fanout.run(self._consumer(name, self._sections[name], points_written))
             else:

@@ -318,7 +318,9 @@ class Consumer:
             if pace is not None:
                 if self._stopping.is_set():
                     return True
-                await self._pace.turn()
+                await self._pace.turn(self._stopping)
+                if self._stopping.is_set():
+                    return True
                 points_max = min(points_max, max(int(pace * STEP_SECS), 1))
             if self.breaker.state is not State.CLOSED:
                 points_max = min(points_max, self._writer.batch_points)

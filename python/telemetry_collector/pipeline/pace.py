@@ -3,6 +3,7 @@ not so slow that it would never be done."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, final
 
@@ -40,9 +41,15 @@ class Pace:
             return None
         return max(self._catch_up_points_per_sec, CONVERGENCE * self._live_points_per_sec())
 
-    async def turn(self) -> None:
-        """Returns when the next points may be handed over."""
-        await self._clock.sleep(self._next - self._clock.monotonic())
+    async def turn(self, stopping: asyncio.Event) -> None:
+        """Returns when the next points may be handed over, or when there will be none because it is stopping."""
+        sleeping = asyncio.ensure_future(self._clock.sleep(self._next - self._clock.monotonic()))
+        leaving = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait((sleeping, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (sleeping, leaving):
+                waiting.cancel()
         self._next = max(self._next, self._clock.monotonic())
 
     def delivered(self, points: int, points_per_sec: float) -> None:

@@ -8,7 +8,6 @@ after a crash it may be there twice, and never not at all. Only their owner read
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -21,7 +20,10 @@ from typing import Final, final
 from telemetry_collector.clock import Clock
 from telemetry_collector.component import WriterContext
 from telemetry_collector.errors import ConfigError, Mistake, RetryableError
+from telemetry_collector.observe.logs import logger
 from telemetry_collector.store.durable import sync_directory
+
+log = logger(__name__)
 
 # All files together are this many times as large as one may become: so much is lost at a time when room is made.
 _FILES: Final = 8
@@ -101,11 +103,18 @@ class DeadLetters:
         for path in files[:-1]:
             if total <= self._max_bytes:
                 return
-            total -= _size(path)
-            with contextlib.suppress(FileNotFoundError):
-                points = _points(path)
+            try:
+                bytes_freed, points = _size(path), _points(path)
                 path.unlink()
-                self._events.dead_letters_dropped(points, str(path))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                # What was refused is durable: to fail now would bring it again, and a copy with every retry. The next
+                # of them goes instead, and this one is tried again with the next refusal.
+                log.error("dead_letter_not_removed", writer=self._name, file=str(path), error=str(error))
+                continue
+            total -= bytes_freed
+            self._events.dead_letters_dropped(points, str(path))
 
     def _files(self) -> list[Path]:
         """This writer's, oldest first."""

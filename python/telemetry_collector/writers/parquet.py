@@ -132,9 +132,12 @@ class ParquetWriter:
         """Ends compaction at the next row group, throws away what was not flushed and releases the directory."""
         if self._compactor is not None:
             self._compactor.stop()
-        await self.settled()
-        self._compactor = None
-        await self._in_thread(self._end)
+        try:
+            await self.settled()
+        finally:
+            # Whoever cancels this gives up on the compaction; the lock would keep the successor out of the directory.
+            self._compactor = None
+            await asyncio.shield(self._in_thread(self._end))
 
     async def _in_thread(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
         """Runs the work to its end even when the caller is cancelled: the next call finds a whole state, after it."""

@@ -12,10 +12,10 @@ from tests.support.waiting import until
 
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.clock import SystemClock
-from telemetry_collector.errors import ConfigError, JournalError
+from telemetry_collector.errors import ConfigError, JournalError, PermanentError
 from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.pipeline.room import JournalRoom
-from telemetry_collector.writers.console import ConsoleConfig
+from telemetry_collector.writers.console import ConsoleConfig, ConsoleWriter
 from telemetry_collector.writers.parquet import ParquetConfig
 
 SELDOM = ConsoleConfig(every_secs=3_600)
@@ -76,3 +76,29 @@ async def test_every_section_that_cannot_be_used_is_named_and_the_others_are_in_
     assert [mistake.key for mistake in raised.value.mistakes] == ["parquet.output_dir"]
     assert destinations.sections == {"console": changed}
     assert [consumer.name for consumer in destinations.fanout.consumers] == ["console"]
+
+
+@pytest.mark.parametrize("fault", [PermanentError("of no use"), TypeError("a defect")])
+async def test_an_exchange_that_fails_in_any_way_leaves_the_former_at_work(
+    destinations: Destinations, filled: Journal, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    async def broken(_writer: ConsoleWriter, _stored: int) -> int:
+        raise fault
+
+    quick = ConsoleConfig(every_secs=0.01)
+    await destinations.change({"console": quick})
+    with monkeypatch.context() as patched:
+        patched.setattr(ConsoleWriter, "start", broken)
+        with pytest.raises(ConfigError, match=str(fault)):
+            await destinations.change({"console": SELDOM})
+    assert destinations.sections == {"console": quick}
+    filled.append([Point(timestamp_ns=0)])
+    (consumer,) = destinations.fanout.consumers
+    await until(lambda: consumer.points_written == 2)
+
+
+async def test_a_writer_without_a_consumer_is_started_again_by_its_own_section(destinations: Destinations) -> None:
+    (consumer,) = destinations.fanout.consumers
+    await destinations.fanout.remove(consumer, 10.0)
+    await destinations.change({"console": SELDOM})
+    assert [each.name for each in destinations.fanout.consumers] == ["console"]

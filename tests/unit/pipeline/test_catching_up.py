@@ -135,6 +135,26 @@ def test_stopping_does_not_wait_for_what_is_to_be_caught_up() -> None:
     in_virtual_time(main())
 
 
+def test_stopping_does_not_wait_for_the_turn_of_a_large_batch() -> None:
+    async def main() -> None:
+        fleet = Fleet(catch_up_points_per_sec=100)
+        down = fleet.down
+        down.cursor.commit(points=10_000)
+        down.cursor.commit(points=10_000)
+        await asyncio.sleep(60)
+        await fleet.fanout.start()
+        fleet.fanout.committed()
+        # The first batch is handed over at once; the turn of the second is a hundred seconds later.
+        await asyncio.sleep(5)
+        assert down.writer.attempts == 1
+        begun = asyncio.get_running_loop().time()
+        assert await fleet.fanout.stop(30) == []
+        assert asyncio.get_running_loop().time() - begun < 2
+        assert down.cursor.stored == BLOCK_BYTES, "what it was handed is flushed, the rest is in the journal"
+
+    in_virtual_time(main())
+
+
 def test_stopping_does_not_wait_for_a_destination_that_is_down() -> None:
     async def main() -> None:
         fleet = Fleet(catch_up_points_per_sec=None)

@@ -118,6 +118,29 @@ def test_a_new_start_leaves_a_torn_line_alone_and_others_files_too(tmp_path: Pat
     assert observed.count("dead_letter_points_dropped", NAME) == 1, "what is torn has no count"
 
 
+def test_a_file_that_cannot_be_removed_is_no_reason_to_keep_a_refusal_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed = Observed()
+    opened = letters(tmp_path, observed, max_bytes=1_000)
+    opened.keep([letter("first", 100)])
+    unlink = Path.unlink
+
+    def stuck(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "influxdb-00000001.jsonl":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", stuck)
+    opened.keep([letter("second", 100)])
+    opened.keep([letter("third", 100)])
+    assert [entry["lines"].split()[0] for entry in kept(tmp_path)] == ["first", "third"]
+    assert observed.count("dead_letter_points_dropped", NAME) == 100
+    monkeypatch.undo()
+    opened.keep([letter("fourth", 100)])
+    assert [entry["lines"].split()[0] for entry in kept(tmp_path)] == ["fourth"]
+
+
 def test_a_file_that_was_moved_away_to_be_sent_again_is_no_error(tmp_path: Path) -> None:
     opened = letters(tmp_path, Observed())
     opened.keep([letter("one")])

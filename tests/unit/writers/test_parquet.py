@@ -443,3 +443,38 @@ async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pyt
     await stopping
     assert names(tmp_path) == [name(0, 10), name(10, 20)]
     assert staged(tmp_path) == []
+
+
+async def test_a_stop_that_is_cancelled_during_compaction_releases_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock((HOUR + 1) * 3600 + 100.0)
+    parquet = writer(tmp_path, clock=clock)
+    await parquet.start(0)
+    for start in (0, 10):
+        await parquet.write(blocks_of(10, start))
+        await parquet.flush()
+    begun, go_on = threading.Event(), threading.Event()
+    add = PartFile.add
+    clock.advance(20)
+
+    def hanging(file: PartFile, table: pa.Table) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        add(file, table)
+
+    monkeypatch.setattr(PartFile, "add", hanging)
+    await parquet.maintain()
+    await asyncio.to_thread(begun.wait, 10)
+    stopping = asyncio.create_task(parquet.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    successor = writer(tmp_path)
+    try:
+        assert await successor.start(0) == 20
+    finally:
+        go_on.set()
+        await parquet.settled()
+        await successor.stop()

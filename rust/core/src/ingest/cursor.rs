@@ -53,7 +53,8 @@ pub struct BlockCursor {
     consumer: String,
     position: Position,
     stored: Position,
-    /// Reads what memory no longer has; kept between reads while it stands at `position`.
+    /// Reads what memory no longer has. It stands at `position`, or behind what it left out there, and is kept when it
+    /// fails: it counts its tries at a place, and gives up what cannot be read only after the last.
     disk: Option<Reader>,
     decoder: BlockDecoder,
     /// Receipt of the oldest batch that was read and not stored.
@@ -177,7 +178,9 @@ impl BlockCursor {
     /// Continues at a position that a [`Blocks`] had as start or end, or that the journal named for room.
     pub fn seek(&mut self, position: Position) {
         self.position = position;
-        self.disk = None;
+        if let Some(reader) = &mut self.disk {
+            reader.seek(position);
+        }
         self.undelivered_since_us = None;
     }
 
@@ -219,24 +222,26 @@ impl BlockCursor {
         if self.lag_bytes() == 0 {
             return Ok(());
         }
-        let mut reader = match self.disk.take() {
-            Some(reader) => reader,
-            None => self.ingest.journal.reader(self.position),
-        };
-        let mut reached_limit = false;
-        while let Some(record) = reader.next_record()? {
+        let reader = self.disk.get_or_insert_with(|| self.ingest.journal.reader(self.position));
+        loop {
+            let record = match reader.next_record() {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(()),
+                // What lies before is handed over; the next read begins at the place and tells.
+                Err(_) if gathering.blocks.is_some() => return Ok(()),
+                Err(error) => return Err(error),
+            };
             let Ok(block) = self.decoder.decode(record.payload) else {
                 self.undecodable += 1;
                 continue;
             };
             if !gathering.take(Committed { start: record.start, end: record.end, block: Arc::new(block) }) {
-                reached_limit = true;
                 break;
             }
         }
-        // After a limit the reader stands behind a record that was not taken: the next read opens another.
-        if !reached_limit {
-            self.disk = Some(reader);
+        // The reader stands behind a record that was not taken.
+        if let Some(blocks) = &gathering.blocks {
+            reader.seek(blocks.end);
         }
         Ok(())
     }

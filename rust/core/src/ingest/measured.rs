@@ -15,8 +15,9 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Reads up to a position.
-    pub(super) fn of(mut reader: Reader, to: Position) -> Result<Self, JournalError> {
+    /// Reads up to a position. A place that cannot be read must not keep anybody from giving it up.
+    pub(super) fn of(reader: Reader, to: Position) -> Result<Self, JournalError> {
+        let mut reader = reader.surveying();
         let mut decoder = new_decoder();
         let mut found = Self::default();
         while let Some(record) = reader.next_record()? {

@@ -496,6 +496,48 @@ fn a_full_journal_stops_taking_and_goes_on_when_consumers_have_read() {
 }
 
 #[test]
+fn sectors_that_cannot_be_read_hold_a_consumer_up_and_do_not_stop_it() {
+    let stand = Stand::with(|settings| settings.recent_bytes_max = 0);
+    let mut stream = stand.stream();
+    let mut ends = Vec::new();
+    let mut values = (0_u32..).map(|number| f64::from(number).sin());
+    for sequence in 1..=6 {
+        let points = values.by_ref().take(1_000).collect::<Vec<_>>();
+        stream.ask(&batch_at(&["a"], &points, stream.now_ns), sequence);
+        ends.push(stand.ingest.journal().committed());
+    }
+    let mut cursor = stand.ingest.cursor("slow").expect("a cursor opens");
+    let start = cursor.position();
+    for before in [1, 3] {
+        // In the middle of a record, all of whose page is its own.
+        let worn = ends[before].get().midpoint(ends[before + 1].get());
+        stand.storage.wear_out("segment-0000000000000000", worn..worn + 1);
+    }
+    let measured = stand.ingest.measure(start, ends[5]).expect("whoever gives it up need not wait");
+    assert_eq!((measured.batches, measured.points), (4, 4_000));
+    assert_eq!(stand.ingest.journal().stats().damaged_ranges, 0, "others still ask again");
+
+    // A writer that fails before its first flush begins at its stored position, again and again.
+    let mut failures = 0;
+    let mut points = 0;
+    while cursor.position() < ends[5] {
+        match cursor.read(10_000) {
+            Ok(blocks) => points += blocks.map_or(0, |blocks| blocks.points),
+            Err(error) => {
+                (points, failures) = (0, failures + 1);
+                assert!(failures < 20, "it gives up what cannot be read: {error}");
+                cursor.seek(start);
+            }
+        }
+    }
+    assert_eq!(points, 4_000);
+    assert!(failures >= 2, "it asked again before: {failures}");
+    let mut other = stand.ingest.cursor("other").expect("a cursor opens");
+    let read = other.read(10_000).expect("what one has given up is known to all").expect("there is something");
+    assert_eq!(read.points, 4_000);
+}
+
+#[test]
 fn blocks_of_two_hours_never_come_in_one_read_and_memory_and_disk_agree() {
     for recent_bytes_max in [1024 * 1024, 0] {
         let stand = Stand::with(|settings| settings.recent_bytes_max = recent_bytes_max);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -49,6 +50,8 @@ pub(crate) struct Quarantine {
 
 struct Known {
     ranges: BTreeMap<u64, u64>,
+    /// Those of them that the storage does not give any more.
+    unreadable: BTreeMap<u64, u64>,
     file_bytes: u64,
     damaged_bytes: u64,
     closed: bool,
@@ -57,7 +60,8 @@ struct Known {
 impl Quarantine {
     /// `file_bytes` is what quarantine files of the directory have already.
     pub(crate) fn new(storage: Arc<dyn Storage>, id: JournalId, file_bytes: u64) -> Self {
-        let known = Known { ranges: BTreeMap::new(), file_bytes, damaged_bytes: 0, closed: false };
+        let known =
+            Known { ranges: BTreeMap::new(), unreadable: BTreeMap::new(), file_bytes, damaged_bytes: 0, closed: false };
         Self { storage, id, known: Mutex::new(known) }
     }
 
@@ -65,6 +69,13 @@ impl Quarantine {
     pub(crate) fn counts(&self) -> (u64, u64) {
         let known = self.known.lock();
         (known.ranges.len() as u64, known.damaged_bytes)
+    }
+
+    /// The range around a position, or the next behind it, that was set aside because it cannot be read.
+    pub(crate) fn unreadable_from(&self, position: u64) -> Option<Range<u64>> {
+        let known = self.known.lock();
+        let around = known.unreadable.range(..=position).next_back().filter(|(_, end)| **end > position);
+        around.or_else(|| known.unreadable.range(position..).next()).map(|(start, end)| *start..*end)
     }
 
     /// The directory is no longer ours: nothing is written from now on.
@@ -86,6 +97,9 @@ impl Quarantine {
         if !met && !many {
             known.ranges.insert(start, end);
             known.damaged_bytes += end - start;
+            if reason == Damage::Unreadable {
+                known.unreadable.insert(start, end);
+            }
         }
         let name = names::quarantine(start);
         let mut found = Quarantined {

@@ -32,8 +32,13 @@ pub struct Reader {
     at: u64,
     open: Option<Open>,
     skipped_bytes: u64,
-    /// Readings that failed since the last one that did not.
+    /// Readings that failed since one succeeded at `failed_at` or behind it. Whoever goes back and comes again has not
+    /// succeeded by what lies before.
     failures: u32,
+    failed_at: u64,
+    /// Was tried often enough: what cannot be read there is left out without asking again.
+    given_up: Range<u64>,
+    surveys: bool,
 }
 
 struct Open {
@@ -46,7 +51,24 @@ struct Open {
 
 impl Reader {
     pub(crate) fn new(log: Arc<Log>, from: Position) -> Self {
-        Self { log, at: from.get(), open: None, skipped_bytes: 0, failures: 0 }
+        Self {
+            log,
+            at: from.get(),
+            open: None,
+            skipped_bytes: 0,
+            failures: 0,
+            failed_at: 0,
+            given_up: 0..0,
+            surveys: false,
+        }
+    }
+
+    /// Leaves out at once what cannot be read, and does not set it aside: for whoever only looks at what a range holds.
+    /// Those who need its records still ask again.
+    #[must_use]
+    pub fn surveying(mut self) -> Self {
+        self.surveys = true;
+        self
     }
 
     /// Where the next read starts looking.
@@ -61,8 +83,11 @@ impl Reader {
         self.skipped_bytes
     }
 
-    /// Continues at another position: the start or end of a record.
+    /// Continues at another position: the start or end of a record. Places that could not be read stay known.
     pub fn seek(&mut self, position: Position) {
+        if self.at == position.get() {
+            return;
+        }
         self.at = position.get();
         self.open = None;
     }
@@ -97,6 +122,17 @@ impl Reader {
                 continue;
             }
             self.at = self.at.max(segment.first());
+            // Readings are larger than records, so they must end before what another has given up.
+            let upper = match self.log.quarantine.unreadable_from(self.at) {
+                Some(known) if known.start <= self.at => {
+                    self.skipped_bytes += known.end - self.at;
+                    self.at = known.end;
+                    self.open = None;
+                    continue;
+                }
+                Some(known) => upper.min(known.start),
+                None => upper,
+            };
             match self.step(&segment, upper)? {
                 Step::Record { start, end, payload, .. } => {
                     self.at = end;
@@ -130,15 +166,26 @@ impl Reader {
         }
         let open = self.open.as_mut().expect("opened above");
         open.scanner.extend(upper.min(open.end));
-        open.scanner.read_around(self.failures + 1 >= READ_TRIES_MAX);
+        let last_try = self.failures + 1 >= READ_TRIES_MAX && self.at >= self.failed_at;
+        open.scanner.read_around(self.surveys || last_try || self.given_up.contains(&self.at));
         let step = open.scanner.step();
-        self.failures = if step.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        if step.is_err() {
+            self.failures = self.failures.saturating_add(1);
+            self.failed_at = self.at;
+        } else if self.at >= self.failed_at {
+            self.failures = 0;
+            if let Some(end) = open.scanner.unreadable_behind(self.at).filter(|_| last_try) {
+                self.given_up = self.at..end;
+            }
+        }
         step.map_err(JournalError::io("read", path()))
     }
 
     fn skip(&mut self, start: u64, end: u64, reason: Damage) {
         let source = self.open.as_ref().map(|open| (&*open.file, open.base));
-        self.log.quarantine.set_aside(source, start, end, reason);
+        if !(self.surveys && reason == Damage::Unreadable) {
+            self.log.quarantine.set_aside(source, start, end, reason);
+        }
         self.skipped_bytes += end - start;
         self.at = end;
     }
