@@ -29,6 +29,10 @@ const ACCOUNTS_MAX: usize = 65_536;
 /// there is room for; longer, and it would not notice that its quota was raised.
 const WAIT_SECS: (f64, f64) = (0.25, 60.0);
 
+/// A time so far before the last one is of a clock that was set back. Less is of a frame that was judged while another
+/// arrived, or of maintenance, whose time is in whole seconds; were it believed, the time between would count twice.
+const SET_BACK_NS: i64 = 5_000_000_000;
+
 /// Why a batch is put off, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
@@ -224,10 +228,11 @@ impl Account {
     }
 
     fn refill(&mut self, now_unix_ns: i64) {
-        // A clock that was set back adds nothing until it is where it was.
         let passed_ns = now_unix_ns.saturating_sub(self.filled_unix_ns);
-        if passed_ns > 0 {
+        if passed_ns > 0 || passed_ns < -SET_BACK_NS {
             self.filled_unix_ns = now_unix_ns;
+        }
+        if passed_ns > 0 {
             self.buckets().for_each(|bucket| bucket.refill(passed_ns as f64 / 1e9));
         }
     }
