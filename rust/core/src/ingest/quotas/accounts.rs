@@ -141,6 +141,11 @@ impl Accounts {
         .unwrap_or(Ok(()))
     }
 
+    /// Returns the points of a batch that was let in and then neither stored nor refused: it comes again.
+    pub fn give_back(&self, identity: &Arc<str>, points: usize, now_unix_ns: i64) {
+        self.with(identity, now_unix_ns, |account, _| account.points.give_back(points as f64));
+    }
+
     /// How many series an identity may have brought.
     pub fn series_max(&self, identity: &str) -> usize {
         if !self.bounded.load(Ordering::Acquire) {
