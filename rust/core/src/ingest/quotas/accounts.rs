@@ -234,10 +234,10 @@ impl Account {
 
     fn refill(&mut self, now_unix_ns: i64) {
         let passed_ns = now_unix_ns.saturating_sub(self.filled_unix_ns);
-        if passed_ns > 0 || passed_ns < -SET_BACK_NS {
+        if passed_ns < -SET_BACK_NS {
             self.filled_unix_ns = now_unix_ns;
-        }
-        if passed_ns > 0 {
+        } else if passed_ns > 0 {
+            self.filled_unix_ns = now_unix_ns;
             self.buckets().for_each(|bucket| bucket.refill(passed_ns as f64 / 1e9));
         }
     }
