@@ -1,5 +1,6 @@
 """A whole agent on this machine's real metrics, against the scripted collector over QUIC."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,20 @@ async def test_an_agent_starts_without_a_collector_and_stops_in_time(certificate
     await running.stop()
     assert running.stats.sender.points_acknowledged == 0
     assert running.stats.sender.dropped_by_reason["stopped"] == running.stats.sender.points_offered
+
+
+async def test_a_reload_that_is_cancelled_or_overtaken_by_stop_begins_nothing_again(certificates: Path) -> None:
+    for cancelled in (True, False):
+        running = agent(certificates, Address("127.0.0.1", 9), Steady())
+        await running.start()
+        reload = asyncio.create_task(running.reconfigure(NodeAgentConfig()))
+        await asyncio.sleep(0)
+        if cancelled:
+            reload.cancel()
+        await running.stop()
+        await asyncio.wait([reload])
+        assert reload.cancelled() is cancelled
+        assert not [task for task in asyncio.all_tasks() if task.get_name() in ("agent-samples", "agent-heartbeats")]
 
 
 async def test_stop_before_start_is_harmless(certificates: Path) -> None:

@@ -1,7 +1,6 @@
 """One agent: sources, schedule and heartbeat on one side, the sender on the other."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,6 +141,9 @@ class NodeAgent:
         gpu = GpuSource()
         sources = _sources(config, self._clock, gpu)
         await self._stop_reading()
+        if self._stopped:
+            # Stopped meanwhile: nothing is to be begun again.
+            return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
@@ -188,9 +190,12 @@ class NodeAgent:
     async def _stop_reading(self) -> None:
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            # Unlike waiting for each, this ends when the caller itself is cancelled.
+            await asyncio.wait(self._tasks)
         for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            if not task.cancelled():
+                task.result()
 
     async def _sample_for_ever(self, sampler: Sampler, schedule: Schedule) -> None:
         while True:

@@ -24,6 +24,8 @@ from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError, CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
+from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket
+from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
 from telemetry_collector.model import CloseCode
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists
@@ -284,7 +286,7 @@ async def test_new_trust_closes_the_revoked_and_keeps_the_rest(sites: Sites, aut
 
 
 async def test_another_configuration_holds_for_open_connections_and_for_new_ones(
-    sites: Sites, authority: Authority, tmp_path: Path
+    sites: Sites, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await sites()
     renewed = authority.issue(dns="collector", usages=SERVER)
@@ -303,6 +305,13 @@ async def test_another_configuration_holds_for_open_connections_and_for_new_ones
         with pytest.raises(CertificateError, match="missing"):
             await site.listener.reconfigure(missing, *trust)
         assert site.count("connections_max") == 1, "nothing has changed"
+        # The key goes between the check of the certificate and the reading of what resets are made from.
+        before = site.listener._configuration
+        with monkeypatch.context() as patch:
+            patch.setattr(ResetTokens, "of_key_file", lambda path: path.with_name("gone").read_bytes())
+            with pytest.raises(CertificateError, match="gone"):
+                await site.listener.reconfigure(replace(settings, connections_max=2), *trust)
+        assert (site.listener._configuration, site.count("connections_max")) == (before, 1), "nothing has changed"
         await site.listener.reconfigure(replace(settings, deadlines=Deadlines(idle=0.1)), *trust)
         assert await node.closed() == (CloseCode.TIMED_OUT, True)
 
@@ -333,6 +342,27 @@ async def test_a_certificate_that_runs_out_closes_its_connection(sites: Sites, a
         clock.advance(101)
         assert await ending.closed() == (CloseCode.REVOKED, True)
         assert site.listener.connections == 1
+
+
+async def test_a_check_that_fails_is_not_the_last(
+    sites: Sites, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock(authority.now.timestamp())
+    site = await sites(clock=clock, deadlines=Deadlines(expiry=0.01))
+    failed = asyncio.Event()
+
+    def count_lost(_: DatagramSocket) -> None:
+        failed.set()
+        raise RuntimeError("a fault of the counters")
+
+    monkeypatch.setattr(DatagramSocket, "count_lost", count_lost)
+    short = authority.issue(uri=NODE_URI, not_after=authority.now + timedelta(seconds=100))
+    async with site.agent(short) as ending:
+        ending.say(0, frame(b"batch"))
+        await ending.reply(0, reply(1))
+        await asyncio.wait_for(failed.wait(), PATIENCE_SECS)
+        clock.advance(101)
+        assert await ending.closed() == (CloseCode.REVOKED, True)
 
 
 async def test_an_agent_whose_port_changes_keeps_its_connection(sites: Sites) -> None:

@@ -42,6 +42,20 @@ def test_handshakes_that_leave_nothing_behind_cannot_be_begun_without_end() -> N
     assert not arrivals.must_prove("b", 0, 2.0)
 
 
+def test_forged_initials_leave_an_address_half_of_its_rate() -> None:
+    arrivals = Arrivals(handshakes_max=256, handshakes_per_address=64, per_address_per_sec=10)
+    proven = 0
+    for tick in range(1_000):
+        now = tick / 100
+        for _ in range(3):
+            if not arrivals.must_prove("victim", 0, now):
+                assert arrivals.refusal("victim", proven=False, now=now) is None
+        if tick % 10 == 0:
+            assert arrivals.refusal("victim", proven=True, now=now) is None
+            proven += 1
+    assert proven == 100, "its whole rate, all the while"
+
+
 def test_an_address_has_its_rate_and_its_handshakes() -> None:
     arrivals = Arrivals(handshakes_max=256, handshakes_per_address=3, per_address_per_sec=1)
     assert [arrivals.refusal("a", proven=True, now=0.0) for _ in range(3)] == [

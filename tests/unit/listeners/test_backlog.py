@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from telemetry_collector.listeners.quic_aioquic.backlog import (
     CONNECTION_DATAGRAMS_MAX,
     DATAGRAMS_MAX,
+    HANDSHAKE_DATAGRAMS_MAX,
+    HANDSHAKES_DATAGRAMS_MAX,
     TURN_DATAGRAMS,
     TURN_HANDSHAKES,
     Backlog,
@@ -62,6 +64,16 @@ def test_what_waits_is_bounded_for_one_and_for_all() -> None:
     rest = sum(fill(backlog, Connection(f"{number}"), CONNECTION_DATAGRAMS_MAX) for number in range(many))
     assert rest == DATAGRAMS_MAX - CONNECTION_DATAGRAMS_MAX
     assert fill(backlog, Connection("one more"), 1) == 0
+
+
+def test_connections_in_their_handshake_take_no_room_of_agents() -> None:
+    backlog, agent = Backlog(), Connection("agent")
+    strangers = [Connection(f"stranger {number}", Phase.HANDSHAKING) for number in range(256)]
+    waiting = [fill(backlog, stranger, CONNECTION_DATAGRAMS_MAX) for stranger in strangers]
+    assert (max(waiting), sum(waiting)) == (HANDSHAKE_DATAGRAMS_MAX, HANDSHAKES_DATAGRAMS_MAX)
+    assert fill(backlog, agent, CONNECTION_DATAGRAMS_MAX) == CONNECTION_DATAGRAMS_MAX
+    stranger = turn(backlog)[1][0]
+    assert fill(backlog, stranger, CONNECTION_DATAGRAMS_MAX) == HANDSHAKE_DATAGRAMS_MAX, "none of its were left"
 
 
 def test_a_connection_that_goes_while_others_have_their_turn_has_none() -> None:

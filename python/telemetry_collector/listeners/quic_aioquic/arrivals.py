@@ -16,6 +16,9 @@ from collections.abc import Callable
 CROWDED_SHARE = 4
 """Addresses are to be proven when one in so many places is taken, of all or of an address'."""
 
+KEPT_SHARE = 0.5
+"""So much of what an address may begin is kept for those who have proven that they are there."""
+
 UNPROVEN_PER_SEC = 100
 """New connections a second, over all addresses, that need no proof: some percent of a processor."""
 
@@ -43,7 +46,14 @@ class Arrivals:
             under_way * CROWDED_SHARE >= self._handshakes_max
             or self._under_way.get(address, 0) * CROWDED_SHARE >= self._per_address_max
             or not self._unproven.any_left(now)
+            or self._is_kept(address, now)
         )
+
+    def _is_kept(self, address: str, now: float) -> bool:
+        """Whether what an address may still begin is for the proven: forged Initials leave no handshake behind, and
+        would use up all of it in another's name."""
+        rate = self._rates.get(address)
+        return rate is not None and not rate.any_left(now, beside=KEPT_SHARE)
 
     def refusal(self, address: str, *, proven: bool, now: float) -> str | None:
         """Why nothing more may begin from an address at the moment; None when it may, which is then counted."""
@@ -85,17 +95,18 @@ class Arrivals:
 class _Allowance:
     """A token bucket, full at first."""
 
-    __slots__ = ("_at", "_per_sec", "_tokens")
+    __slots__ = ("_at", "_per_sec", "_tokens", "_tokens_max")
 
     def __init__(self, per_sec: float, now: float) -> None:
         self._per_sec = per_sec
-        self._tokens = max(per_sec * BURST_SECS, 1.0)
+        self._tokens = self._tokens_max = max(per_sec * BURST_SECS, 1.0)
         self._at = now
 
-    def any_left(self, now: float) -> bool:
-        self._tokens = min(self._tokens + (now - self._at) * self._per_sec, max(self._per_sec * BURST_SECS, 1.0))
+    def any_left(self, now: float, *, beside: float = 0.0) -> bool:
+        """Whether there is one more than the share of the whole bucket that is to stay."""
+        self._tokens = min(self._tokens + (now - self._at) * self._per_sec, self._tokens_max)
         self._at = now
-        return self._tokens >= 1.0
+        return self._tokens - beside * self._tokens_max >= 1.0
 
     def spend(self) -> None:
         self._tokens -= 1.0

@@ -106,8 +106,7 @@ class QuicListener:
     async def start(self) -> None:
         """Begins to listen. CertificateError and AddressError say what is wrong."""
         self._loop = asyncio.get_running_loop()
-        self._configuration = _configuration(self._settings)
-        self._resets = ResetTokens.of_key_file(self._settings.tls_key_path)
+        self._configuration, self._resets = _identity(self._settings)
         self._socket = await DatagramSocket.bind(
             self._settings.address,
             receive_buffer_bytes=self._settings.receive_buffer_bytes,
@@ -166,8 +165,7 @@ class QuicListener:
 
         CertificateError, and nothing has changed, when the certificate cannot be used.
         """
-        self._configuration = await asyncio.to_thread(_configuration, settings)
-        self._resets = await asyncio.to_thread(ResetTokens.of_key_file, settings.tls_key_path)
+        self._configuration, self._resets = await asyncio.to_thread(_identity, settings)
         self._settings = settings
         self._slots.slots_max = settings.connections_max
         self._events.started(settings.connections_max)
@@ -184,9 +182,12 @@ class QuicListener:
     async def _check_trust_forever(self) -> None:
         while True:
             await asyncio.sleep(self._settings.deadlines.expiry)
-            if self._socket is not None:
-                self._socket.count_lost()
-            await self._check_trust()
+            try:
+                await self._check_trust()
+                if self._socket is not None:
+                    self._socket.count_lost()
+            except Exception:  # noqa: BLE001  # with this task's end certificates that run out would stay trusted
+                _log.exception("trust_check_failed")
 
     async def _check_trust(self) -> None:
         for place, connection in enumerate(list(self._connections)):
@@ -435,6 +436,16 @@ class _Timer:
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None
+
+
+def _identity(settings: QuicListenerSettings) -> tuple[QuicConfiguration, ResetTokens]:
+    """What is made from certificate and key: all of it or CertificateError."""
+    configuration = _configuration(settings)
+    try:
+        return configuration, ResetTokens.of_key_file(settings.tls_key_path)
+    except OSError as error:
+        # It was there a moment ago.
+        raise CertificateError(f"Cannot read {error.filename}: {error.strerror}.") from error
 
 
 def _configuration(settings: QuicListenerSettings) -> QuicConfiguration:

@@ -157,15 +157,21 @@ impl Ingest {
             oldest_unacknowledged: batch.oldest_unacknowledged,
             received_unix_us: self.receipt(arrival.now_unix_ns),
         });
-        // What is closing stores nothing more, and a record that is not written need not be made.
-        if self.closed.load(Relaxed) {
-            return self.retry(block.sequence, RetryCause::JournalFailed);
-        }
         record.clear();
-        match encoder.encode(&block, record) {
-            Ok(()) => self.append(arrival, block, ack, record, received),
-            Err(_) => self.too_large(&ack),
+        // What is closing stores nothing more, and a record that is not written need not be made.
+        let judged = if self.closed.load(Relaxed) {
+            self.retry(block.sequence, RetryCause::JournalFailed)
+        } else if encoder.encode(&block, record).is_ok() {
+            self.append(arrival, block, ack, record, received)
+        } else {
+            self.too_large(&ack)
+        };
+        // While the journal is full a batch comes again and again, and is to cost its points once. Points that were all
+        // refused do not come again, and judging them was the work that the quota is for.
+        if !matches!(judged, Judged::Appended(..)) {
+            self.accounts.give_back(identity, batch.points, arrival.now_unix_ns);
         }
+        judged
     }
 
     /// What a compressed body took beyond its frame counts as if it had been sent, whatever became of the batch.

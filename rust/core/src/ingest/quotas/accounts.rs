@@ -29,6 +29,10 @@ const ACCOUNTS_MAX: usize = 65_536;
 /// there is room for; longer, and it would not notice that its quota was raised.
 const WAIT_SECS: (f64, f64) = (0.25, 60.0);
 
+/// A time so far before the last one is of a clock that was set back. Less is of a frame that was judged while another
+/// arrived, or of maintenance, whose time is in whole seconds; were it believed, the time between would count twice.
+const SET_BACK_NS: i64 = 5_000_000_000;
+
 /// Why a batch is put off, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
@@ -137,6 +141,11 @@ impl Accounts {
         .unwrap_or(Ok(()))
     }
 
+    /// Returns the points of a batch that was let in and then neither stored nor refused: it comes again.
+    pub fn give_back(&self, identity: &Arc<str>, points: usize, now_unix_ns: i64) {
+        self.with(identity, now_unix_ns, |account, _| account.points.give_back(points as f64));
+    }
+
     /// How many series an identity may have brought.
     pub fn series_max(&self, identity: &str) -> usize {
         if !self.bounded.load(Ordering::Acquire) {
@@ -224,9 +233,10 @@ impl Account {
     }
 
     fn refill(&mut self, now_unix_ns: i64) {
-        // A clock that was set back adds nothing until it is where it was.
         let passed_ns = now_unix_ns.saturating_sub(self.filled_unix_ns);
-        if passed_ns > 0 {
+        if passed_ns < -SET_BACK_NS {
+            self.filled_unix_ns = now_unix_ns;
+        } else if passed_ns > 0 {
             self.filled_unix_ns = now_unix_ns;
             self.buckets().for_each(|bucket| bucket.refill(passed_ns as f64 / 1e9));
         }

@@ -29,6 +29,11 @@ impl Bucket {
         self.tokens -= amount;
     }
 
+    /// No more than it holds: it may be another bucket than the one that was spent from.
+    pub(super) fn give_back(&mut self, amount: f64) {
+        self.tokens = (self.tokens + amount).min(self.capacity);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.tokens < 1.0
     }

@@ -139,3 +139,26 @@ fn a_series_that_expires_makes_room_for_its_identity() {
     stand.ingest.maintain((stream.now_ns / 1_000_000_000) as u64).expect("maintenance succeeds");
     assert_eq!(stream.ask(&batch_at(&["b"], &[1.0], 0), 2).outcome, Answer::Stored);
 }
+
+#[test]
+fn a_batch_that_a_full_journal_puts_off_costs_its_quota_nothing() {
+    let stand = Stand::with(|settings| settings.journal.bytes_max = 3 * 64 * 1024);
+    let _required = stand.ingest.cursor("parquet").expect("a cursor opens");
+    let values: Vec<f64> = (0..1_000).map(f64::from).collect();
+    let mut stream = stand.stream();
+    let mut sequence = 1;
+    while stream.ask(&batch(&["a"], &values), sequence).outcome == Answer::Stored {
+        sequence += 1;
+        assert!(sequence < 100, "the journal is bounded");
+    }
+    let default = Quota { points_per_sec: Some(1_000), ..Quota::default() };
+    stand.ingest.set_quotas(Quotas { default, overrides: Vec::new() });
+    for _ in 0..100 {
+        let put_off = stream.ask(&batch(&["a"], &values), sequence);
+        assert_eq!(
+            (put_off.outcome, put_off.retry_after_ms),
+            (Answer::RetryLater, 1_000),
+            "of the journal, not the quota"
+        );
+    }
+}
