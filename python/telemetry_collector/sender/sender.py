@@ -140,24 +140,30 @@ class Sender:
 
         What is left stays in the spool, for the next life; without a spool it counts as dropped. Idempotent, and safe
         before `start`. JournalError when the spool could not be closed in order: the next life then sends more again.
+        Raises what ended the sender before, as `wait` does, once the spool is closed.
         """
         if self._stopped:
             return
         self._stopped = True
-        if self._task is not None:
-            if self._spool is None or self._connection is not None:  # what is in a spool need not wait for a collector
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(drain_secs):
-                        await self.drained()
-            for task in (self._task, self._keeping):
-                if task is not None:
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
-        if self._spool is not None:
-            await self._spool.close()
-        else:
-            self._delivery.abandon()
+        # What is in a spool need not wait for a collector.
+        if self._task is not None and (self._spool is None or self._connection is not None):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drain_secs):
+                    await self.drained()
+        running = [task for task in (self._task, self._keeping) if task is not None]
+        try:
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running)
+        finally:
+            if self._spool is not None:
+                await self._spool.close()
+            else:
+                self._delivery.abandon()
+        for task in running:
+            if not task.cancelled():
+                task.result()
 
     # ---- connections
 

@@ -133,6 +133,25 @@ async def test_a_bound_that_is_reached_costs_the_oldest_and_the_count_outlives_t
         await again.stop()
 
 
+async def test_a_sender_that_a_fault_has_ended_lets_its_spool_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ArithmeticError("a fault of its own")
+
+    monkeypatch.setattr("telemetry_collector.sender.sender.dial", broken)
+    settings = SpoolSettings(directory=tmp_path / "spool", machine_id="m1")
+    first = Sender(unreachable(tmp_path), spool=settings)
+    await first.start()
+    first.offer(batch())
+    with pytest.raises(ArithmeticError):
+        await first.wait()
+    with pytest.raises(ArithmeticError):
+        await first.stop()
+    async with opened(settings.directory) as (outbox, _):
+        assert outbox.points == 3
+
+
 async def test_a_spool_in_use_is_refused_by_name(tmp_path: Path) -> None:
     async with opened(tmp_path / "spool"):
         other = Sender(unreachable(tmp_path), spool=SpoolSettings(directory=tmp_path / "spool"))
