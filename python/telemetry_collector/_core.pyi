@@ -398,7 +398,9 @@ class Spool:
     def next_after(self, sequence: int) -> int | None:
         """The lowest sequence above another, if it is on stable storage or never will be because the disk fails."""
     def batch(self, sequence: int) -> Batch | None:
-        """A batch without an answer, read back if need be. One that cannot be read is dropped and told."""
+        """A batch without an answer, read back if need be. None for one that has its points still: the disk cannot
+        read it now. One whose record is damaged, or not read after a few calls, is dropped and told.
+        """
     def acknowledge(self, sequence: int) -> None:
         """Forgets a batch; `maintain` makes that durable."""
     def abandon_too_large(self, sequence: int) -> None:

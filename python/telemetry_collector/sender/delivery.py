@@ -26,6 +26,9 @@ from telemetry_collector.sender.stats import Tally
 SPLIT_RETRY_SECS = 1.0
 """How long a batch waits that the spool could not split."""
 
+READ_RETRY_SECS = 1.0
+"""How long sending pauses when the spool could not read the batch whose turn it is."""
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -156,6 +159,11 @@ class Delivery:
                 if lane is self._backlog:
                     self._backlog_inflight.add(sequence)
                 return sequence, batch
+            if self._outbox.points_of(sequence) is not None:
+                # The disk fails to read it now, and would fail for the next one: asking for each would give all up.
+                lane.again(sequence)
+                self._paused_until = max(self._paused_until, now + READ_RETRY_SECS)
+                return None
         return None
 
     def next_due(self, window: int) -> float | None:

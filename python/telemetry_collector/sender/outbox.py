@@ -52,7 +52,7 @@ class Outbox(Protocol):
         """Takes a batch and names it. Over a bound, the oldest batches are dropped and reported first."""
 
     def batch(self, sequence: int) -> Batch | None:
-        """The batch of that name, None once it is answered or dropped."""
+        """The batch of that name, None once it is answered or dropped, and while it cannot be read."""
 
     def points_of(self, sequence: int) -> int | None:
         """The points of that batch, None once it is answered or dropped."""

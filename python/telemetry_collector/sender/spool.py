@@ -17,6 +17,9 @@ from telemetry_collector.sender.settings import SpoolSettings
 MAINTAIN_SECS = 1.0
 """How long an answer may take to become durable, and a full spool to get room."""
 
+PRESSED_SECS = 0.02
+"""How long a spool that is pressed all the same after `maintain` waits for what may help: a commit, or an answer."""
+
 MACHINE_ID = Path("/etc/machine-id")
 
 
@@ -87,6 +90,8 @@ class SpoolOutbox:
                 await asyncio.sleep(MAINTAIN_SECS)
             else:
                 self._look_for_trouble()
+                if self._spool.pressed:
+                    await asyncio.sleep(PRESSED_SECS)
 
     async def close(self) -> None:
         """Makes durable what can be and lets the directory go; JournalError when that failed. Idempotent."""
@@ -151,7 +156,10 @@ class SpoolOutbox:
         return sequence
 
     def batch(self, sequence: int) -> Batch | None:
-        return self._spool.batch(sequence)
+        batch = self._spool.batch(sequence)
+        if batch is None and self._spool.points_of(sequence) is not None:
+            self._trouble(str(self._spool.stats()["trouble"]))
+        return batch
 
     def points_of(self, sequence: int) -> int | None:
         return self._spool.points_of(sequence)

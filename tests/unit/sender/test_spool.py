@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,20 @@ from tests.support.waiting import until
 from telemetry_collector.config import Address
 from telemetry_collector.errors import JournalError
 from telemetry_collector.model import MetricType
-from telemetry_collector.sender import Batch, Point, Sender, SpoolSettings, TransportSettings, batch_of, events
+from telemetry_collector.sender import (
+    Batch,
+    DeliverySettings,
+    Point,
+    Sender,
+    SpoolSettings,
+    TransportSettings,
+    batch_of,
+    events,
+)
+from telemetry_collector.sender.delivery import READ_RETRY_SECS, Delivery
+from telemetry_collector.sender.outbox import MemoryOutbox
 from telemetry_collector.sender.spool import SpoolOutbox
+from telemetry_collector.sender.stats import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -131,6 +144,28 @@ async def test_a_bound_that_is_reached_costs_the_oldest_and_the_count_outlives_t
         await until(lambda: again.stats.points_pending + again.stats.points_dropped == again.stats.points_offered)
     finally:
         await again.stop()
+
+
+def test_a_disk_that_fails_to_read_pauses_the_sender_and_costs_no_turn() -> None:
+    class FailingOutbox(MemoryOutbox):
+        readings: list[int]
+        fails = True
+
+        def batch(self, sequence: int) -> Batch | None:
+            self.readings.append(sequence)
+            return None if self.fails else super().batch(sequence)
+
+    outbox = FailingOutbox(points_max=100, bytes_max=1 << 20, on_drop=lambda *_: None)
+    outbox.readings = []
+    delivery = Delivery(outbox, DeliverySettings(), random=Random(1), tally=Tally())
+    sequences = [delivery.put(batch()) for _ in range(3)]
+    delivery.connected()
+    assert delivery.next(10.0, 8) is None
+    assert outbox.readings == sequences[:1], "the others are not asked for in the same breath"
+    assert delivery.next_due(8) == 10.0 + READ_RETRY_SECS
+    outbox.fails = False
+    sent = [delivery.next(10.0 + READ_RETRY_SECS, 100) for _ in sequences]
+    assert [taken[0] for taken in sent if taken is not None] == sequences
 
 
 async def test_a_sender_that_a_fault_has_ended_lets_its_spool_go(

@@ -32,6 +32,10 @@ impl Spool {
 
     fn keep(&self, reserve: u64) -> Result<(), JournalError> {
         self.checkpoint(reserve)?;
+        if self.tight() {
+            // While there was room, segments were kept for the older checkpoint as well.
+            self.journal.trim()?;
+        }
         for _ in 0..DROPS_A_ROUND {
             if !self.tight() || !self.drop_oldest_segment() {
                 break;
@@ -53,15 +57,20 @@ impl Spool {
         stats.0 + 2 * self.segment_bytes > stats.1
     }
 
+    /// Gives up what lies in the oldest segment, or in the oldest few where these are short. False when that makes no room.
     fn drop_oldest_segment(&self) -> bool {
-        let end = self.journal.oldest().get() + self.segment_bytes;
+        let Some(end) = self.journal.room_wanted(self.journal.committed()).map(Position::get) else { return false };
         let mut state = self.state();
         let in_segment = |slot: &Slot| slot.position.is_some_and(|position| position < end);
         let dropped: Vec<_> = state.slots.iter().filter(|(_, slot)| in_segment(slot)).map(|(key, _)| *key).collect();
         for &sequence in &dropped {
             state.drop_batch(sequence, DropReason::OutboxFull);
         }
-        !dropped.is_empty()
+        if state.position() < end {
+            return false;
+        }
+        state.changes += 1; // the next checkpoint stands further on, even if nothing was dropped
+        true
     }
 
     /// Writes a checkpoint if there is something new, and deletes what nobody needs any more.
@@ -131,7 +140,7 @@ impl Spool {
         let mut left = usize::MAX;
         loop {
             self.append_held(&mut self.state());
-            // What is not written by then counts as lost, and comes back if it was.
+            // What is not written by then counts as lost.
             let written = self.journal.flush(CLOSE_TIMEOUT);
             let held = self.state().held.len();
             if !written || held == 0 || held >= left || self.keep(RESERVED).is_err() {

@@ -163,7 +163,9 @@ impl Spool {
         }
     }
 
-    /// A batch that waits, read back from the disk if need be; None when it is gone. One that cannot be read is dropped.
+    /// A batch that waits, read back from the disk if need be. None when it is gone, and also while the disk fails to read
+    /// it: it still has its points then, and the caller asks again later. One whose record is damaged, or cannot be read
+    /// after a few calls, is dropped.
     #[must_use]
     pub fn batch(&self, sequence: u64) -> Option<OutgoingBatch> {
         let (slot, former_nodes, node) = {
@@ -173,7 +175,13 @@ impl Spool {
             }
             (*state.slots.get(&sequence)?, state.former_nodes.clone(), state.owner.node.clone())
         };
-        let read = slot.position.and_then(|position| self.read(position));
+        let read = match slot.position.map_or(Ok(None), |position| self.read(position)) {
+            Ok(read) => read,
+            Err(error) => {
+                self.state().trouble = Some(error.to_string());
+                return None;
+            }
+        };
         let Some(whole) = read else {
             self.state().drop_batch(sequence, DropReason::Damaged);
             (self.shared.wake)();
@@ -184,14 +192,20 @@ impl Spool {
         Some(batch.with_common_tag(renamed, &node))
     }
 
-    fn read(&self, position: u64) -> Option<OutgoingBatch> {
+    /// The batch of the record that begins there; None when there is none any more. An error may pass: the reader sets
+    /// aside what it could not read at the same place for a few times.
+    fn read(&self, position: u64) -> Result<Option<OutgoingBatch>, JournalError> {
         let mut reader = self.reader.lock();
         if reader.position().get() != position {
             reader.seek(Position::new(position));
         }
-        let record = reader.next_record().ok()??;
-        let payload = if record.start.get() == position { record.payload } else { return None };
-        record::batch(payload).ok().map(|(_, batch)| batch)
+        match reader.next_record() {
+            Ok(Some(record)) if record.start.get() == position => {
+                Ok(record::batch(record.payload).ok().map(|(_, batch)| batch))
+            }
+            Ok(_) | Err(JournalError::Trimmed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets a batch that has its answer.

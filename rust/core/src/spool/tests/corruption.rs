@@ -1,7 +1,9 @@
 //! What damage costs: what is damaged.
 
 use super::*;
-use crate::journal::MemoryStorage;
+use rustix::io::Errno;
+
+use crate::journal::{Fault, FaultStorage, MemoryStorage, Operation};
 
 fn filled() -> Arc<MemoryStorage> {
     let storage = Arc::new(MemoryStorage::new());
@@ -52,6 +54,21 @@ fn a_record_that_is_damaged_while_it_waits_is_dropped_and_counted() {
     assert_eq!(spool.batch(1).map(|batch| batch.len()), None);
     assert_eq!(spool.take_told(), [Told::Dropped { sequence: 1, points: 20, reason: DropReason::Damaged }]);
     assert_eq!(waiting(&spool).len(), 4);
+}
+
+#[test]
+fn a_disk_that_fails_to_read_for_a_while_costs_nothing() {
+    let storage = Arc::new(FaultStorage::new(filled(), 1).unwrap());
+    let none = SpoolSettings { memory_bytes_max: 0, ..settings() };
+    let (spool, _) = try_open(storage.clone(), &none).unwrap();
+    storage.fail(Fault { operation: Operation::Read, prefix: "segment-".into(), skip: 0, times: 3, errno: Errno::IO });
+    for _ in 0..3 {
+        assert_eq!(spool.batch(1).map(|batch| batch.len()), None);
+        assert_eq!(spool.points_of(1), Some(20), "it waits");
+    }
+    assert!(spool.stats().trouble.is_some_and(|trouble| trouble.contains("segment-")));
+    assert_eq!(waiting(&spool).len(), 5);
+    assert_eq!(spool.take_told(), []);
 }
 
 #[test]

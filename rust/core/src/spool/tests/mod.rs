@@ -30,6 +30,11 @@ impl Spool {
         self.state().resident_counts()
     }
 
+    /// Where the oldest batch lies, and the oldest record that is kept.
+    pub(super) fn oldest_places(&self) -> (u64, u64) {
+        (self.state().position(), self.journal.oldest().get())
+    }
+
     pub(super) fn append_raw(&self, payload: &[u8]) {
         self.journal.append(payload, Entry::Batch(u64::MAX)).expect("there is room");
         assert!(self.flush(PATIENCE));

@@ -64,8 +64,7 @@ fn over_the_bound_the_oldest_are_dropped_and_counted_for_good() {
     while dropped(&spool, DropReason::OutboxFull).0 == 0 {
         assert!(put < 2_000, "the bound is kept");
         put += 1;
-        // Values that no compressor makes smaller.
-        spool.put(batch(put.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11, 500));
+        spool.put(noise(put));
         settle(&spool);
         if spool.pressed() {
             spool.maintain().unwrap();
@@ -82,6 +81,60 @@ fn over_the_bound_the_oldest_are_dropped_and_counted_for_good() {
     let spool = open(&storage);
     assert_eq!(dropped(&spool, DropReason::OutboxFull), (batches, points), "the counters outlive the process");
     assert_eq!(waiting(&spool).len() as u64, put - batches);
+}
+
+/// A batch of 500 points that no compressor makes small.
+fn noise(number: u64) -> OutgoingBatch {
+    batch(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11, 500)
+}
+
+#[test]
+fn an_outage_after_answers_of_different_segments_does_not_wedge_a_full_spool() {
+    let storage = disk();
+    let spool = open(&storage);
+    let mut put = 0_u64;
+    let mut answered_at = Vec::new();
+    // Two checkpoints in different segments, and nothing to say in a third one.
+    while answered_at.len() < 2 {
+        let before = spool.oldest_places().0;
+        while spool.oldest_places().0 < before + BYTES_MIN / 16 {
+            put += 1;
+            spool.put(noise(put));
+            settle(&spool);
+            spool.acknowledge(put);
+        }
+        spool.maintain().unwrap();
+        answered_at.push(spool.oldest_places().0);
+    }
+    while dropped(&spool, DropReason::OutboxFull).0 == 0 {
+        assert!(put < 2_000, "the bound is kept");
+        put += 1;
+        spool.put(noise(put));
+        settle(&spool);
+        spool.maintain().unwrap();
+        assert!(!spool.pressed(), "batch {put}: a full spool gets room");
+        assert!(spool.durable(put - 1));
+    }
+}
+
+#[test]
+fn a_short_segment_that_is_dropped_takes_nothing_of_the_next_one_along() {
+    let storage = disk();
+    let spool = open(&storage);
+    spool.put(noise(1));
+    settle(&spool);
+    spool.close().unwrap();
+    let spool = open(&storage);
+    let mut put = 1;
+    while dropped(&spool, DropReason::OutboxFull).0 == 0 {
+        assert!(put < 2_000, "the bound is kept");
+        put += 1;
+        spool.put(noise(put));
+        settle(&spool);
+        spool.maintain().unwrap();
+    }
+    let (batch, kept) = spool.oldest_places();
+    assert_eq!(batch, kept, "the oldest record that is kept is still needed");
 }
 
 #[test]
