@@ -211,64 +211,6 @@ fn names_survive_a_crash_and_empty_batches_do_not() {
 }
 
 #[test]
-fn names_and_series_survive_in_the_checkpoint_when_their_segments_are_gone() {
-    let mut stand = Stand::new();
-    let values: Vec<f64> = (0..1_000).map(f64::from).collect();
-    let mut cursor = stand.ingest.cursor("parquet").expect("a cursor opens");
-    let mut stream = stand.stream();
-    for sequence in 1..=40 {
-        assert_eq!(stream.ask(&batch(&["a", "b"], &values), sequence).outcome, Answer::Stored);
-        while let Some(blocks) = cursor.read(10_000).expect("the journal reads") {
-            cursor.store(blocks.end).expect("the position is stored");
-        }
-        stand.ingest.maintain((NOW_NS / 1_000_000_000) as u64).expect("maintenance succeeds");
-    }
-    assert!(stand.ingest.journal().oldest() > Position::new(0), "segments were deleted");
-    drop((stream, cursor));
-    stand.restart();
-    assert_eq!(stand.ingest.series().0, 2);
-    let mut stream = stand.stream();
-    for sequence in [1, 20, 40] {
-        assert_eq!(stream.ask(&batch(&["a"], &[1.0]), sequence).outcome, Answer::Duplicate);
-    }
-    assert_eq!(stream.ask(&batch(&["a"], &[1.0]), 41).outcome, Answer::Stored);
-}
-
-#[test]
-fn what_a_consumer_gives_up_is_measured_and_the_next_read_begins_behind_it() {
-    let stand = Stand::with(|settings| settings.recent_bytes_max = 0);
-    let mut stream = stand.stream();
-    let mut cursor = stand.ingest.cursor("slow").expect("a cursor opens");
-    let start = cursor.position();
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-    // Within one hour of receipt, whenever this runs.
-    let hour_ns = since.as_nanos() as i64 / HOUR_NS * HOUR_NS;
-    let mut ends = Vec::new();
-    for sequence in 1..=6 {
-        stream.now_ns = hour_ns - 60_000_000_000 + sequence as i64 * 1_000_000_000;
-        stream.send(&batch_at(&["a", "b"], &[1.0; 10], stream.now_ns), sequence);
-        assert!(stand.ingest.drain(Duration::from_secs(10)), "the commit comes");
-        ends.push(stand.ingest.journal().committed());
-    }
-    let received_us = |sequence: i64| (hour_ns - 60_000_000_000 + sequence * 1_000_000_000) / 1_000;
-    let measured = |from, to| stand.ingest.measure(from, to).expect("the journal can be read");
-    let all = Measured { batches: 6, points: 60, received_unix_us: Some((received_us(1), received_us(6))) };
-    assert_eq!(measured(start, ends[5]), all);
-    let some = Measured { batches: 2, points: 20, received_unix_us: Some((received_us(2), received_us(3))) };
-    assert_eq!(measured(ends[0], ends[2]), some);
-    assert_eq!(measured(ends[3], ends[3]), Measured::default());
-
-    let before = cursor.lag_secs();
-    assert!(before > 50.0, "what is only on disk has an age, too: {before}");
-    cursor.store(ends[2]).expect("it can be stored");
-    cursor.seek(ends[2]);
-    let younger = before - cursor.lag_secs();
-    assert!((1.0..=3.0).contains(&younger), "by three seconds, less what the test takes: {younger}");
-    let read = cursor.read(1_000).expect("the journal can be read").expect("there is something");
-    assert_eq!((read.start, read.end, read.points), (ends[2], ends[5], 30));
-}
-
-#[test]
 fn points_are_judged_one_by_one_and_the_first_broken_rule_is_named() {
     let stand = Stand::with(|settings| settings.limits.max_cardinality = 1);
     let mut stream = stand.stream();
@@ -493,48 +435,6 @@ fn a_full_journal_stops_taking_and_goes_on_when_consumers_have_read() {
     stand.ingest.maintain((NOW_NS / 1_000_000_000) as u64).expect("maintenance succeeds");
     let answer = std::iter::repeat_with(|| stream.ask(&batch(&["a"], &values), sequence)).take(1_000);
     assert!(answer.into_iter().any(|ack| ack.outcome == Answer::Stored), "there is room again");
-}
-
-#[test]
-fn sectors_that_cannot_be_read_hold_a_consumer_up_and_do_not_stop_it() {
-    let stand = Stand::with(|settings| settings.recent_bytes_max = 0);
-    let mut stream = stand.stream();
-    let mut ends = Vec::new();
-    let mut values = (0_u32..).map(|number| f64::from(number).sin());
-    for sequence in 1..=6 {
-        let points = values.by_ref().take(1_000).collect::<Vec<_>>();
-        stream.ask(&batch_at(&["a"], &points, stream.now_ns), sequence);
-        ends.push(stand.ingest.journal().committed());
-    }
-    let mut cursor = stand.ingest.cursor("slow").expect("a cursor opens");
-    let start = cursor.position();
-    for before in [1, 3] {
-        // In the middle of a record, all of whose page is its own.
-        let worn = ends[before].get().midpoint(ends[before + 1].get());
-        stand.storage.wear_out("segment-0000000000000000", worn..worn + 1);
-    }
-    let measured = stand.ingest.measure(start, ends[5]).expect("whoever gives it up need not wait");
-    assert_eq!((measured.batches, measured.points), (4, 4_000));
-    assert_eq!(stand.ingest.journal().stats().damaged_ranges, 0, "others still ask again");
-
-    // A writer that fails before its first flush begins at its stored position, again and again.
-    let mut failures = 0;
-    let mut points = 0;
-    while cursor.position() < ends[5] {
-        match cursor.read(10_000) {
-            Ok(blocks) => points += blocks.map_or(0, |blocks| blocks.points),
-            Err(error) => {
-                (points, failures) = (0, failures + 1);
-                assert!(failures < 20, "it gives up what cannot be read: {error}");
-                cursor.seek(start);
-            }
-        }
-    }
-    assert_eq!(points, 4_000);
-    assert!(failures >= 2, "it asked again before: {failures}");
-    let mut other = stand.ingest.cursor("other").expect("a cursor opens");
-    let read = other.read(10_000).expect("what one has given up is known to all").expect("there is something");
-    assert_eq!(read.points, 4_000);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A checkpoint beside commits: no name that was answered may be missing from it.
+//! Checkpoints: what survives in them, and none may miss a name that was answered.
 
 use std::sync::mpsc;
 use std::thread;
@@ -55,4 +55,28 @@ fn a_checkpoint_between_a_commit_and_its_name_stands_before_both() {
     for sequence in [1, 2] {
         assert_eq!(stream.ask(&batch(&["a"], &[1.0]), sequence).outcome, Answer::Duplicate);
     }
+}
+
+#[test]
+fn names_and_series_survive_in_the_checkpoint_when_their_segments_are_gone() {
+    let mut stand = Stand::new();
+    let values: Vec<f64> = (0..1_000).map(f64::from).collect();
+    let mut cursor = stand.ingest.cursor("parquet").expect("a cursor opens");
+    let mut stream = stand.stream();
+    for sequence in 1..=40 {
+        assert_eq!(stream.ask(&batch(&["a", "b"], &values), sequence).outcome, Answer::Stored);
+        while let Some(blocks) = cursor.read(10_000).expect("the journal reads") {
+            cursor.store(blocks.end).expect("the position is stored");
+        }
+        stand.ingest.maintain((NOW_NS / 1_000_000_000) as u64).expect("maintenance succeeds");
+    }
+    assert!(stand.ingest.journal().oldest() > Position::new(0), "segments were deleted");
+    drop((stream, cursor));
+    stand.restart();
+    assert_eq!(stand.ingest.series().0, 2);
+    let mut stream = stand.stream();
+    for sequence in [1, 20, 40] {
+        assert_eq!(stream.ask(&batch(&["a"], &[1.0]), sequence).outcome, Answer::Duplicate);
+    }
+    assert_eq!(stream.ask(&batch(&["a"], &[1.0]), 41).outcome, Answer::Stored);
 }
