@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,12 @@ def metric(running: Collector, name: str, **labels: str) -> float:
     return value
 
 
+async def answered_anew(agents: Sequence[Agent]) -> None:
+    """Waits until every agent has got another acknowledgement."""
+    had = {agent: agent.sender.stats.batches_acknowledged for agent in agents}
+    await until(lambda: all(agent.sender.stats.batches_acknowledged > had[agent] for agent in agents))
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
@@ -107,6 +113,7 @@ async def test_thirty_reloads_cost_twenty_agents_no_connection_and_no_batch(site
                 console={"every_secs": 0.2} if place % 2 else None,
             )
             await running.reload()
+            await answered_anew(agents)
         for task in load:
             task.cancel()
         for agent in agents:

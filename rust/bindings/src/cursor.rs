@@ -1,8 +1,10 @@
 //! `Cursor`.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use telemetry_core::ingest::BlockCursor;
+use telemetry_core::ingest::{BlockCursor, CursorPlace};
 use telemetry_core::journal::Position;
 
 use crate::blocks::Blocks;
@@ -14,12 +16,16 @@ type Measured = (u64, u64, Option<(i64, i64)>);
 /// A consumer's place in the journal. One reader at a time.
 #[pyclass(frozen, module = "telemetry_collector._core")]
 pub(crate) struct Cursor {
+    /// Held while it reads and stores, which may take as long as the disk does.
     inner: Mutex<BlockCursor>,
+    /// What the event loop asks for: never behind that lock.
+    place: Arc<CursorPlace>,
 }
 
 impl Cursor {
     pub(crate) fn new(inner: BlockCursor) -> Self {
-        Self { inner: Mutex::new(inner) }
+        let place = inner.place();
+        Self { inner: Mutex::new(inner), place }
     }
 }
 
@@ -32,22 +38,22 @@ impl Cursor {
 
     #[getter]
     fn position(&self) -> u64 {
-        self.inner.lock().position().get()
+        self.place.position().get()
     }
 
     #[getter]
     fn stored(&self) -> u64 {
-        self.inner.lock().stored().get()
+        self.place.stored().get()
     }
 
     #[getter]
     fn lag_bytes(&self) -> u64 {
-        self.inner.lock().lag_bytes()
+        self.place.lag_bytes()
     }
 
     #[getter]
     fn lag_points(&self) -> u64 {
-        self.inner.lock().lag_points()
+        self.place.lag_points()
     }
 
     #[getter]

@@ -1,6 +1,7 @@
 //! A consumer's place in the journal, and the ranges it reads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::recent::Committed;
@@ -47,12 +48,50 @@ fn hour(block: &PointBlock) -> i64 {
     block.received_unix_us.div_euclid(HOUR_US)
 }
 
+/// Where a cursor stands. It can be asked at any time: a read or a store that is under way holds up nobody.
+pub struct CursorPlace {
+    ingest: Arc<Ingest>,
+    position: AtomicU64,
+    stored: AtomicU64,
+}
+
+impl CursorPlace {
+    /// Where the next read starts.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position::new(self.position.load(Ordering::Acquire))
+    }
+
+    /// The durable position.
+    #[must_use]
+    pub fn stored(&self) -> Position {
+        Position::new(self.stored.load(Ordering::Acquire))
+    }
+
+    /// Committed bytes still to read.
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        distance(self.position(), self.ingest.journal.committed())
+    }
+
+    /// Committed points still to read: exact while they are in memory, else estimated from their bytes.
+    #[must_use]
+    pub fn lag_points(&self) -> u64 {
+        let recent = self.ingest.shared.recent.lock();
+        let in_memory = recent.points_from(self.position());
+        let on_disk = match recent.start() {
+            Some(start) => distance(self.position(), start),
+            None => self.lag_bytes(),
+        };
+        in_memory + on_disk.saturating_sub(SEGMENT_HEADER_BYTES).div_ceil(POINT_BYTES_ESTIMATE)
+    }
+}
+
 /// A consumer's cursor. One reader at a time.
 pub struct BlockCursor {
     ingest: Arc<Ingest>,
     consumer: String,
-    position: Position,
-    stored: Position,
+    place: Arc<CursorPlace>,
     /// Reads what memory no longer has. It stands at `position`, or behind what it left out there, and is kept when it
     /// fails: it counts its tries at a place, and gives up what cannot be read only after the last.
     disk: Option<Reader>,
@@ -68,11 +107,12 @@ pub struct BlockCursor {
 impl BlockCursor {
     pub(super) fn open(ingest: Arc<Ingest>, consumer: &str) -> Result<Self, JournalError> {
         let stored = ingest.journal.cursor(consumer)?;
+        let at = || AtomicU64::new(stored.get());
+        let place = Arc::new(CursorPlace { ingest: Arc::clone(&ingest), position: at(), stored: at() });
         Ok(Self {
             ingest,
             consumer: consumer.to_owned(),
-            position: stored,
-            stored,
+            place,
             disk: None,
             decoder: new_decoder(),
             undelivered_since_us: None,
@@ -96,13 +136,13 @@ impl BlockCursor {
     /// Where the next read starts.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.position
+        self.place.position()
     }
 
     /// The durable position.
     #[must_use]
     pub fn stored(&self) -> Position {
-        self.stored
+        self.place.stored()
     }
 
     /// Records skipped because their contents do not decode.
@@ -111,22 +151,22 @@ impl BlockCursor {
         self.undecodable
     }
 
-    /// Committed bytes still to read.
+    /// Where it stands, for whoever does not read.
     #[must_use]
-    pub fn lag_bytes(&self) -> u64 {
-        distance(self.position, self.ingest.journal.committed())
+    pub fn place(&self) -> Arc<CursorPlace> {
+        Arc::clone(&self.place)
     }
 
-    /// Committed points still to read: exact while they are in memory, else estimated from their bytes.
+    /// See [`CursorPlace::lag_bytes`].
+    #[must_use]
+    pub fn lag_bytes(&self) -> u64 {
+        self.place.lag_bytes()
+    }
+
+    /// See [`CursorPlace::lag_points`].
     #[must_use]
     pub fn lag_points(&self) -> u64 {
-        let recent = self.ingest.shared.recent.lock();
-        let in_memory = recent.points_from(self.position);
-        let on_disk = match recent.start() {
-            Some(start) => distance(self.position, start),
-            None => self.lag_bytes(),
-        };
-        in_memory + on_disk.saturating_sub(SEGMENT_HEADER_BYTES).div_ceil(POINT_BYTES_ESTIMATE)
+        self.place.lag_points()
     }
 
     /// Age of the oldest batch that was read and not stored, or else of what is still to read; 0 when there is none.
@@ -139,21 +179,21 @@ impl BlockCursor {
 
     /// Receipt of the batch that is read next.
     fn next_received_us(&mut self) -> Option<i64> {
-        if let Some(mut blocks) = self.ingest.shared.recent.lock().from(self.position) {
+        if let Some(mut blocks) = self.ingest.shared.recent.lock().from(self.position()) {
             return blocks.next().map(|next| next.block.received_unix_us);
         }
         if self.lag_bytes() == 0 {
             return None;
         }
-        if let Some((_, received_us)) = self.next_on_disk.filter(|(position, _)| *position == self.position) {
+        if let Some((_, received_us)) = self.next_on_disk.filter(|(position, _)| *position == self.position()) {
             return received_us;
         }
-        let mut reader = self.ingest.journal.reader(self.position);
+        let mut reader = self.ingest.journal.reader(self.position());
         // What cannot be read has no age; whoever reads it is told why.
         let record = reader.next_record().ok().flatten();
         let block = record.and_then(|record| self.decoder.decode(record.payload).ok());
         let received_us = block.map(|block| block.received_unix_us);
-        self.next_on_disk = Some((self.position, received_us));
+        self.next_on_disk = Some((self.position(), received_us));
         received_us
     }
 
@@ -167,8 +207,8 @@ impl BlockCursor {
             self.read_disk(&mut gathering)?;
         }
         let Some(blocks) = gathering.blocks else { return Ok(None) };
-        let blocks = Blocks { start: self.position, ..blocks };
-        self.position = blocks.end;
+        let blocks = Blocks { start: self.position(), ..blocks };
+        self.place.position.store(blocks.end.get(), Ordering::Release);
         if let (None, Some(first)) = (self.undelivered_since_us, blocks.blocks.first()) {
             self.undelivered_since_us = Some(first.received_unix_us);
         }
@@ -177,7 +217,7 @@ impl BlockCursor {
 
     /// Continues at a position that a [`Blocks`] had as start or end, or that the journal named for room.
     pub fn seek(&mut self, position: Position) {
-        self.position = position;
+        self.place.position.store(position.get(), Ordering::Release);
         if let Some(reader) = &mut self.disk {
             reader.seek(position);
         }
@@ -198,8 +238,9 @@ impl BlockCursor {
     /// # Errors
     /// [`JournalError`] when it cannot be written; the position on disk is then the old one.
     pub fn store(&mut self, position: Position) -> Result<(), JournalError> {
-        self.stored = self.ingest.journal.store_cursor(&self.consumer, position)?;
-        if self.stored >= self.position {
+        let stored = self.ingest.journal.store_cursor(&self.consumer, position)?;
+        self.place.stored.store(stored.get(), Ordering::Release);
+        if stored >= self.position() {
             self.undelivered_since_us = None;
         }
         Ok(())
@@ -208,7 +249,7 @@ impl BlockCursor {
     /// True when memory reaches back to the position, whether or not there is something to read.
     fn read_recent(&mut self, gathering: &mut Gathering) -> bool {
         let recent = self.ingest.shared.recent.lock();
-        let Some(blocks) = recent.from(self.position) else { return false };
+        let Some(blocks) = recent.from(self.position()) else { return false };
         for committed in blocks {
             if !gathering.take(committed.clone()) {
                 break;
@@ -222,7 +263,7 @@ impl BlockCursor {
         if self.lag_bytes() == 0 {
             return Ok(());
         }
-        let reader = self.disk.get_or_insert_with(|| self.ingest.journal.reader(self.position));
+        let reader = self.disk.get_or_insert_with(|| self.ingest.journal.reader(self.place.position()));
         loop {
             let record = match reader.next_record() {
                 Ok(Some(record)) => record,

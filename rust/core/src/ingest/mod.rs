@@ -42,7 +42,7 @@ pub use self::admission::Peer;
 use self::admission::StreamState;
 pub use self::conversation::Conversation;
 pub use self::counters::{Counters, RetryCause};
-pub use self::cursor::{BlockCursor, Blocks};
+pub use self::cursor::{BlockCursor, Blocks, CursorPlace};
 use self::heartbeats::Heartbeats;
 pub use self::inspect::{CheckpointContents, Inspected, Payload, SegmentContents, inspect};
 pub use self::measured::Measured;
