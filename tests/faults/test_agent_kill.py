@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from tests.faults.test_kill import free_port
-from tests.support.documents import collector_document
+from tests.faults.test_kill import collector_site, free_port
 from tests.support.process import command
 from tests.support.spool_process import BATCH_POINTS
 from tests.support.waiting import PATIENCE_SECS
 
-from telemetry_collector.config import Address
-from telemetry_collector.security.authority import set_up
-from telemetry_collector.sender import Sender, SpoolSettings, TransportSettings
+from telemetry_collector.sender import Sender, SpoolSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,24 +51,14 @@ async def grown(process: asyncio.subprocess.Process, path: Path, by: int) -> Non
 
 
 async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_path: Path) -> None:
-    files = set_up(tmp_path / "certs", node="node-1")
     port = free_port()
-    document = collector_document(
-        tmp_path,
-        files,
-        server={"listen_addr": f"127.0.0.1:{port}"},
-        journal={"dir": str(tmp_path / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 28},
-        parquet={"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 0.3},
-        observability={"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
-    )
-    path = tmp_path / "collector.yaml"
-    path.write_text(json.dumps(document))
+    path, transport = collector_site(tmp_path, port, port)
     site = {
         "directory": str(tmp_path),
         "port": port,
-        "cert": str(files.node_certificate),
-        "key": str(files.node_key),
-        "ca": str(files.ca),
+        "cert": str(transport.cert_path),
+        "key": str(transport.key_path),
+        "ca": str(transport.ca_path),
     }
     async with command("run", path, "--json") as collector:
         await collector.logged("started")
@@ -79,16 +66,8 @@ async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_pat
             async with agent({**site, "first": life * FIRST_STEP}) as process:
                 # An odd life is killed while its first batches are on their way, an even one in the middle of its work.
                 await grown(process, tmp_path / ("durable" if life % 2 else "answered"), 3 + 9 * life)
-        rest = Sender(
-            TransportSettings(
-                endpoints=(Address("127.0.0.1", port),),
-                cert_path=files.node_certificate,
-                key_path=files.node_key,
-                ca_path=files.ca,
-                server_name="localhost",
-            ),
-            spool=SpoolSettings(directory=tmp_path / "spool", bytes_max=1 << 26),
-        )
+        spool = SpoolSettings(directory=tmp_path / "spool", bytes_max=1 << 26)
+        rest = Sender(transport, spool=spool)
         await rest.start()
         async with asyncio.timeout(6 * PATIENCE_SECS):
             await rest.drained()

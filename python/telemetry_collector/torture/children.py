@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import json
-import os
 import re
 import resource
 import signal
@@ -266,6 +265,4 @@ def free_port(kind: socket.SocketKind) -> int:
 def end_orphans(children: Sequence[Child]) -> None:
     """SIGKILL for whatever of these still runs: the last thing before the end, also after an error."""
     for child in children:
-        if child.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
+        child.signal(signal.SIGKILL)
