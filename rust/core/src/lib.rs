@@ -17,6 +17,8 @@ pub mod ingest;
 pub mod journal;
 pub mod limits;
 pub mod line_protocol;
+#[cfg(feature = "quinn")]
+pub mod quic;
 pub mod series;
 pub mod spool;
 pub mod wire;

@@ -1,0 +1,11 @@
+//! QUIC with mutual TLS, in the core: the listener that uses every processor, and the agent's half.
+//!
+//! ```text
+//! server ─► ingest::Conversation      client ◄─► frames and acknowledgements of an agent
+//!      └──────── tls, transport ────────┘
+//! ```
+//!
+//! Sockets are handed in, and what happens is handed out as counters and events: neither Python nor logs are known here.
+
+pub mod client;
+pub mod server;
