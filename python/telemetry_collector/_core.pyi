@@ -309,7 +309,7 @@ class FrameEncoder:
     def __new__(
         cls,
         *,
-        form: Literal["columnar", "row"] = ...,
+        form: Literal["dense", "columnar", "row"] = ...,
         compression: Literal["none", "gzip", "zstd"] = ...,
         frame_bytes_max: int = ...,
     ) -> FrameEncoder:

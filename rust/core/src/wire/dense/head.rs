@@ -1,0 +1,127 @@
+//! What a group of series says about its values: which numbers stand for them.
+
+/// Powers of ten that doubles hold exactly.
+const POWERS_OF_TEN: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+/// From here on every double is a whole number.
+const ALL_WHOLE: f64 = 4_503_599_627_370_496.0;
+/// Set in a head whose series share one sequence.
+const JOINED: u8 = 0x80;
+/// Set in a head whose numbers are the bits of doubles.
+const BITS: u8 = 0x40;
+/// Set in a lead whose numbers are differences.
+const STEPS: u8 = 0x80;
+/// Bits of a number.
+pub(in crate::wire) const WIDTH_MAX: u8 = 64;
+
+/// How a double is a whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wire) enum Scale {
+    /// The number, as a double, divided by 10 to this power, as doubles are divided.
+    Decimal(u8),
+    /// The number's bits, shifted to the left by so many, are those of the double.
+    Bits(u8),
+}
+
+impl Scale {
+    /// The largest power of ten that a double holds exactly.
+    pub(in crate::wire) const DECIMAL_MAX: u8 = POWERS_OF_TEN.len() as u8 - 1;
+
+    /// The double that a number stands for.
+    #[inline]
+    pub(in crate::wire) fn value(self, number: i64) -> f64 {
+        match self {
+            Self::Decimal(exponent) => decimal(number, divisor(exponent)),
+            Self::Bits(shift) => f64::from_bits((number as u64) << shift),
+        }
+    }
+
+    /// The number that stands for a double, when there is one.
+    #[inline]
+    pub(in crate::wire) fn number(self, value: f64) -> Option<i64> {
+        match self {
+            Self::Decimal(exponent) => {
+                let scaled = value * divisor(exponent);
+                // Half a unit away from zero, cut. Above 2^52 doubles are whole, and a half would round them to even.
+                let half = if scaled.abs() < ALL_WHOLE { 0.5_f64.copysign(scaled) } else { 0.0 };
+                let number = (scaled + half) as i64;
+                (decimal(number, divisor(exponent)).to_bits() == value.to_bits()).then_some(number)
+            }
+            Self::Bits(shift) => {
+                let bits = value.to_bits();
+                (shift == 0 || bits.trailing_zeros() >= u32::from(shift)).then_some((bits >> shift) as i64)
+            }
+        }
+    }
+
+    /// Bytes that a number takes where it stands by itself in `Bits`: as many as are not shifted away.
+    pub(in crate::wire) const fn bits_bytes(shift: u8) -> usize {
+        (64 - shift as usize).div_ceil(8)
+    }
+}
+
+/// What [`Scale::Decimal`] divides by.
+#[inline]
+pub(in crate::wire) fn divisor(exponent: u8) -> f64 {
+    POWERS_OF_TEN[usize::from(exponent)]
+}
+
+/// The nearest double to a number, divided.
+#[inline]
+pub(in crate::wire) fn decimal(number: i64, divisor: f64) -> f64 {
+    number as f64 / divisor
+}
+
+/// The first byte of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wire) struct Head {
+    pub(in crate::wire) scale: Scale,
+    /// The group's values are one sequence; else each of its series is one.
+    pub(in crate::wire) joined: bool,
+}
+
+impl Head {
+    pub(in crate::wire) const fn byte(self) -> u8 {
+        let scale = match self.scale {
+            Scale::Decimal(exponent) => exponent,
+            Scale::Bits(shift) => BITS | shift,
+        };
+        if self.joined { scale | JOINED } else { scale }
+    }
+
+    /// `None` for a byte that means nothing.
+    pub(in crate::wire) const fn parse(byte: u8) -> Option<Self> {
+        let number = byte & !(JOINED | BITS);
+        let scale = if byte & BITS != 0 {
+            Scale::Bits(number)
+        } else if number <= Scale::DECIMAL_MAX {
+            Scale::Decimal(number)
+        } else {
+            return None;
+        };
+        Some(Self { scale, joined: byte & JOINED != 0 })
+    }
+}
+
+/// The first byte of a sequence of two values and more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::wire) struct Lead {
+    /// Numbers are told as differences from the one before, rather than from the least.
+    pub(in crate::wire) steps: bool,
+    /// Bits of each.
+    pub(in crate::wire) width: u8,
+}
+
+impl Lead {
+    pub(in crate::wire) const fn byte(self) -> u8 {
+        if self.steps { self.width | STEPS } else { self.width }
+    }
+
+    /// `None` for a width above 64.
+    pub(in crate::wire) const fn parse(byte: u8) -> Option<Self> {
+        let width = byte & !STEPS;
+        if width <= WIDTH_MAX { Some(Self { steps: byte & STEPS != 0, width }) } else { None }
+    }
+}
