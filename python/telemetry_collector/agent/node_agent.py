@@ -90,7 +90,9 @@ class NodeAgent:
         self._events.declare(UNENCODABLE)
         self._sender = Sender(
             _transport(config, security, self._clock),
-            delivery=DeliverySettings(compression=config.compression, backlog_share=config.backlog_share),
+            delivery=DeliverySettings(
+                form=config.form, compression=config.compression, backlog_share=config.backlog_share
+            ),
             outbox=OutboxSettings(points_max=config.outbox_points_max, bytes_max=config.outbox_bytes_max),
             spool=_spool(config, security),
             on_event=self._report,

@@ -1,0 +1,164 @@
+"""The dense form of PointColumns, read as docs/wire-protocol.md describes it: an implementation that owes ours nothing.
+
+Everything is done the plain way, with whole numbers without bounds; what is malformed raises ValueError.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+POINTS_MAX = 1 << 20
+
+
+class Dense(ValueError):
+    """Malformed dense columns."""
+
+
+class Bytes:
+    """Reads from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest = data
+
+    def take(self, size: int) -> bytes:
+        if len(self.rest) < size:
+            raise Dense("truncated")
+        taken, self.rest = self.rest[:size], self.rest[size:]
+        return taken
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def varint(self) -> int:
+        number = 0
+        for place in range(10):
+            byte = self.byte()
+            number |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                return number & (1 << 64) - 1
+        raise Dense("a varint of more than ten bytes")
+
+    def sint64(self) -> int:
+        number = self.varint()
+        return number >> 1 ^ -(number & 1)
+
+
+def is_dense(columns: Any) -> bool:
+    """Whether any of the dense fields is set."""
+    return bool(
+        columns.dense_points or columns.series_runs or columns.time_runs or columns.value_heads or columns.value_bits
+    )
+
+
+def points(columns: Any) -> list[tuple[int, int, float]]:
+    """Id, time (0: that of receipt) and value of each point, in order."""
+    plain = (columns.base_timestamp_unix_ns, len(columns.timestamp_deltas_ns), len(columns.values))
+    if plain != (0, 0, 0) or len(columns.series_ids) != 1:
+        raise Dense("beside plain columns")
+    count = columns.dense_points
+    if not 1 <= count <= POINTS_MAX:
+        raise Dense("points")
+    ids = list(runs(columns.series_ids[0], Bytes(columns.series_runs), count))
+    if count % len(ids) or not all(0 <= one < 1 << 32 for one in ids):
+        raise Dense("series")
+    rounds = count // len(ids)
+    times = list(times_of(columns.time_runs, count))
+    if len(times) not in (1, rounds, count):
+        raise Dense("times")
+    values = list(values_of(columns, len(ids), rounds))
+    return [
+        (ids[place % len(ids)], times[place * len(times) // count], values[place % len(ids)][place // len(ids)])
+        for place in range(count)
+    ]
+
+
+def runs(first: int, data: Bytes, most: int) -> Iterator[int]:
+    """A number and those that follow it in equal steps."""
+    number, step, told = first, 0, 1
+    yield number
+    while data.rest:
+        step = fits(step + data.sint64())
+        further = data.varint() + 1
+        told += further
+        if told > most + 1:
+            raise Dense("runs")
+        for _ in range(further):
+            number = fits(number + step)
+            yield number
+
+
+def times_of(data: bytes, most: int) -> Iterator[int]:
+    if not data:
+        yield 0
+        return
+    reader = Bytes(data)
+    exponent = reader.byte()
+    if exponent > 18:
+        raise Dense("unit")
+    for number in runs(reader.sint64(), reader, most):
+        yield fits(number * 10**exponent) or 1
+
+
+def values_of(columns: Any, series: int, rounds: int) -> Iterator[list[float]]:
+    """The values of each series, round by round."""
+    heads = Bytes(columns.value_heads)
+    bits = int.from_bytes(columns.value_bits, "little")
+    left = 8 * len(columns.value_bits)
+
+    def number(width: int) -> int:
+        nonlocal bits, left
+        if left < width:
+            raise Dense("bits")
+        taken = bits & (1 << width) - 1
+        bits, left = bits >> width, left - width
+        return taken
+
+    def alone(head: int) -> int:
+        if head & 0x40:
+            return int.from_bytes(heads.take((64 - (head & 0x3F) + 7) // 8), "little")
+        return heads.sint64()
+
+    def sequence(head: int, size: int) -> list[int]:
+        if size == 1:
+            return [alone(head)]
+        lead = heads.byte()
+        width = lead & 0x7F
+        if width > 64:
+            raise Dense("width")
+        if not lead & 0x80:
+            least = alone(head)
+            return [least + number(width) for _ in range(size)]
+        numbers, least = [alone(head)], heads.sint64()
+        for _ in range(size - 1):
+            numbers.append(numbers[-1] + least + number(width))
+        return numbers
+
+    while series:
+        head, group = heads.byte(), heads.varint()
+        if not 1 <= group <= series or (not head & 0x40 and head & 0x3F > 22):
+            raise Dense("group")
+        series -= group
+        if head & 0x80:
+            joined = [value(head, one) for one in sequence(head, group * rounds)]
+            yield from (joined[start : start + rounds] for start in range(0, len(joined), rounds))
+        else:
+            yield from ([value(head, one) for one in sequence(head, rounds)] for _ in range(group))
+    if heads.rest or left >= 8:
+        raise Dense("bytes behind")
+
+
+def value(head: int, number: int) -> float:
+    number &= (1 << 64) - 1
+    if head & 0x40:
+        found: float = struct.unpack("<d", (number << (head & 0x3F) & (1 << 64) - 1).to_bytes(8, "little"))[0]
+        return found
+    signed = number - (1 << 64) if number >> 63 else number
+    return float(signed) / float(10 ** (head & 0x3F))
+
+
+def fits(number: int) -> int:
+    if not -(1 << 63) <= number < 1 << 63:
+        raise Dense("outside signed 64 bits")
+    return number
