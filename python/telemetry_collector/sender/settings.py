@@ -11,9 +11,8 @@ from telemetry_collector._core import FaultDisk
 from telemetry_collector.config import Address
 from telemetry_collector.sender import wire
 
-
 Form = Literal["dense", "columnar", "row"]
-"""How points are written. A collector that does not know `dense` is sent `columnar` instead, for as long as it is connected."""
+"""How points are written. A collector that does not know `dense` is sent `columnar` while it is connected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

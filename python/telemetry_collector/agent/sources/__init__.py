@@ -10,7 +10,6 @@ from typing import Protocol
 from telemetry_collector.model import MetricType
 from telemetry_collector.sender import Point
 
-
 DIGITS = 6
 """Decimals of shares and of times in seconds. What lies beyond is the noise of a division, and takes bytes to send."""
 

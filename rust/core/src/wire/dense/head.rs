@@ -9,56 +9,53 @@ const POWERS_OF_TEN: [f64; 23] = [
 const ALL_WHOLE: f64 = 4_503_599_627_370_496.0;
 /// Set in a head whose series share one sequence.
 const JOINED: u8 = 0x80;
-/// Set in a head whose numbers are the bits of doubles.
-const BITS: u8 = 0x40;
+/// Set in a head whose numbers are multiples of a power of two; the power stands below it, counted from the least.
+const BINARY: u8 = 0x40;
+/// A head whose numbers are the bits of doubles.
+const RAW: u8 = 0x3f;
 /// Set in a lead whose numbers are differences.
 const STEPS: u8 = 0x80;
 /// Bits of a number.
 pub(in crate::wire) const WIDTH_MAX: u8 = 64;
 
-/// How a double is a whole number.
+/// How a whole number stands for a double. Of several that do, any may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wire) enum Scale {
     /// The number, as a double, divided by 10 to this power, as doubles are divided.
     Decimal(u8),
-    /// The number's bits, shifted to the left by so many, are those of the double.
-    Bits(u8),
+    /// The number, as a double, times 2 to this power.
+    Binary(i8),
+    /// The number has the bits of the double.
+    Raw,
 }
 
 impl Scale {
     /// The largest power of ten that a double holds exactly.
     pub(in crate::wire) const DECIMAL_MAX: u8 = POWERS_OF_TEN.len() as u8 - 1;
-
-    /// The double that a number stands for.
-    #[inline]
-    pub(in crate::wire) fn value(self, number: i64) -> f64 {
-        match self {
-            Self::Decimal(exponent) => decimal(number, divisor(exponent)),
-            Self::Bits(shift) => f64::from_bits((number as u64) << shift),
-        }
-    }
+    /// Powers of two reach from here
+    pub(in crate::wire) const BINARY_MIN: i8 = -32;
+    /// to here.
+    pub(in crate::wire) const BINARY_MAX: i8 = 31;
 
     /// The number that stands for a double, when there is one.
     #[inline]
     pub(in crate::wire) fn number(self, value: f64) -> Option<i64> {
-        match self {
+        let (number, back) = match self {
             Self::Decimal(exponent) => {
                 let scaled = value * divisor(exponent);
                 // Half a unit away from zero, cut. Above 2^52 doubles are whole, and a half would round them to even.
                 let half = if scaled.abs() < ALL_WHOLE { 0.5_f64.copysign(scaled) } else { 0.0 };
                 let number = (scaled + half) as i64;
-                (decimal(number, divisor(exponent)).to_bits() == value.to_bits()).then_some(number)
+                (number, number as f64 / divisor(exponent))
             }
-            Self::Bits(shift) => {
-                let bits = value.to_bits();
-                (shift == 0 || bits.trailing_zeros() >= u32::from(shift)).then_some((bits >> shift) as i64)
+            Self::Binary(exponent) => {
+                let number = (value * power_of_two(-exponent)) as i64;
+                (number, number as f64 * power_of_two(exponent))
             }
-        }
-    }
-
-    /// Bytes that a number takes where it stands by itself in `Bits`: as many as are not shifted away.
-    pub(in crate::wire) const fn bits_bytes(shift: u8) -> usize {
-        (64 - shift as usize).div_ceil(8)
+            Self::Raw => return Some(value.to_bits() as i64),
+        };
+        // A number that does not stand for the double, cut or of another sign, is found here.
+        (back.to_bits() == value.to_bits()).then_some(number)
     }
 }
 
@@ -68,10 +65,11 @@ pub(in crate::wire) fn divisor(exponent: u8) -> f64 {
     POWERS_OF_TEN[usize::from(exponent)]
 }
 
-/// The nearest double to a number, divided.
+/// What [`Scale::Binary`] multiplies with.
 #[inline]
-pub(in crate::wire) fn decimal(number: i64, divisor: f64) -> f64 {
-    number as f64 / divisor
+pub(in crate::wire) fn power_of_two(exponent: i8) -> f64 {
+    // Small powers of two have a normal exponent and no other bits.
+    f64::from_bits(((1_023 + i64::from(exponent)) as u64) << 52)
 }
 
 /// The first byte of a group.
@@ -86,18 +84,21 @@ impl Head {
     pub(in crate::wire) const fn byte(self) -> u8 {
         let scale = match self.scale {
             Scale::Decimal(exponent) => exponent,
-            Scale::Bits(shift) => BITS | shift,
+            Scale::Binary(exponent) => BINARY | (exponent - Scale::BINARY_MIN) as u8,
+            Scale::Raw => RAW,
         };
         if self.joined { scale | JOINED } else { scale }
     }
 
     /// `None` for a byte that means nothing.
     pub(in crate::wire) const fn parse(byte: u8) -> Option<Self> {
-        let number = byte & !(JOINED | BITS);
-        let scale = if byte & BITS != 0 {
-            Scale::Bits(number)
+        let number = byte & !(JOINED | BINARY);
+        let scale = if byte & BINARY != 0 {
+            Scale::Binary(number as i8 + Scale::BINARY_MIN)
         } else if number <= Scale::DECIMAL_MAX {
             Scale::Decimal(number)
+        } else if number == RAW {
+            Scale::Raw
         } else {
             return None;
         };

@@ -150,9 +150,11 @@ impl FrameEncoder {
     }
 
     /// True when the batch's common tags go into the definitions of its series, so that they are told once a stream. Only
-    /// those that the stream began with do: others may be new in each batch, and definitions are for good.
+    /// those that the stream began with do: others may be new in each batch, and definitions are for good. Repeating them
+    /// in each definition costs nothing but where nothing is compressed.
     fn defines_tags(&mut self, batch: &OutgoingBatch) -> bool {
         self.settings.form == Form::Dense
+            && self.settings.compression != Compression::None
             && !batch.is_empty()
             && **self.common_tags.get_or_insert_with(|| batch.common_tags().into()) == *batch.common_tags()
     }

@@ -2,7 +2,7 @@
 
 use super::bits::Bits;
 use crate::wire::decode::fault::Fault;
-use crate::wire::dense::head::{Head, Lead, Scale, decimal, divisor};
+use crate::wire::dense::head::{Head, Lead, Scale, divisor, power_of_two};
 use crate::wire::proto::{Reader, WireFault};
 
 /// Reads the values of so many series in as many rounds as there are places for.
@@ -49,9 +49,13 @@ impl ValueReader<'_> {
         match scale {
             Scale::Decimal(exponent) => {
                 let divisor = divisor(exponent);
-                self.numbers(scale, values, |place, number| put(place, decimal(number, divisor)))
+                self.numbers(scale, values, |place, number| put(place, number as f64 / divisor))
             }
-            Scale::Bits(_) => self.numbers(scale, values, |place, number| put(place, scale.value(number))),
+            Scale::Binary(exponent) => {
+                let factor = power_of_two(exponent);
+                self.numbers(scale, values, |place, number| put(place, number as f64 * factor))
+            }
+            Scale::Raw => self.numbers(scale, values, |place, number| put(place, f64::from_bits(number as u64))),
         }
     }
 
@@ -84,11 +88,6 @@ impl ValueReader<'_> {
     /// A number that stands by itself.
     #[inline]
     fn number(&mut self, scale: Scale) -> Result<i64, Fault> {
-        let Scale::Bits(shift) = scale else { return Ok(self.heads.sint64()?) };
-        let mut bytes = [0; 8];
-        for byte in &mut bytes[..Scale::bits_bytes(shift)] {
-            *byte = self.heads.byte()?;
-        }
-        Ok(i64::from_le_bytes(bytes))
+        if scale == Scale::Raw { Ok(self.heads.fixed64()? as i64) } else { Ok(self.heads.sint64()?) }
     }
 }

@@ -72,16 +72,14 @@ fn width_of(number: u64) -> u8 {
 }
 
 /// Bytes of a number that stands by itself.
-pub(super) fn alone_bytes(number: i64, scale: Scale) -> usize {
-    match scale {
-        Scale::Decimal(_) => varint_len(zigzag(number)),
-        Scale::Bits(shift) => Scale::bits_bytes(shift),
-    }
+fn alone_bytes(number: i64, scale: Scale) -> usize {
+    if scale == Scale::Raw { 8 } else { varint_len(zigzag(number)) }
 }
 
 fn put_alone(out: &mut Vec<u8>, number: i64, scale: Scale) {
-    match scale {
-        Scale::Decimal(_) => put_varint(out, zigzag(number)),
-        Scale::Bits(shift) => out.extend_from_slice(&number.to_le_bytes()[..Scale::bits_bytes(shift)]),
+    if scale == Scale::Raw {
+        out.extend_from_slice(&number.to_le_bytes());
+    } else {
+        put_varint(out, zigzag(number));
     }
 }

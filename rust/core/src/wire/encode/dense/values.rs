@@ -7,8 +7,6 @@ use crate::wire::proto::put_varint;
 
 /// A group's head and its count of series, about.
 const GROUP_BITS: usize = 16;
-/// From this power of ten on, a decimal may be a binary fraction with fewer bits.
-const LONG_DECIMAL: u8 = 6;
 
 /// Buffers that one grid after the other is written through.
 #[derive(Default)]
@@ -102,24 +100,32 @@ impl ValueWriter {
 
     /// Chooses the scale of the series at hand, the group's where another would not pay for its group; leaves its numbers.
     fn plan(&mut self, current: Option<Scale>) -> (Scale, Plan) {
-        let known = current.filter(|&scale| numbers(&self.values, scale, &mut self.numbers));
-        let known = known.map(|scale| (scale, Plan::of(&self.numbers, scale)));
-        if let Some((Scale::Decimal(exponent), _)) = known
-            && exponent < LONG_DECIMAL
-            && (exponent == 0 || self.numbers.iter().any(|number| number % 10 != 0))
+        let mut best = None;
+        if let Some(scale) = current
+            && numbers(&self.values, scale, &mut self.numbers)
         {
-            return known.expect("it was just looked at");
+            let plan = Plan::of(&self.numbers, scale);
+            if plan.cost_bits <= GROUP_BITS {
+                return (scale, plan);
+            }
+            best = Some((scale, plan));
         }
-        let mut best = known;
         let decimal = shortest_decimal(&self.values).map(Scale::Decimal);
-        let long = !matches!(decimal, Some(Scale::Decimal(..LONG_DECIMAL)));
-        for scale in [decimal, long.then(|| shortest_bits(&self.values))].into_iter().flatten() {
+        let binary = shortest_binary(&self.values).map(Scale::Binary);
+        let others = [decimal, binary, Some(Scale::Raw)].into_iter().flatten();
+        for scale in others {
+            // Nothing else is as long as the bits themselves.
+            if Some(scale) == current || (scale == Scale::Raw && best.is_some()) {
+                continue;
+            }
             if !numbers(&self.values, scale, &mut self.other_numbers) {
                 continue;
             }
             let plan = Plan::of(&self.other_numbers, scale);
-            let extra_bits = if Some(scale) == current { 0 } else { GROUP_BITS };
-            if best.is_none_or(|(_, best)| plan.cost_bits + extra_bits < best.cost_bits) {
+            if best.is_none_or(|(kept, best)| {
+                let extra_bits = if Some(kept) == current { GROUP_BITS } else { 0 };
+                plan.cost_bits + extra_bits < best.cost_bits
+            }) {
                 best = Some((scale, plan));
                 std::mem::swap(&mut self.numbers, &mut self.other_numbers);
             }
@@ -168,8 +174,20 @@ fn longest_exponent(value: f64) -> u8 {
     digits.min(i32::from(Scale::DECIMAL_MAX)) as u8
 }
 
-/// The bits of all values without the zeros at their ends.
-fn shortest_bits(values: &[f64]) -> Scale {
-    let bits = values.iter().fold(0, |bits, value| bits | value.to_bits());
-    Scale::Bits(bits.trailing_zeros().min(63) as u8)
+/// The largest power of two that all values are multiples of; none where they differ too much in size, or are no numbers.
+fn shortest_binary(values: &[f64]) -> Option<i8> {
+    let mut shortest = Scale::BINARY_MAX;
+    for value in values {
+        let bits = value.to_bits();
+        if bits != 0 {
+            // A double is its lowest bit that is set, or a multiple of it.
+            let zeros = (bits | 1 << 52).trailing_zeros() as i32;
+            let exponent = (bits >> 52 & 0x7ff) as i32 - 1_075 + zeros;
+            if exponent < i32::from(Scale::BINARY_MIN) {
+                return None;
+            }
+            shortest = shortest.min(exponent.min(i32::from(Scale::BINARY_MAX)) as i8);
+        }
+    }
+    Some(shortest)
 }
