@@ -56,20 +56,14 @@ pub enum Fault {
         /// Times told.
         times: usize,
     },
-    /// A run leaves signed 64 bits.
-    #[error("a run in dense columns leaves signed 64 bits")]
-    DenseStep,
     /// A series id of more than 32 bits, or below 0.
     #[error("a series id outside 32 bits")]
     SeriesIdOutOfRange,
-    /// Times in multiples of too much.
-    #[error("times in multiples of 10^{0} ns; at most 10^18 is right")]
-    TimeUnit(u8),
     /// The first byte of a group of series means nothing.
-    #[error("values by an unknown scale: head {0:#04x}")]
-    DenseHead(u8),
-    /// Values of more than 64 bits.
-    #[error("values of {0} bits; at most 64 are right")]
+    #[error("values by an unknown scale, {0:#04x}")]
+    DenseScale(u8),
+    /// Numbers of more than 64 bits.
+    #[error("numbers of {0} bits; at most 64 are right")]
     DenseWidth(u8),
     /// A group of no series, or of more than are left.
     #[error("a group of values that is empty or goes on beyond the last series")]

@@ -28,7 +28,7 @@ pub enum Form {
 pub struct EncoderSettings {
     /// How points are written.
     pub form: Form,
-    /// How contents are sent; what compressing does not make smaller is sent as it is.
+    /// How contents are sent; what compressing does not make smaller by a tenth is sent as it is.
     pub compression: Compression,
     /// The collector's limit on a frame, its prefix not counted.
     pub frame_bytes_max: usize,
@@ -250,7 +250,8 @@ impl FrameEncoder {
             put_number(message, 2, contents.len() as u64);
             put_bytes(message, 3, body);
         }
-        if compressed.is_some() && message.len() < contents.len() {
+        // Inflating costs the collector more than reading the rest of a batch, so it is to be worth it.
+        if compressed.is_some() && message.len() <= contents.len() / 10 * 9 {
             put_bytes(out, 8, message);
         } else {
             out.extend_from_slice(contents);

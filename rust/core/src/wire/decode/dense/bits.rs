@@ -23,21 +23,22 @@ impl<'a> Bits<'a> {
         self.at.div_ceil(8) == self.bytes.len()
     }
 
-    /// Reads numbers of one width, which are there; `put` is told the place of each.
+    /// Reads a number of 1 to 64 bits for each place; they are there.
     #[inline]
-    pub(super) fn each(&mut self, numbers: usize, width: u8, mut put: impl FnMut(usize, u64)) {
+    pub(super) fn each<T>(&mut self, width: u8, places: impl Iterator<Item = T>, mut put: impl FnMut(T, u64)) {
         let bits = usize::from(width);
-        let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
-        for place in 0..numbers {
-            let word = self.word(self.at / 8);
-            let shift = self.at % 8;
-            let mut number = word >> shift;
+        let mask = u64::MAX >> (64 - bits);
+        let mut at = self.at;
+        for place in places {
+            let shift = at % 8;
+            let mut number = self.word(at / 8) >> shift;
             if shift + bits > 64 {
-                number |= u64::from(self.bytes[self.at / 8 + 8]) << (64 - shift);
+                number |= u64::from(self.bytes[at / 8 + 8]) << (64 - shift);
             }
             put(place, number & mask);
-            self.at += bits;
+            at += bits;
         }
+        self.at = at;
     }
 
     /// The eight bytes from here, with zeros behind the end.

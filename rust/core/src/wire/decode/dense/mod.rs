@@ -10,8 +10,8 @@ mod values;
 use super::columns::Columns;
 use super::fault::Fault;
 use super::points::RECEIPT_TIME;
-use crate::wire::dense::{DENSE_POINTS_MAX, TIME_EXPONENT_MAX};
-use crate::wire::proto::{Reader, Span, WireFault};
+use crate::wire::dense::DENSE_POINTS_MAX;
+use crate::wire::proto::{Reader, Span};
 
 /// The dense fields of one message, and the id that stands beside them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +48,7 @@ impl Dense {
         columns.timestamps_unix_ns.resize(start + points, RECEIPT_TIME);
         columns.values.resize(start + points, 0.0);
         self.fill_ids(body, &mut columns.series_ids[start..], shape.series)?;
-        self.fill_times(body, &mut columns.timestamps_unix_ns[start..], shape)?;
+        self.fill_times(body, &mut columns.timestamps_unix_ns[start..], shape.times)?;
         values::fill(self.value_heads.of(body), self.value_bits.of(body), &mut columns.values[start..], shape.series)
     }
 
@@ -56,10 +56,12 @@ impl Dense {
     fn shape(&self, body: &[u8]) -> Result<Shape, Fault> {
         let points = self.points as usize;
         let series = 1 + runs::count(Reader::new(self.series_runs.of(body)), points)?;
-        let times = match self.time_runs.len {
-            0 => 0,
-            _ => 1 + runs::count(Times::open(self.time_runs.of(body))?.runs, points)?,
-        };
+        let mut times = 0;
+        if self.time_runs.len > 0 {
+            let mut runs = Reader::new(self.time_runs.of(body));
+            runs.sint64()?;
+            times = 1 + runs::count(runs, points)?;
+        }
         let rounds = points / series;
         if rounds * series != points || ![0, 1, rounds, points].contains(&times) {
             return Err(Fault::DenseUnequal { points, series, times });
@@ -70,33 +72,39 @@ impl Dense {
     /// The ids of one round, and then those again for each further round.
     fn fill_ids(&self, body: &[u8], ids: &mut [u32], series: usize) -> Result<(), Fault> {
         let mut places = ids[1..series].iter_mut();
-        runs::each(Reader::new(self.series_runs.of(body)), i64::from(self.first_id), |id| {
-            let id = u32::try_from(id).map_err(|_| Fault::SeriesIdOutOfRange)?;
-            if let Some(place) = places.next() {
-                *place = id;
-            }
-            Ok(())
-        })?;
+        runs::each(
+            Reader::new(self.series_runs.of(body)),
+            i64::from(self.first_id),
+            Fault::SeriesIdOutOfRange,
+            |id| {
+                let id = u32::try_from(id).map_err(|_| Fault::SeriesIdOutOfRange)?;
+                if let Some(place) = places.next() {
+                    *place = id;
+                }
+                Ok(())
+            },
+        )?;
         let (first, rest) = ids.split_at_mut(series);
         rest.chunks_exact_mut(series).for_each(|round| round.copy_from_slice(first));
         Ok(())
     }
 
-    fn fill_times(&self, body: &[u8], timestamps: &mut [i64], shape: Shape) -> Result<(), Fault> {
-        if shape.times == 0 {
+    fn fill_times(&self, body: &[u8], timestamps: &mut [i64], times: usize) -> Result<(), Fault> {
+        if times == 0 {
             return Ok(());
         }
-        let times = Times::open(self.time_runs.of(body))?;
-        let mut places = timestamps.chunks_exact_mut(timestamps.len() / shape.times);
+        let mut places = timestamps.chunks_exact_mut(timestamps.len() / times);
         let mut put = |time| {
-            let time = times.nanoseconds(time)?;
             if let Some(points) = places.next() {
-                points.fill(time);
+                // A time that is told stays one: see `RECEIPT_TIME`.
+                points.fill(if time == RECEIPT_TIME { RECEIPT_TIME + 1 } else { time });
             }
             Ok(())
         };
-        put(times.first)?;
-        runs::each(times.runs, times.first, put)
+        let mut runs = Reader::new(self.time_runs.of(body));
+        let first = runs.sint64()?;
+        put(first)?;
+        runs::each(runs, first, Fault::TimestampOutOfRange, put)
     }
 }
 
@@ -107,30 +115,4 @@ struct Shape {
     series: usize,
     /// None, one for all, one for each round, or one for each point.
     times: usize,
-}
-
-/// What stands before the runs of times.
-struct Times<'a> {
-    unit_ns: i64,
-    first: i64,
-    runs: Reader<'a>,
-}
-
-impl<'a> Times<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let (&exponent, rest) = bytes.split_first().ok_or(WireFault::Truncated)?;
-        if exponent > TIME_EXPONENT_MAX {
-            return Err(Fault::TimeUnit(exponent));
-        }
-        let mut runs = Reader::new(rest);
-        let first = runs.sint64()?;
-        Ok(Self { unit_ns: 10_i64.pow(u32::from(exponent)), first, runs })
-    }
-
-    /// A time that is told stays one: see [`RECEIPT_TIME`].
-    #[inline]
-    fn nanoseconds(&self, time: i64) -> Result<i64, Fault> {
-        let time = time.checked_mul(self.unit_ns).ok_or(Fault::TimestampOutOfRange)?;
-        Ok(if time == RECEIPT_TIME { RECEIPT_TIME + 1 } else { time })
-    }
 }

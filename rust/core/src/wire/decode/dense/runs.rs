@@ -19,18 +19,19 @@ pub(super) fn count(mut runs: Reader<'_>, numbers_max: usize) -> Result<usize, F
     Ok(numbers)
 }
 
-/// Hands over one number after the other, those after the first.
+/// Hands over one number after the other, those after the first. Whatever leaves 64 bits is `beyond` what it should be.
 #[inline]
 pub(super) fn each(
     mut runs: Reader<'_>,
     first: i64,
+    beyond: Fault,
     mut put: impl FnMut(i64) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let (mut number, mut step) = (first, 0_i64);
     while !runs.at_end() {
-        step = step.checked_add(runs.sint64()?).ok_or(Fault::DenseStep)?;
+        step = step.checked_add(runs.sint64()?).ok_or(beyond)?;
         for _ in 0..=runs.varint()? {
-            number = number.checked_add(step).ok_or(Fault::DenseStep)?;
+            number = number.checked_add(step).ok_or(beyond)?;
             put(number)?;
         }
     }

@@ -3,17 +3,11 @@
 mod bits;
 mod grid;
 mod runs;
-mod sequence;
 mod values;
 
 use self::grid::Grid;
 use self::values::ValueWriter;
-use crate::wire::dense::TIME_EXPONENT_MAX;
 use crate::wire::proto::{put_bytes, put_message_head, put_number, put_varint, varint_len, zigzag};
-
-/// Multiples of nanoseconds that times are told in, as powers of ten.
-const TIME_EXPONENTS: [u8; 4] = [9, 6, 3, 0];
-const _: () = assert!(TIME_EXPONENTS[0] <= TIME_EXPONENT_MAX);
 
 /// Points of one batch, or some of them: an element a point in each column, one at least.
 #[derive(Clone, Copy)]
@@ -90,13 +84,8 @@ fn put_times(out: &mut Vec<u8>, timestamps: &[i64], series: usize) -> Option<()>
     let rounds_agree = timestamps.chunks_exact(series).all(|round| round.iter().all(|&time| time == round[0]));
     let step = if rounds_agree { series } else { 1 };
     let all_agree = rounds_agree && timestamps.iter().step_by(series).all(|&time| time == first);
-    let times = || timestamps.iter().step_by(step).take(if all_agree { 1 } else { usize::MAX });
-    let divides = |exponent: &u8| times().all(|time| time % 10_i64.pow(u32::from(*exponent)) == 0);
-    let exponent = TIME_EXPONENTS.into_iter().find(divides).unwrap_or_default();
-    let unit_ns = 10_i64.pow(u32::from(exponent));
-    out.push(exponent);
-    put_varint(out, zigzag(first / unit_ns));
-    runs::put(out, times().map(|time| time / unit_ns))
+    put_varint(out, zigzag(first));
+    runs::put(out, timestamps.iter().copied().step_by(step).take(if all_agree { 1 } else { usize::MAX }))
 }
 
 fn put_unless_empty(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {

@@ -1,12 +1,14 @@
 //! The values of a grid, series by series, in groups of one scale.
 
 use super::bits::BitWriter;
-use super::sequence::Plan;
-use crate::wire::dense::head::{Head, Lead, Scale};
-use crate::wire::proto::put_varint;
+use crate::wire::dense::scale::Scale;
+use crate::wire::proto::{put_varint, varint_len, zigzag};
 
-/// A group's head and its count of series, about.
+/// What a group begins with, about: another scale that saves less does not pay.
 const GROUP_BITS: usize = 16;
+
+/// From this power of ten on, a decimal may be a binary fraction with fewer bits.
+const LONG_DECIMAL: u8 = 6;
 
 /// Buffers that one grid after the other is written through.
 #[derive(Default)]
@@ -20,14 +22,20 @@ pub(super) struct ValueWriter {
     other_numbers: Vec<i64>,
 }
 
-/// Series of one scale that are not written yet but for their bits.
+/// Series of one scale that are not in the heads yet.
 #[derive(Default)]
 struct Group {
     scale: Option<Scale>,
     series: usize,
-    leads: Vec<u8>,
-    /// The numbers of series of one value.
-    numbers: Vec<i64>,
+    heads: Vec<u8>,
+}
+
+/// How the numbers of a series are told.
+#[derive(Clone, Copy)]
+struct Plan {
+    least: i64,
+    width: u8,
+    cost_bits: usize,
 }
 
 impl ValueWriter {
@@ -35,67 +43,45 @@ impl ValueWriter {
     pub(super) fn write(&mut self, values: &[f64], series: usize) -> (&[u8], &[u8]) {
         self.heads.clear();
         self.bits.clear();
-        let mut place = 0;
-        while place < series {
-            let alike = series_alike(values, series, place);
-            if alike > 1 {
-                self.put_alike(values[place], alike);
-                place += alike;
-                continue;
-            }
+        for place in 0..series {
             self.values.clear();
             self.values.extend(values[place..].iter().step_by(series));
             self.put_series();
-            place += 1;
         }
         self.close_group();
         (&self.heads, self.bits.finish())
     }
 
-    /// Appends a group of series whose values are all the same.
-    fn put_alike(&mut self, value: f64, series: usize) {
-        self.close_group();
-        self.values.clear();
-        self.values.push(value);
-        let (scale, plan) = self.plan(None);
-        self.heads.push(Head { scale, joined: true }.byte());
-        put_varint(&mut self.heads, series as u64);
-        self.heads.push(Lead { steps: false, width: 0 }.byte());
-        plan.put(&self.numbers, scale, &mut self.heads, &mut self.bits);
-    }
-
     /// Adds the series at hand to the group, or begins another for it.
     fn put_series(&mut self) {
-        let (scale, plan) = self.plan(self.group.scale);
+        let (scale, Plan { least, width, .. }) = self.plan(self.group.scale);
         if self.group.scale != Some(scale) {
             self.close_group();
             self.group.scale = Some(scale);
         }
-        plan.put(&self.numbers, scale, &mut self.group.leads, &mut self.bits);
         self.group.series += 1;
-        if let [number] = self.numbers[..] {
-            self.group.numbers.push(number);
+        let heads = &mut self.group.heads;
+        if self.numbers.len() > 1 {
+            heads.push(width);
+        }
+        if scale == Scale::Raw {
+            heads.extend_from_slice(&least.to_le_bytes());
+        } else {
+            put_varint(heads, zigzag(least));
+        }
+        if width > 0 {
+            for &number in &self.numbers {
+                self.bits.put(number.wrapping_sub(least) as u64, width);
+            }
         }
     }
 
     fn close_group(&mut self) {
-        let Self { heads, bits, group, .. } = self;
-        let Some(scale) = group.scale.take() else { return };
-        let mut joined = false;
-        if group.numbers.len() > 1 {
-            let plan = Plan::of(&group.numbers, scale);
-            joined = plan.cost_bits < 8 * group.leads.len();
-            if joined {
-                group.leads.clear();
-                plan.put(&group.numbers, scale, &mut group.leads, bits);
-            }
-        }
-        heads.push(Head { scale, joined }.byte());
-        put_varint(heads, group.series as u64);
-        heads.extend_from_slice(&group.leads);
-        group.series = 0;
-        group.leads.clear();
-        group.numbers.clear();
+        let Some(scale) = self.group.scale.take() else { return };
+        self.heads.push(scale.byte());
+        put_varint(&mut self.heads, self.group.series as u64);
+        self.heads.append(&mut self.group.heads);
+        self.group.series = 0;
     }
 
     /// Chooses the scale of the series at hand, the group's where another would not pay for its group; leaves its numbers.
@@ -105,20 +91,17 @@ impl ValueWriter {
             && numbers(&self.values, scale, &mut self.numbers)
         {
             let plan = Plan::of(&self.numbers, scale);
-            if plan.cost_bits <= GROUP_BITS {
+            if plan.cost_bits <= GROUP_BITS || !self.may_be_shorter(scale) {
                 return (scale, plan);
             }
             best = Some((scale, plan));
         }
         let decimal = shortest_decimal(&self.values).map(Scale::Decimal);
         let binary = shortest_binary(&self.values).map(Scale::Binary);
-        let others = [decimal, binary, Some(Scale::Raw)].into_iter().flatten();
-        for scale in others {
+        for scale in [decimal, binary, Some(Scale::Raw)].into_iter().flatten() {
             // Nothing else is as long as the bits themselves.
-            if Some(scale) == current || (scale == Scale::Raw && best.is_some()) {
-                continue;
-            }
-            if !numbers(&self.values, scale, &mut self.other_numbers) {
+            let is_last = scale == Scale::Raw && best.is_some();
+            if is_last || Some(scale) == current || !numbers(&self.values, scale, &mut self.other_numbers) {
                 continue;
             }
             let plan = Plan::of(&self.other_numbers, scale);
@@ -132,17 +115,30 @@ impl ValueWriter {
         }
         best.expect("bits stand for every double")
     }
+
+    /// False when the numbers at hand are the shortest that there are: neither tens nor powers of two divide them all.
+    fn may_be_shorter(&self, scale: Scale) -> bool {
+        match scale {
+            // Whole numbers are the multiples of a power of two where the low bits of all of them are zeros.
+            Scale::Decimal(0) => self.numbers.iter().all(|number| number % 4 == 0),
+            // Few digits are few bits.
+            Scale::Decimal(..LONG_DECIMAL) => self.numbers.iter().all(|number| number % 10 == 0),
+            Scale::Decimal(_) | Scale::Binary(_) | Scale::Raw => true,
+        }
+    }
 }
 
-/// How many series from here on have this one's value, always and only, if that is worth a group; else 1.
-fn series_alike(values: &[f64], series: usize, place: usize) -> usize {
-    let first = values[place].to_bits();
-    let constant = |place: usize| values[place..].iter().step_by(series).all(|value| value.to_bits() == first);
-    let alike = (place..series).take_while(|&place| constant(place)).count();
-    let alone_bytes = if first == 0 { 1 } else { 3 };
-    let lead_bytes = usize::from(values.len() > series);
-    // A group of its own takes its head, count and lead, and mostly the group at hand is taken up again behind it.
-    if alike * (alone_bytes + lead_bytes) > alone_bytes + 5 { alike } else { 1 }
+impl Plan {
+    fn of(numbers: &[i64], scale: Scale) -> Self {
+        let (mut least, mut most) = (numbers[0], numbers[0]);
+        for &number in &numbers[1..] {
+            least = least.min(number);
+            most = most.max(number);
+        }
+        let width = 64 - (most.wrapping_sub(least) as u64).leading_zeros();
+        let least_bytes = if scale == Scale::Raw { 8 } else { varint_len(zigzag(least)) };
+        Self { least, width: width as u8, cost_bits: 8 * least_bytes + numbers.len() * width as usize }
+    }
 }
 
 /// The numbers that stand for values by a scale; false when some value has none.

@@ -1,4 +1,4 @@
-//! What a group of series says about its values: which numbers stand for them.
+//! Which whole numbers stand for the values of a group of series: the first byte of the group.
 
 /// Powers of ten that doubles hold exactly.
 const POWERS_OF_TEN: [f64; 23] = [
@@ -7,16 +7,10 @@ const POWERS_OF_TEN: [f64; 23] = [
 ];
 /// From here on every double is a whole number.
 const ALL_WHOLE: f64 = 4_503_599_627_370_496.0;
-/// Set in a head whose series share one sequence.
-const JOINED: u8 = 0x80;
-/// Set in a head whose numbers are multiples of a power of two; the power stands below it, counted from the least.
+/// Set in a byte that means a power of two, which stands below it, counted from the least.
 const BINARY: u8 = 0x40;
-/// A head whose numbers are the bits of doubles.
+/// The byte that means the bits themselves.
 const RAW: u8 = 0x3f;
-/// Set in a lead whose numbers are differences.
-const STEPS: u8 = 0x80;
-/// Bits of a number.
-pub(in crate::wire) const WIDTH_MAX: u8 = 64;
 
 /// How a whole number stands for a double. Of several that do, any may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +26,28 @@ pub(in crate::wire) enum Scale {
 impl Scale {
     /// The largest power of ten that a double holds exactly.
     pub(in crate::wire) const DECIMAL_MAX: u8 = POWERS_OF_TEN.len() as u8 - 1;
-    /// Powers of two reach from here
+    /// Powers of two reach from this one
     pub(in crate::wire) const BINARY_MIN: i8 = -32;
-    /// to here.
+    /// to this one.
     pub(in crate::wire) const BINARY_MAX: i8 = 31;
+
+    pub(in crate::wire) const fn byte(self) -> u8 {
+        match self {
+            Self::Decimal(exponent) => exponent,
+            Self::Binary(exponent) => BINARY | (exponent - Self::BINARY_MIN) as u8,
+            Self::Raw => RAW,
+        }
+    }
+
+    /// `None` for a byte that means nothing.
+    pub(in crate::wire) const fn parse(byte: u8) -> Option<Self> {
+        match byte {
+            0..=Self::DECIMAL_MAX => Some(Self::Decimal(byte)),
+            RAW => Some(Self::Raw),
+            BINARY..=0x7f => Some(Self::Binary((byte & !BINARY) as i8 + Self::BINARY_MIN)),
+            _ => None,
+        }
+    }
 
     /// The number that stands for a double, when there is one.
     #[inline]
@@ -70,59 +82,4 @@ pub(in crate::wire) fn divisor(exponent: u8) -> f64 {
 pub(in crate::wire) fn power_of_two(exponent: i8) -> f64 {
     // Small powers of two have a normal exponent and no other bits.
     f64::from_bits(((1_023 + i64::from(exponent)) as u64) << 52)
-}
-
-/// The first byte of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::wire) struct Head {
-    pub(in crate::wire) scale: Scale,
-    /// The group's values are one sequence; else each of its series is one.
-    pub(in crate::wire) joined: bool,
-}
-
-impl Head {
-    pub(in crate::wire) const fn byte(self) -> u8 {
-        let scale = match self.scale {
-            Scale::Decimal(exponent) => exponent,
-            Scale::Binary(exponent) => BINARY | (exponent - Scale::BINARY_MIN) as u8,
-            Scale::Raw => RAW,
-        };
-        if self.joined { scale | JOINED } else { scale }
-    }
-
-    /// `None` for a byte that means nothing.
-    pub(in crate::wire) const fn parse(byte: u8) -> Option<Self> {
-        let number = byte & !(JOINED | BINARY);
-        let scale = if byte & BINARY != 0 {
-            Scale::Binary(number as i8 + Scale::BINARY_MIN)
-        } else if number <= Scale::DECIMAL_MAX {
-            Scale::Decimal(number)
-        } else if number == RAW {
-            Scale::Raw
-        } else {
-            return None;
-        };
-        Some(Self { scale, joined: byte & JOINED != 0 })
-    }
-}
-
-/// The first byte of a sequence of two values and more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::wire) struct Lead {
-    /// Numbers are told as differences from the one before, rather than from the least.
-    pub(in crate::wire) steps: bool,
-    /// Bits of each.
-    pub(in crate::wire) width: u8,
-}
-
-impl Lead {
-    pub(in crate::wire) const fn byte(self) -> u8 {
-        if self.steps { self.width | STEPS } else { self.width }
-    }
-
-    /// `None` for a width above 64.
-    pub(in crate::wire) const fn parse(byte: u8) -> Option<Self> {
-        let width = byte & !STEPS;
-        if width <= WIDTH_MAX { Some(Self { steps: byte & STEPS != 0, width }) } else { None }
-    }
 }
