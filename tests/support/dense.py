@@ -1,6 +1,6 @@
 """The dense form of PointColumns, read as docs/wire-protocol.md describes it: an implementation that owes ours nothing.
 
-Everything is done the plain way, with whole numbers without bounds; what is malformed raises ValueError.
+Everything is done the plain way, with whole numbers without bounds; what is malformed raises DenseError.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 POINTS_MAX = 1 << 20
+DECIMAL_MAX = 22
+RAW = 63
+BINARY = 64
 
 
-class Dense(ValueError):
+class DenseError(ValueError):
     """Malformed dense columns."""
 
 
@@ -24,7 +27,7 @@ class Bytes:
 
     def take(self, size: int) -> bytes:
         if len(self.rest) < size:
-            raise Dense("truncated")
+            raise DenseError("truncated")
         taken, self.rest = self.rest[:size], self.rest[size:]
         return taken
 
@@ -38,7 +41,7 @@ class Bytes:
             number |= (byte & 0x7F) << 7 * place
             if byte < 0x80:
                 return number & (1 << 64) - 1
-        raise Dense("a varint of more than ten bytes")
+        raise DenseError("a varint of more than ten bytes")
 
     def sint64(self) -> int:
         number = self.varint()
@@ -56,17 +59,17 @@ def points(columns: Any) -> list[tuple[int, int, float]]:
     """Id, time (0: that of receipt) and value of each point, in order."""
     plain = (columns.base_timestamp_unix_ns, len(columns.timestamp_deltas_ns), len(columns.values))
     if plain != (0, 0, 0) or len(columns.series_ids) != 1:
-        raise Dense("beside plain columns")
+        raise DenseError("beside plain columns")
     count = columns.dense_points
     if not 1 <= count <= POINTS_MAX:
-        raise Dense("points")
+        raise DenseError("points")
     ids = list(runs(columns.series_ids[0], Bytes(columns.series_runs), count))
     if count % len(ids) or not all(0 <= one < 1 << 32 for one in ids):
-        raise Dense("series")
+        raise DenseError("series")
     rounds = count // len(ids)
     times = list(times_of(columns.time_runs, count))
     if len(times) not in (1, rounds, count):
-        raise Dense("times")
+        raise DenseError("times")
     values = list(values_of(columns, len(ids), rounds))
     return [
         (ids[place % len(ids)], times[place * len(times) // count], values[place % len(ids)][place // len(ids)])
@@ -83,7 +86,7 @@ def runs(first: int, data: Bytes, most: int) -> Iterator[int]:
         further = data.varint() + 1
         told += further
         if told > most + 1:
-            raise Dense("runs")
+            raise DenseError("runs")
         for _ in range(further):
             number = fits(number + step)
             yield number
@@ -94,11 +97,9 @@ def times_of(data: bytes, most: int) -> Iterator[int]:
         yield 0
         return
     reader = Bytes(data)
-    exponent = reader.byte()
-    if exponent > 18:
-        raise Dense("unit")
-    for number in runs(reader.sint64(), reader, most):
-        yield fits(number * 10**exponent) or 1
+    first = reader.sint64()
+    for time in runs(first, reader, most):
+        yield time or 1
 
 
 def values_of(columns: Any, series: int, rounds: int) -> Iterator[list[float]]:
@@ -106,59 +107,35 @@ def values_of(columns: Any, series: int, rounds: int) -> Iterator[list[float]]:
     heads = Bytes(columns.value_heads)
     bits = int.from_bytes(columns.value_bits, "little")
     left = 8 * len(columns.value_bits)
-
-    def number(width: int) -> int:
-        nonlocal bits, left
-        if left < width:
-            raise Dense("bits")
-        taken = bits & (1 << width) - 1
-        bits, left = bits >> width, left - width
-        return taken
-
-    def alone(head: int) -> int:
-        if head & 0x40:
-            return int.from_bytes(heads.take((64 - (head & 0x3F) + 7) // 8), "little")
-        return heads.sint64()
-
-    def sequence(head: int, size: int) -> list[int]:
-        if size == 1:
-            return [alone(head)]
-        lead = heads.byte()
-        width = lead & 0x7F
-        if width > 64:
-            raise Dense("width")
-        if not lead & 0x80:
-            least = alone(head)
-            return [least + number(width) for _ in range(size)]
-        numbers, least = [alone(head)], heads.sint64()
-        for _ in range(size - 1):
-            numbers.append(numbers[-1] + least + number(width))
-        return numbers
-
     while series:
-        head, group = heads.byte(), heads.varint()
-        if not 1 <= group <= series or (not head & 0x40 and head & 0x3F > 22):
-            raise Dense("group")
+        scale, group = heads.byte(), heads.varint()
+        if not 1 <= group <= series or not (scale <= DECIMAL_MAX or scale == RAW or BINARY <= scale < 2 * BINARY):
+            raise DenseError("group")
         series -= group
-        if head & 0x80:
-            joined = [value(head, one) for one in sequence(head, group * rounds)]
-            yield from (joined[start : start + rounds] for start in range(0, len(joined), rounds))
-        else:
-            yield from ([value(head, one) for one in sequence(head, rounds)] for _ in range(group))
+        for _ in range(group):
+            width = heads.byte() if rounds > 1 else 0
+            least = int.from_bytes(heads.take(8), "little") if scale == RAW else heads.sint64()
+            if width > 64 or width * rounds > left:
+                raise DenseError("width")
+            values = []
+            for _ in range(rounds):
+                values.append(value(scale, least + (bits & (1 << width) - 1)))
+                bits, left = bits >> width, left - width
+            yield values
     if heads.rest or left >= 8:
-        raise Dense("bytes behind")
+        raise DenseError("bytes behind")
 
 
-def value(head: int, number: int) -> float:
+def value(scale: int, number: int) -> float:
     number &= (1 << 64) - 1
-    if head & 0x40:
-        found: float = struct.unpack("<d", (number << (head & 0x3F) & (1 << 64) - 1).to_bytes(8, "little"))[0]
+    if scale == RAW:
+        found: float = struct.unpack("<d", number.to_bytes(8, "little"))[0]
         return found
-    signed = number - (1 << 64) if number >> 63 else number
-    return float(signed) / float(10 ** (head & 0x3F))
+    signed = float(number - (1 << 64) if number >> 63 else number)
+    return signed / float(10**scale) if scale <= DECIMAL_MAX else signed * 2.0 ** (scale - BINARY - 32)
 
 
 def fits(number: int) -> int:
     if not -(1 << 63) <= number < 1 << 63:
-        raise Dense("outside signed 64 bits")
+        raise DenseError("outside signed 64 bits")
     return number
