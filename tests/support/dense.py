@@ -57,13 +57,12 @@ def is_dense(columns: Any) -> bool:
 
 def points(columns: Any) -> list[tuple[int, int, float]]:
     """Id, time (0: that of receipt) and value of each point, in order."""
-    plain = (columns.base_timestamp_unix_ns, len(columns.timestamp_deltas_ns), len(columns.values))
-    if plain != (0, 0, 0) or len(columns.series_ids) != 1:
+    if not stands_alone(columns):
         raise DenseError("beside plain columns")
     count = columns.dense_points
     if not 1 <= count <= POINTS_MAX:
         raise DenseError("points")
-    ids = list(runs(columns.series_ids[0], Bytes(columns.series_runs), count))
+    ids = ids_of(columns)
     if count % len(ids) or not all(0 <= one < 1 << 32 for one in ids):
         raise DenseError("series")
     rounds = count // len(ids)
@@ -75,6 +74,17 @@ def points(columns: Any) -> list[tuple[int, int, float]]:
         (ids[place % len(ids)], times[place * len(times) // count], values[place % len(ids)][place // len(ids)])
         for place in range(count)
     ]
+
+
+def stands_alone(columns: Any) -> bool:
+    """No plain field but one id stands beside the dense ones."""
+    plain = (columns.base_timestamp_unix_ns, len(columns.timestamp_deltas_ns), len(columns.values))
+    return plain == (0, 0, 0) and len(columns.series_ids) == 1
+
+
+def ids_of(columns: Any) -> list[int]:
+    """The ids of one round."""
+    return list(runs(columns.series_ids[0], Bytes(columns.series_runs), columns.dense_points))
 
 
 def runs(first: int, data: Bytes, most: int) -> Iterator[int]:
