@@ -1,4 +1,4 @@
-//! What the agent read on a real machine in ten minutes: `benches/corpus/node.json`, made by `python -m benches.corpus`.
+//! What the agent read on a real machine in ten minutes: `benches/recordings/node.json`, made by `python -m benches.recording`.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const READINGS: [usize; 4] = [1, 3, 6, 10];
 
 /// One stream each.
 pub(crate) fn data() -> Vec<(String, Streams)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/corpus/node.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/recordings/node.json");
     let text = std::fs::read_to_string(path).expect("readable");
     let corpus: Value = serde_json::from_str(&text).expect("the corpus is JSON");
     let all = list(&corpus["readings"]);
