@@ -10,8 +10,8 @@ use pyo3::types::{PyCapsule, PyTuple};
 use crate::errors::CoreError;
 
 /// Names that the Arrow `PyCapsule` interface prescribes.
-const SCHEMA_CAPSULE: &CStr = c"arrow_schema";
-const ARRAY_CAPSULE: &CStr = c"arrow_array";
+pub(crate) const SCHEMA_CAPSULE: &CStr = c"arrow_schema";
+pub(crate) const ARRAY_CAPSULE: &CStr = c"arrow_array";
 
 /// Holds the columns; every export shares their buffers.
 #[pyclass(frozen, module = "telemetry_collector._core")]

@@ -2,6 +2,7 @@
 
 import threading
 from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,14 +195,14 @@ def test_no_file_is_larger_than_the_bound_and_large_parts_stay_themselves(tmp_pa
 
 
 def test_small_row_groups_become_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_ROWS", 25)
+    monkeypatch.setattr("telemetry_collector.store.compaction.PartFile", partial(PartFile, group_rows_max=25))
     dataset = opened(tmp_path)
     for start in range(0, 100, 10):
         publish(dataset, blocks_of(10, start, first=start))
     list(compactor(dataset).run(LATER))
     (path,) = tmp_path.glob(GLOB)
     metadata = pq.read_metadata(path)
-    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [30, 30, 30, 10]
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [25, 25, 25, 25]
 
 
 # Faults.
