@@ -8,6 +8,7 @@ Row groups are large, because each has its own dictionaries: groups of 25,000 ro
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +25,8 @@ ROW_GROUP_BYTES: Final = 64 * 1024 * 1024
 """Of what the encoder holds of a group. It is written as soon as it has so many rows or, within a few thousand rows,
 bytes."""
 
+# Rows that are read back at a time.
+_READ_ROWS: Final = 65_536
 # Columns that readers prune by; bounds of the others exclude nothing.
 _STATISTICS: Final = ["timestamp", "received", "name", "node_id", "service", "epoch", "sequence"]
 # By these a reader knows, without a look at them, that a row group has no histograms or no summaries; most have none.
@@ -74,8 +77,11 @@ class PartFile:
         self.path.unlink(missing_ok=True)
 
 
-def read_row_group(file: pq.ParquetFile, index: int) -> pa.Table:
-    """A row group's rows. Distributions are read only where there are some: they would be half of the memory."""
+def read_row_group(file: pq.ParquetFile, index: int) -> Iterator[pa.Table]:
+    """A row group's rows, some at a time, with text columns as dictionaries where the file was opened so.
+
+    Distributions are read only where there are some: they would be half of the memory.
+    """
     group = file.metadata.row_group(index)
     columns = (group.column(place) for place in range(group.num_columns))
     absent = {
@@ -87,8 +93,10 @@ def read_row_group(file: pq.ParquetFile, index: int) -> pa.Table:
         and column.statistics.null_count == group.num_rows
     }
     schema = file.schema_arrow
-    read = file.read_row_group(index, [name for name in schema.names if name not in absent], use_threads=False)
-    filled = [
-        pa.nulls(group.num_rows, field.type) if field.name in absent else read.column(field.name) for field in schema
-    ]
-    return pa.table(filled, schema=schema)
+    present = [name for name in schema.names if name not in absent]
+    for batch in file.iter_batches(_READ_ROWS, row_groups=[index], columns=present, use_threads=False):
+        filled = [
+            pa.nulls(batch.num_rows, field.type) if field.name in absent else batch.column(field.name)
+            for field in schema
+        ]
+        yield pa.table(filled, schema=schema)

@@ -61,7 +61,7 @@ class _Open:
 
 @final
 class ParquetWriter:
-    """See the module. Memory is bounded by one row group being gathered and one being encoded, in each thread."""
+    """See the module. Memory is bounded by the blocks of one call and one encoded row group, in each thread."""
 
     Config: ClassVar[type[Section]] = ParquetConfig
 
@@ -71,7 +71,9 @@ class ParquetWriter:
         self._config = config
         self._context = context
         self._clock = clock or SystemClock()
-        self._dataset = Dataset(config.output_dir, context.journal_id, key=f"{context.name}.output_dir")
+        self._dataset = Dataset(
+            config.output_dir, context.journal_id, key=f"{context.name}.output_dir", clock=self._clock
+        )
         self._writing = ThreadPoolExecutor(1, thread_name_prefix=context.name)
         self._compacting = ThreadPoolExecutor(1, thread_name_prefix=f"{context.name}-compaction")
         self._settle_secs = _SETTLE_FLUSHES * config.flush_interval_secs
@@ -129,7 +131,7 @@ class ParquetWriter:
             await asyncio.shield(self._compaction)
 
     async def stop(self) -> None:
-        """Ends compaction at the next row group, throws away what was not flushed and releases the directory."""
+        """Ends compaction within a row group, throws away what was not flushed and releases the directory."""
         if self._compactor is not None:
             self._compactor.stop()
         try:

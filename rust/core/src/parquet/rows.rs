@@ -3,6 +3,7 @@
 //! What is all there or all missing, as nearly every column is, goes by without a look at single rows.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType};
@@ -32,7 +33,8 @@ struct Slot {
 
 /// Which elements of a leaf's array are its values.
 enum Present {
-    All,
+    /// Those of a range: all of them, mostly.
+    Range(Range<usize>),
     These(Vec<u32>),
 }
 
@@ -48,20 +50,22 @@ fn walk(
     repetition: u32,
     columns: &mut std::slice::IterMut<'_, Column>,
 ) {
-    let slots = slots.below(array.nulls(), nullable);
     match array.data_type() {
         DataType::Struct(fields) => {
+            let slots = slots.below(array.nulls(), nullable);
             for (field, child) in fields.iter().zip(array.as_struct().columns()) {
                 walk(child, field.is_nullable(), &slots, repetition, columns);
             }
         }
         DataType::List(item) => {
             let list = array.as_list::<i32>();
+            let slots = slots.below(array.nulls(), nullable);
             let items = slots.items(list.value_offsets(), repetition + 1);
             walk(list.values(), item.is_nullable(), &items, repetition + 1, columns);
         }
         DataType::Map(..) => {
             let map = array.as_map();
+            let slots = slots.below(array.nulls(), nullable);
             let items = slots.items(map.value_offsets(), repetition + 1);
             for (field, child) in map.entries().fields().iter().zip(map.entries().columns()) {
                 walk(child, field.is_nullable(), &items, repetition + 1, columns);
@@ -69,7 +73,7 @@ fn walk(
         }
         _ => {
             if let Some(column) = columns.next() {
-                let present = slots.tell(column);
+                let present = slots.tell(array.nulls(), nullable, column);
                 take_values(array, &present, column);
             }
         }
@@ -80,12 +84,8 @@ impl Slots {
     /// The slots of the elements of an array, which may be null.
     fn below(&self, nulls: Option<&NullBuffer>, nullable: bool) -> Self {
         let deeper = u32::from(nullable);
-        let nulls = nulls.filter(|nulls| nullable && nulls.null_count() > 0);
-        let below = |slot: Slot| match slot.place {
-            Some(place) if nulls.is_some_and(|nulls| nulls.is_null(place as usize)) => Slot { place: None, ..slot },
-            Some(_) => Slot { definition: slot.definition + deeper, ..slot },
-            None => slot,
-        };
+        let nulls = some_null(nulls, nullable);
+        let below = |slot: Slot| slot.below(nulls, deeper);
         match (self, nulls) {
             (&Self::Absent { definition, rows }, _) => Self::Absent { definition, rows },
             (&Self::Rows { definition, rows }, None) => Self::Rows { definition: definition + deeper, rows },
@@ -123,25 +123,56 @@ impl Slots {
         Self::Each(items)
     }
 
-    /// Adds the levels of a leaf's slots to its column.
-    fn tell(&self, column: &mut Column) -> Present {
+    /// Adds the levels of a leaf's elements to its column; which of them are there.
+    fn tell(&self, nulls: Option<&NullBuffer>, nullable: bool, column: &mut Column) -> Present {
+        let deeper = u32::from(nullable);
+        let nulls = some_null(nulls, nullable);
+        let mut places = Vec::new();
+        let mut tell = |slot: Slot| {
+            let slot = slot.below(nulls, deeper);
+            column.levels(slot.definition, slot.repetition, 1);
+            places.extend(slot.place);
+        };
         match self {
-            &Self::Rows { definition, rows } => {
-                column.levels(definition, 0, rows);
-                Present::All
-            }
-            &Self::Absent { definition, rows } => {
-                column.levels(definition, 0, rows);
-                Present::These(Vec::new())
-            }
-            Self::Each(slots) => {
-                for slot in slots {
-                    column.levels(slot.definition, slot.repetition, 1);
+            &Self::Absent { definition, rows } => column.levels(definition, 0, rows),
+            &Self::Rows { definition, rows } => match nulls {
+                None => {
+                    column.levels(definition + deeper, 0, rows);
+                    return Present::Range(0..rows);
                 }
-                Present::These(slots.iter().filter_map(|slot| slot.place).collect())
+                Some(nulls) if nulls.null_count() == rows => column.levels(definition, 0, rows),
+                Some(_) => each(definition, rows).for_each(tell),
+            },
+            Self::Each(slots) => {
+                for &slot in slots {
+                    tell(slot);
+                }
             }
         }
+        // They ascend.
+        match (places.first(), places.last()) {
+            (Some(&first), Some(&last)) if (last - first) as usize + 1 == places.len() => {
+                Present::Range(first as usize..last as usize + 1)
+            }
+            _ => Present::These(places),
+        }
     }
+}
+
+impl Slot {
+    #[inline]
+    fn below(self, nulls: Option<&NullBuffer>, deeper: u32) -> Self {
+        match self.place {
+            Some(place) if nulls.is_some_and(|nulls| nulls.is_null(place as usize)) => Self { place: None, ..self },
+            Some(_) => Self { definition: self.definition + deeper, ..self },
+            None => self,
+        }
+    }
+}
+
+/// The nulls of an array that may have some and has.
+fn some_null(nulls: Option<&NullBuffer>, nullable: bool) -> Option<&NullBuffer> {
+    nulls.filter(|nulls| nullable && nulls.null_count() > 0)
 }
 
 fn each(definition: u32, rows: usize) -> impl Iterator<Item = Slot> {
@@ -160,17 +191,11 @@ fn take_values(array: &ArrayRef, present: &Present, column: &mut Column) {
         DataType::Float64 => column.doubles(&present.of(array.as_primitive::<Float64Type>().values())),
         DataType::Boolean => {
             let booleans = array.as_boolean();
-            match present {
-                Present::All => column.booleans(booleans.values().iter()),
-                Present::These(places) => column.booleans(places.iter().map(|&place| booleans.value(place as usize))),
-            }
+            column.booleans(present.places().map(|place| booleans.value(place)));
         }
         DataType::Utf8 => {
             let texts = array.as_string::<i32>();
-            match present {
-                Present::All => column.texts((0..texts.len()).map(|place| texts.value(place))),
-                Present::These(places) => column.texts(places.iter().map(|&place| texts.value(place as usize))),
-            }
+            column.texts(present.places().map(|place| texts.value(place)));
         }
         _ => {
             let dictionary = array.as_dictionary::<Int32Type>();
@@ -183,8 +208,16 @@ fn take_values(array: &ArrayRef, present: &Present, column: &mut Column) {
 impl Present {
     fn of<'a, T: Copy>(&self, values: &'a [T]) -> Cow<'a, [T]> {
         match self {
-            Self::All => Cow::Borrowed(values),
+            Self::Range(range) => Cow::Borrowed(&values[range.clone()]),
             Self::These(places) => Cow::Owned(places.iter().map(|&place| values[place as usize]).collect()),
         }
+    }
+
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let (range, places) = match self {
+            Self::Range(range) => (range.clone(), &[][..]),
+            Self::These(places) => (0..0, &places[..]),
+        };
+        range.chain(places.iter().map(|&place| place as usize))
     }
 }
