@@ -1,4 +1,4 @@
-"""`python -m benches [stages] [hotpath] [load] [flood] [reliability]`: measures and prints a table; all unless named."""
+"""`python -m benches [stages] [hotpath] [load] [flood] [reliability]`: prints a table; all unless named."""
 
 import sys
 from collections.abc import Callable, Iterator

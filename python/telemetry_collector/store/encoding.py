@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telemetry_collector._core import PartEncoder
+from telemetry_collector.component import ArrowRecordBatch
 from telemetry_collector.store.durable import sync_file
 
 Compression = Literal["snappy", "zstd", "none"]
@@ -56,11 +57,11 @@ class PartFile:
         """Bytes in the file so far; rows that still wait for their group are not in it."""
         return int(self._sink.tell())
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, rows: pa.Table | ArrowRecordBatch) -> None:
         """Takes rows of the file's schema; writes a row group when enough have gathered."""
-        for batch in table.to_batches():
+        for batch in rows.to_batches() if isinstance(rows, pa.Table) else (rows,):
             self._sink.write(self._encoder.push(batch))
-        self.rows += table.num_rows
+        self.rows += rows.num_rows
 
     def finish(self) -> int:
         """Writes what is left and the footer, and puts all on stable storage. Returns the file's bytes."""

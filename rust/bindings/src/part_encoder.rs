@@ -10,6 +10,7 @@ use telemetry_core::parquet::{Compression, FileEncoder, FileSettings, WriteError
 
 use crate::arrow_import;
 use crate::errors::CoreError;
+use crate::record_batch::RecordBatch;
 
 /// A Parquet file in the making, without I/O.
 #[pyclass(frozen, module = "telemetry_collector._core")]
@@ -49,7 +50,11 @@ impl PartEncoder {
     }
 
     fn push<'py>(&self, py: Python<'py>, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let batch = arrow_import::record_batch(batch)?;
+        // The core's own rows need not go through the interface, which takes half a millisecond each way.
+        let batch = match batch.cast::<RecordBatch>() {
+            Ok(own) => own.get().shared(),
+            Err(_) => arrow_import::record_batch(batch)?,
+        };
         let done = py.detach(|| {
             let mut inner = self.inner.lock();
             let encoder = inner.as_mut().ok_or_else(finished)?;

@@ -23,6 +23,13 @@ impl From<arrow_array::RecordBatch> for RecordBatch {
     }
 }
 
+impl RecordBatch {
+    /// The same columns.
+    pub(crate) fn shared(&self) -> arrow_array::RecordBatch {
+        self.0.clone()
+    }
+}
+
 #[pymethods]
 impl RecordBatch {
     #[getter]
