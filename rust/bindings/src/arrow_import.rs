@@ -36,6 +36,7 @@ fn pointer<T>(capsule: &Bound<'_, PyCapsule>, name: &CStr) -> PyResult<NonNull<T
     Ok(capsule.pointer_checked(Some(name))?.cast())
 }
 
+#[allow(clippy::needless_pass_by_value)] // what `map_err` hands over
 fn raised(error: ArrowError) -> PyErr {
     CoreError::new_err(error.to_string())
 }

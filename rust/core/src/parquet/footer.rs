@@ -4,7 +4,7 @@ use super::pages::{Encoding, PageBytes};
 use super::schema::{Leaf, Tree};
 use super::thrift::Struct;
 
-/// Of the format, as the footer names it: the second, to which RLE_DICTIONARY belongs.
+/// Of the format, as the footer names it: the second, to which codes of a dictionary belong.
 const FORMAT_VERSION: i32 = 2;
 /// Whose work it is; readers know bugs by this text, and by its form.
 const CREATED_BY: &str = concat!("telemetry-collector version ", env!("CARGO_PKG_VERSION"), " (build)");

@@ -43,7 +43,7 @@ pub(super) fn encode(codes: &[u32], width: u32, out: &mut Vec<u8>) {
 #[inline]
 pub(super) fn is_constant<T: Copy + PartialEq>(items: &[T]) -> bool {
     let first = items[0];
-    items.iter().fold(true, |same, &item| same & (item == first))
+    items.iter().fold(0, |different, &item| different | u8::from(item != first)) == 0
 }
 
 /// Appends so many times the same code.
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_constant_column_is_one_run() {
         let mut out = Vec::new();
-        encode(&[3; 65_536], 2, &mut out);
+        encode(&vec![3; 65_536], 2, &mut out);
         assert_eq!(out.len(), 4);
     }
 }

@@ -19,8 +19,6 @@ mod hybrid;
 mod pages;
 mod rows;
 mod schema;
-#[cfg(test)]
-mod tests;
 mod thrift;
 
 use std::io;
