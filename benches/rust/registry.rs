@@ -1,14 +1,12 @@
 //! What the registry of series costs from ten thousand series to ten million: `cargo bench -p telemetry-core --bench
 //! registry`; `-- 1000000` stops there, and takes a tenth of the memory.
 //!
-//! Prints one JSON object a line. Nanoseconds are processor time of the measuring threads unless they are called wall;
-//! bytes are resident memory. Keys are those of the reference data set: five tags, about a hundred bytes. They are made
+//! Prints one JSON object a line. Nanoseconds are processor time of the measuring threads, bytes are resident memory. Keys are those of the reference data set: five tags, about a hundred bytes. They are made
 //! outside what is timed.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
-use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use telemetry_core::series::{
@@ -31,7 +29,7 @@ const LANDMARK: usize = 100_000;
 fn main() {
     let largest = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(usize::MAX);
     for threads in [1, 2] {
-        let fleet = Fleet { registry: parking_lot::Mutex::new(Registry::new(usize::MAX)), threads };
+        let fleet = Fleet { registry: Registry::new(usize::MAX), threads };
         let mut known = 0;
         for size in SIZES.into_iter().filter(|size| *size <= largest) {
             fleet.grow(known, size);
@@ -43,7 +41,7 @@ fn main() {
 }
 
 struct Fleet {
-    registry: parking_lot::Mutex<Registry>,
+    registry: Registry,
     threads: usize,
 }
 
@@ -72,7 +70,7 @@ impl Fleet {
                 for step in batch.chunks(STEP) {
                     let begun = cpu_ns();
                     for key in step {
-                        self.registry.lock().admit(key.borrowed(), META, SOURCE).expect("there is room");
+                        self.registry.admit(key.borrowed(), META, SOURCE).expect("there is room");
                     }
                     let took = cpu_ns() - begun;
                     spent.cpu_ns += took;
@@ -98,20 +96,18 @@ impl Fleet {
 
     /// Looks for known series by their keys, in no order.
     fn look_up(&self, size: usize) {
-        let begun = Instant::now();
         let spent = self.run(|thread| {
             let (mut keys, mut random, mut spent) = (Keys::default(), Random(thread as u64 + 1), Spent::default());
             for _ in 0..LOOKUPS / BATCH {
                 let batch: Vec<SeriesKey> = (0..BATCH).map(|_| keys.key(random.below(size))).collect();
                 let begun = cpu_ns();
                 for key in &batch {
-                    self.registry.lock().admit(key.borrowed(), META, SOURCE).expect("it is known");
+                    self.registry.admit(key.borrowed(), META, SOURCE).expect("it is known");
                 }
                 spent.cpu_ns += cpu_ns() - begun;
             }
             spent
         });
-        let _ = begun;
         self.print("look up a known series by its key, of", size, sum(&spent) / (LOOKUPS * self.threads) as f64);
     }
 
@@ -139,7 +135,7 @@ impl Fleet {
                     dictionary.begin();
                     for id in 0..STREAM as u32 {
                         let place = dictionary.place(id).expect("it is defined");
-                        let series = dictionary.resolve(place, &common, &mut builder, &mut self.registry.lock(), SOURCE);
+                        let series = dictionary.resolve(place, &common, &mut builder, &self.registry, SOURCE);
                         std::hint::black_box(series.expect("it is known"));
                     }
                     spent.cpu_ns += cpu_ns() - begun;
@@ -198,7 +194,7 @@ impl Keys {
         first: usize,
         common: &CommonTags,
         builder: &mut KeyBuilder,
-        registry: &parking_lot::Mutex<Registry>,
+        registry: &Registry,
     ) -> StreamDictionary {
         let mut dictionary = StreamDictionary::new(b"node");
         dictionary.begin();
@@ -215,7 +211,7 @@ impl Keys {
             };
             dictionary.define(id, raw).expect("there is room");
             let place = dictionary.place(id).expect("it is defined");
-            dictionary.resolve(place, common, builder, &mut registry.lock(), SOURCE).expect("it is known");
+            dictionary.resolve(place, common, builder, registry, SOURCE).expect("it is known");
         }
         dictionary
     }

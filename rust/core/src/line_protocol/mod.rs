@@ -133,7 +133,7 @@ impl Prefixes {
     fn fill(&mut self, block: &PointBlock) {
         self.bytes.clear();
         self.ends.clear();
-        for descriptor in &block.descriptors {
+        for descriptor in block.descriptors.iter() {
             let rewritten = series::write(&mut self.bytes, &descriptor.key);
             self.ends.push((self.bytes.len(), rewritten));
         }
