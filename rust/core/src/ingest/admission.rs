@@ -13,7 +13,7 @@ use super::points::{PointJudge, Scratch, Work};
 use super::policy::Policy;
 use super::quotas::Standing;
 use super::{Ingest, Pending};
-use crate::columns::{BatchHeader, PointBlock};
+use crate::columns::{BatchHeader, PointBlock, SharedSeries};
 use crate::journal::{AppendError, Ticket};
 use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
@@ -41,6 +41,8 @@ pub struct Peer {
 pub(super) struct StreamState {
     pub(super) dictionary: StreamDictionary,
     pub(super) common: CommonTags,
+    /// The series of the block before.
+    pub(super) series: SharedSeries,
 }
 
 /// What became of a frame.
@@ -129,15 +131,13 @@ impl Ingest {
 
         let series_max = self.accounts.series_max(identity);
         let judge = PointJudge::new(&arrival.policy.limits, identity, series_max, arrival.now_unix_ns);
-        let mut registry = self.registry.lock();
-        let rejections = judge.judge(&batch, stream, work, &mut registry, |name, limit| {
+        let rejections = judge.judge(&batch, stream, work, &self.registry, |name, limit| {
             self.offenders.lock().record(identity, name, 1);
             if let CardinalityLimit::Identity { .. } = limit {
                 self.counters().quota_series_refused.fetch_add(1, Relaxed);
                 self.accounts.series_refused(identity, 1);
             }
         });
-        drop(registry);
         let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
         if work.block.is_empty() {
             self.count_refused(&rejections);
@@ -157,6 +157,7 @@ impl Ingest {
             oldest_unacknowledged: batch.oldest_unacknowledged,
             received_unix_us: self.receipt(arrival.now_unix_ns),
         });
+        stream.series = Arc::clone(&block.descriptors);
         record.clear();
         // What is closing stores nothing more, and a record that is not written need not be made.
         let judged = if self.closed.load(Relaxed) {

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::admission::{Arrival, Judged, Peer, StreamState};
 use super::{Ingest, answer};
+use crate::columns::SharedSeries;
 use crate::journal::{Outcome as Commit, Ticket};
 use crate::limits::CREDIT_INITIAL;
 use crate::series::{CommonTags, StreamDictionary};
@@ -44,7 +45,7 @@ impl Conversation {
     pub(super) fn new(id: u64, ingest: Arc<Ingest>, peer: Arc<Peer>) -> Self {
         let reader = FrameReader::new(ingest.policy().limits.frame_bytes_max);
         let dictionary = StreamDictionary::new(peer.node.as_bytes());
-        let stream = StreamState { dictionary, common: CommonTags::default() };
+        let stream = StreamState { dictionary, common: CommonTags::default(), series: SharedSeries::default() };
         Self {
             id,
             ingest,

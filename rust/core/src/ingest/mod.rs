@@ -7,8 +7,8 @@
 //! BlockCursor (a consumer) ◄── recent blocks, else the journal on disk
 //! ```
 //!
-//! Locks are taken in the order names → journal; the registry's, the accounts', the recent blocks' and the others' are
-//! leaves.
+//! Locks are taken in the order names → journal; the registry's shards (and in one, its owners), the accounts', the recent
+//! blocks' and the others' are leaves.
 
 mod admission;
 mod answer;
@@ -59,8 +59,8 @@ use crate::journal::{
 use crate::limits::{CREDIT_INITIAL, Limits};
 use crate::series::{Offender, Offenders, Registry};
 
-/// Slots of the registry that one call of [`Ingest::maintain`] looks at for idle series.
-const EXPIRE_SLOTS_MAX: usize = 65_536;
+/// Series that one call of [`Ingest::maintain`] looks at for idle ones, and the rest of the last of their shards.
+const EXPIRE_SERIES_MAX: usize = 65_536;
 
 /// What a developer passes.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ pub struct Ingest {
     policy: CurrentPolicy,
     journal_settings: JournalSettings,
     journal: Journal<Pending>,
-    registry: Mutex<Registry>,
+    registry: Registry,
     offenders: Mutex<Offenders>,
     heartbeats: Mutex<Heartbeats>,
     accounts: Accounts,
@@ -166,7 +166,7 @@ impl Ingest {
         Ok(Arc::new(Self {
             policy: CurrentPolicy::new(Policy::from(&settings)),
             journal_settings: settings.journal,
-            registry: Mutex::new(replay.registry),
+            registry: replay.registry,
             offenders: Mutex::default(),
             heartbeats: Mutex::default(),
             accounts: Accounts::default(),
@@ -212,7 +212,7 @@ impl Ingest {
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
         let idle_secs = self.policy().limits.series_idle_secs;
-        self.registry.lock().expire(now_unix_secs, idle_secs, EXPIRE_SLOTS_MAX);
+        self.registry.expire(now_unix_secs, idle_secs, EXPIRE_SERIES_MAX);
         self.accounts.forget_idle(i64::try_from(now_unix_secs.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX));
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
         let due = behind >= self.journal_settings.segment_bytes || self.journal.wants_checkpoint();
@@ -297,7 +297,7 @@ impl Ingest {
 
     /// Judges by another policy from the next frames on. Series that are active go on, also above a lower limit.
     pub fn set_policy(&self, policy: Policy) {
-        self.registry.lock().set_max_cardinality(policy.limits.max_cardinality);
+        self.registry.set_max_cardinality(policy.limits.max_cardinality);
         self.policy.replace(policy);
     }
 
@@ -327,8 +327,7 @@ impl Ingest {
     /// Active series, series expired so far, and changes of a series' type or unit so far.
     #[must_use]
     pub fn series(&self) -> (usize, u64, u64) {
-        let registry = self.registry.lock();
-        (registry.len(), registry.expired(), registry.changed())
+        (self.registry.len(), self.registry.expired(), self.registry.changed())
     }
 
     /// The worst offenders against the cardinality limit, worst first.
