@@ -6,7 +6,7 @@ reasons and close codes are those of proto/telemetry.proto.
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, Protocol, TypeAlias, final
 
 from typing_extensions import Buffer, CapsuleType
 
@@ -29,6 +29,10 @@ __all__ = [
     "JournalError",
     "LineProtocol",
     "PartEncoder",
+    "QuicClient",
+    "QuicConnection",
+    "QuicCredentials",
+    "QuicLoad",
     "Quota",
     "Quotas",
     "RecordBatch",
@@ -488,6 +492,133 @@ class AckReader:
 
     def __new__(cls) -> AckReader: ...
     def feed(self, data: bytes) -> list[Ack]: ...
+
+@final
+class QuicCredentials:
+    """What connections of one agent prove themselves with, and whom they believe; everything in DER.
+
+    Absent, as the next three are, where the core was built without quinn.
+    """
+
+    def __new__(cls, *, chain: Sequence[bytes], key: bytes, authorities: Sequence[bytes]) -> QuicCredentials:
+        """The certificate and its intermediates, its private key, and the only authorities of collectors' certificates.
+
+        Raises ValueError when they cannot be used.
+        """
+
+_QuicEvent: TypeAlias = (
+    tuple[int, Literal["established"], list[bytes]]
+    | tuple[int, Literal["received"], int, bytes]
+    | tuple[int, Literal["ended"], int]
+    | tuple[int, Literal["stopped"], int, int]
+    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network"], int, str]
+)
+"""The connection's number, what happened, and with what: the collector's certificate and its intermediates in DER; a
+stream and its bytes; a stream that brings nothing more; a stream that the collector reads no further, and its code; who
+ended the connection, the code and the reason. Exists in this stub only."""
+
+@final
+class QuicClient:
+    """Connections over quinn whose events come out of one queue. Their work is done on one thread of the process."""
+
+    def __new__(cls) -> QuicClient: ...
+    def fileno(self) -> int:
+        """An eventfd that becomes readable when something has happened; `take` makes it unreadable again."""
+    def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str,
+        credentials: QuicCredentials,
+        datagram_bytes_max: int = 1_200,
+        unreachable_secs: float = 1.0,
+    ) -> QuicConnection:
+        """Begins a handshake with an address. `server_name` is what the collector's certificate must carry.
+
+        Once the network has said that nobody listens, a handshake ends at once, and an established connection after
+        `unreachable_secs` without a datagram. Raises OSError without a socket or a way, ValueError for a bad address.
+        """
+    def departed(self, timeout_secs: float) -> bool:
+        """Waits until every close is sent, and says whether they are: for a process that is about to end."""
+    def take(self) -> list[_QuicEvent]:
+        """What has happened to all connections since the last call, in order for each.
+
+        At most 4 MiB of received bytes wait here; beyond that flow control holds the collectors back.
+        """
+
+@final
+class QuicConnection:
+    """One connection; its methods never wait. Forgotten without `close`, it is closed with code 0."""
+
+    @property
+    def number(self) -> int:
+        """What events call it; never used twice by one client."""
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes written that flow control has not let through yet."""
+    def write(self, stream: int, data: bytes, *, finish: bool = False) -> None:
+        """Puts bytes on a bidirectional stream of the caller's numbering, which the first ones open.
+
+        Does nothing once the connection is over. Raises CoreError, and sends nothing, when more than 64 MiB would wait.
+        """
+    def close(self, code: int, reason: str = "") -> None:
+        """Closes the connection with a code of the wire contract. No event tells of it."""
+
+@final
+class QuicLoad:
+    """Simulated agents, each with a connection and a closed loop over one stream, all in the core.
+
+    An agent follows the collector's credit and sends again what is to be sent again, under its name. One whose
+    connection is lost is lost: what it had acknowledged counts, and it sends no more. Agents close with code 0.
+    """
+
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        *,
+        server_name: str,
+        agents: Sequence[tuple[QuicCredentials, int, Sequence[bytes], Sequence[bytes]]],
+        batches_per_sec: float | None = None,
+        inflight_max: int = 1_024,
+        datagram_bytes_max: int = 1_200,
+        connect_timeout_secs: float = 30.0,
+    ) -> QuicLoad:
+        """Begins to connect; each agent sends `batches_per_sec`, or as many as credit and `inflight_max` let through.
+
+        An agent is its credentials, its epoch (not 0), frames sent once and first, and frames sent over and over after
+        these; all of one `FrameEncoder`, which made those that define series first. The frames' own names are replaced:
+        sequences are 1, 2, 3, …, so sequence s is `opening[s - 1]`, then `cycle[(s - 1 - len(opening)) % len(cycle)]`.
+        Agents of a rate are spread over its interval. Raises ValueError for what cannot be, OSError without sockets, or
+        for bytes that are no frame.
+        """
+    def begin(self) -> None:
+        """Agents send from now on. Wait for `poll()["connected"]` first to leave the handshakes out."""
+    def poll(self) -> dict[str, int]:
+        """Counters of all agents together.
+
+        `connected` and `lost` agents; `batches_sent` (again does not count), `batches_acknowledged` (STORED, PARTIAL,
+        DUPLICATE), `batches_refused` (REJECTED), `batches_retried` (RETRY_LATER); `points_acknowledged`,
+        `points_refused`; `frame_bytes_sent` with prefixes and without QUIC.
+        """
+    def latency_secs(self, part: float) -> float:
+        """The quantile of the time from when a batch was due (sent, where there is no rate) to its final answer.
+
+        At most 1/32 too long; 0 before the first answer.
+        """
+    def forget_latency(self) -> None:
+        """Latencies are measured from now on."""
+    @property
+    def faults(self) -> list[str]:
+        """Why agents were lost, 16 of the first."""
+    def stop(self, drain_secs: float) -> None:
+        """Sends nothing new, waits so long for answers to what is in flight, closes all connections. Idempotent."""
+    def acknowledged(self) -> list[bytes]:
+        """For each agent an array of unsigned 32-bit integers in native order (`array("I", …)`), by sequence from 1 on.
+
+        The points on stable storage; 0 for a refused batch, 0xFFFFFFFF for one without a final answer.
+        """
 
 def inspect_journal(
     directory: str | PathLike[str], progress: Callable[[int, int], object] | None = None

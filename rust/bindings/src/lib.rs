@@ -15,6 +15,10 @@ mod ingest;
 mod inspection;
 mod line_protocol;
 mod part_encoder;
+#[cfg(feature = "quinn")]
+mod quic_client;
+#[cfg(feature = "quinn")]
+mod quic_load;
 mod quotas;
 mod record_batch;
 mod settings;
@@ -46,6 +50,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<spool::Spool>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
+    #[cfg(feature = "quinn")]
+    {
+        module.add_class::<quic_client::QuicCredentials>()?;
+        module.add_class::<quic_client::QuicClient>()?;
+        module.add_class::<quic_client::QuicConnection>()?;
+        module.add_class::<quic_load::QuicLoad>()?;
+    }
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
     Ok(())
 }
