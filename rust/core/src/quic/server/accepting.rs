@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use quinn::{Endpoint, Incoming};
+use quinn::{ConnectionError, Endpoint, Incoming};
 
 use super::Shared;
 use super::arrivals::Address;
 use super::connection;
+use super::ending::{Ending, is_alert};
 use super::events::Event;
 
 /// Decides about every newcomer until the endpoint is closed.
@@ -52,6 +53,10 @@ fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
     match incoming.accept() {
         Ok(connecting) => {
             tokio::spawn(connection::serve(Arc::clone(shared), connecting, begun));
+        }
+        Err(ConnectionError::TransportError(error)) if is_alert(error.code) => {
+            let ending = Ending::of(&ConnectionError::TransportError(error));
+            shared.events.happened(Event::HandshakeFailed { ending, peer: peer.to_string() });
         }
         Err(_) => {
             // Nothing in it was a client's first packet.
