@@ -19,6 +19,8 @@ mod part_encoder;
 mod quic_client;
 #[cfg(feature = "quinn")]
 mod quic_load;
+#[cfg(feature = "quinn")]
+mod quic_server;
 mod quotas;
 mod record_batch;
 mod settings;
@@ -56,6 +58,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add_class::<quic_client::QuicClient>()?;
         module.add_class::<quic_client::QuicConnection>()?;
         module.add_class::<quic_load::QuicLoad>()?;
+        module.add_class::<quic_server::QuicServerSettings>()?;
+        module.add_class::<quic_server::QuicTrust>()?;
+        module.add_class::<quic_server::QuicServer>()?;
+        module.add_function(wrap_pyfunction!(quic_server::identity_of, module)?)?;
     }
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
     Ok(())
