@@ -1,0 +1,324 @@
+"""A load over aioquic, in this process: it works everywhere, and is slower than the collectors it is to measure."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, cast, final
+
+from telemetry_collector._core import Ack, AckReader, CoreError, FrameEncoder
+from telemetry_collector.bench.frames import Lane
+from telemetry_collector.bench.load import Counters, LaneAnswers
+from telemetry_collector.bench.plan import Plan
+from telemetry_collector.config import Address
+from telemetry_collector.model import Outcome
+from telemetry_collector.sender import TransportSettings, wire
+from telemetry_collector.sender.connection import Connection
+from telemetry_collector.sender.dialling import dial
+from telemetry_collector.sender.session import ProtocolViolation, Session, Transmission
+
+CONNECTING_AT_A_TIME: Final = 32
+CONNECT_SECS_MAX: Final = 30.0
+DRAIN_SECS_MAX: Final = 60.0
+REPLY_SECS_MAX: Final = 60.0
+"""A connection without a reply for so long is given up: longer than an agent waits, since a flood takes its time."""
+LOST_EXAMPLES_MAX: Final = 10
+LOOK_SECS: Final = 0.02
+
+
+class Schedule:
+    """When the batches of one connection are due: at even intervals, or whenever there is room for one."""
+
+    def __init__(self, interval_secs: float | None, offset_secs: float) -> None:
+        """None for as many as there is room for; `offset_secs` is this connection's own place in the interval."""
+        self._interval_secs = interval_secs
+        self._offset_secs = offset_secs
+        self._next_at: float | None = None
+        self._until = 0.0
+
+    def start(self, now: float, seconds: float) -> None:
+        """From now on, for so long."""
+        self._next_at = now + self._offset_secs
+        self._until = now + seconds
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next one is due; None when there is none, or no moment to wait for."""
+        if self._interval_secs is None or self._next_at is None or self._next_at >= self._until:
+            return None
+        return self._next_at
+
+    def over(self, now: float) -> bool:
+        """Whether no batch will be due any more. At a rate those that were due in time still are, however late."""
+        if self._next_at is None:
+            return True
+        return now >= self._until if self._interval_secs is None else self._next_at >= self._until
+
+    def take(self, now: float) -> float | None:
+        """When the next batch was due, if it is."""
+        due = self._next_at
+        if due is None or now < due or self.over(now):
+            return None
+        if self._interval_secs is None:
+            return now
+        self._next_at = due + self._interval_secs
+        return due
+
+
+class _Stream:
+    """A lane at work."""
+
+    def __init__(self, lane: Lane, window: int) -> None:
+        self.lane = lane
+        self.reader = AckReader()
+        self.window = min(wire.CREDIT_INITIAL, window)
+        self.unanswered: deque[int] = deque()
+        self.due: dict[int, float] = {}
+        """Of every sequence that has no final answer."""
+        self.again: deque[tuple[float, int]] = deque()
+        """When a batch that was put off is to be sent again."""
+        self.sent = 0
+        self.exceptions: dict[int, int] = {}
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.unanswered) < self.window
+
+    @property
+    def oldest(self) -> int:
+        return next(iter(self.due), self.sent + 1)
+
+
+@final
+class LoadSession:
+    """One connection's part, without I/O and clock; `sender.Connection` carries it as it does an agent's session."""
+
+    def __init__(self, lanes: Sequence[Lane], plan: Plan, schedule: Schedule, counters: Counters) -> None:
+        self.good = False
+        self.finished = False
+        self.schedule = schedule
+        self.latencies_secs = array("d")
+        self._streams = [_Stream(lane, plan.window) for lane in lanes]
+        self._window_max = plan.window
+        self._counters = counters
+        self._greeted = False
+        self._turn = 0
+        self._heard_at: float | None = None
+
+    @property
+    def outstanding(self) -> int:
+        """Batches without a final answer."""
+        return sum(len(stream.due) for stream in self._streams)
+
+    def done(self, now: float) -> bool:
+        """Nothing is to be sent any more, and everything is answered."""
+        return self.schedule.over(now) and not self.outstanding
+
+    def answers(self) -> Iterator[LaneAnswers]:
+        """What each lane was told."""
+        for stream in self._streams:
+            yield LaneAnswers(stream.sent, stream.exceptions, frozenset(stream.due))
+
+    # ---- what a connection asks of its session
+
+    def poll(self, now: float) -> list[Transmission]:
+        """Everything that may be sent now."""
+        if not self._greeted:
+            # Epoch 0 gives no name, and nothing is kept of a batch without points: the answer shows we were let in.
+            self._greeted = True
+            self._heard_at = now
+            return [Transmission(0, FrameEncoder().frame(None, sequence=1, epoch=0), finish=False)]
+        if not self.good:
+            return []
+        out: list[Transmission] = []
+        for stream in self._streams:
+            while stream.again and stream.again[0][0] <= now and stream.has_room:
+                self._send(stream, stream.again.popleft()[1], out)
+        while (free := self._next_with_room()) is not None and (due := self.schedule.take(now)) is not None:
+            free.sent += 1
+            free.due[free.sent] = due
+            self._count_new(free)
+            self._send(free, free.sent, out)
+        if out and self._heard_at is None:
+            self._heard_at = now
+        return out
+
+    def deadline(self) -> float | None:
+        """When there is something to send although nothing happened, or the connection is to be given up."""
+        moments = [stream.again[0][0] for stream in self._streams if stream.again and stream.has_room]
+        if self.good and self.schedule.next_at is not None and any(stream.has_room for stream in self._streams):
+            moments.append(self.schedule.next_at)
+        if self._heard_at is not None:
+            moments.append(self._heard_at + REPLY_SECS_MAX)
+        return min(moments, default=None)
+
+    def expired(self, now: float) -> bool:
+        """Whether answers are due and none has come for too long."""
+        return self._heard_at is not None and now - self._heard_at >= REPLY_SECS_MAX
+
+    def receive(self, number: int, data: bytes, now: float) -> None:
+        """Takes the next bytes of a stream."""
+        try:
+            acks = self._streams[number].reader.feed(data)
+        except CoreError as error:
+            raise ProtocolViolation(f"the collector sent bytes that are no replies: {error}") from error
+        for ack in acks:
+            if self.good:
+                self._reply(self._streams[number], ack, now)
+            self.good = True
+        waiting = any(stream.unanswered for stream in self._streams)
+        self._heard_at = now if waiting else None
+
+    def stopped(self, number: int, code: int, now: float) -> None:
+        """The collector wants no more of a stream: not of a load that keeps its limits."""
+        del now
+        raise ProtocolViolation(f"the collector stopped reading stream {number}: {wire.close_label(code)}")
+
+    def ended(self, number: int, now: float) -> None:
+        """The collector has finished a stream: it is stopping, and closes the connection next."""
+
+    # ---- private
+
+    def _next_with_room(self) -> _Stream | None:
+        for _ in self._streams:
+            stream = self._streams[self._turn % len(self._streams)]
+            self._turn += 1
+            if stream.has_room:
+                return stream
+        return None
+
+    def _send(self, stream: _Stream, sequence: int, out: list[Transmission]) -> None:
+        stream.unanswered.append(sequence)
+        out.append(Transmission(stream.lane.stream, stream.lane.frame(sequence, stream.oldest), finish=False))
+
+    def _count_new(self, stream: _Stream) -> None:
+        counters, prepared = self._counters, stream.lane.prepared(stream.sent)
+        counters.batches_sent += 1
+        counters.points_sent += prepared.content.points
+        counters.frame_bytes_sent += len(stream.lane.frame(stream.sent, stream.oldest))
+
+    def _reply(self, stream: _Stream, ack: Ack, now: float) -> None:
+        if not stream.unanswered or ack.sequence != stream.unanswered[0]:
+            raise ProtocolViolation(f"a reply to sequence {ack.sequence} that was not due")
+        sequence = stream.unanswered.popleft()
+        stream.window = min(max(ack.credit, 1), self._window_max)
+        counters, points = self._counters, stream.lane.prepared(sequence).content.points
+        outcome = wire.outcome_of(ack.outcome)
+        if outcome is Outcome.RETRY_LATER:
+            counters.batches_retried += 1
+            stream.again.append((now + (ack.retry_after_ms / 1e3 or wire.RETRY_AFTER_DEFAULT_SECS), sequence))
+            return
+        self.latencies_secs.append(now - stream.due.pop(sequence))
+        stored = points if outcome is Outcome.DUPLICATE else ack.accepted_points
+        counters.points_acknowledged += stored
+        counters.batches_acknowledged += stored > 0
+        if stored != points:
+            stream.exceptions[sequence] = stored
+            counters.points_refused += points - stored
+            for reason, _, _ in ack.rejections:
+                label = wire.reason_label(reason)
+                counters.refusals[label] = counters.refusals.get(label, 0) + 1
+
+
+@final
+class AioquicLoad:
+    """See `Load`."""
+
+    name = "aioquic"
+
+    def __init__(
+        self, plan: Plan, lanes: Sequence[Lane], endpoint: Address, transport: Callable[[int], TransportSettings]
+    ) -> None:
+        """`transport` tells how a connection reaches the endpoint, by its number."""
+        self.counters = Counters()
+        self._endpoint = endpoint
+        self._transport = transport
+        count = plan.connections_wanted
+        interval = plan.batch_points * count / plan.rate if plan.rate else None
+        by_connection: list[list[Lane]] = [[] for _ in range(count)]
+        for lane in lanes:
+            by_connection[lane.connection].append(lane)
+        self._sessions = [
+            LoadSession(own, plan, Schedule(interval, (interval or 0.0) * number / count), self.counters)
+            for number, own in enumerate(by_connection)
+        ]
+        self._connections: list[Connection] = []
+        self._idle = plan.idle
+        self._closing = False
+
+    async def connect(self) -> float:
+        """See `Load`."""
+        gate = asyncio.Semaphore(CONNECTING_AT_A_TIME)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        async def connect(number: int) -> None:
+            async with gate:
+                # The connection asks no more of its session than what ours has.
+                session = cast(Session, self._sessions[number])
+                connection = await dial(self._endpoint, lambda: session, self._transport(number))
+                connection.lost.add_done_callback(self._lost)
+                self._connections.append(connection)
+                self.counters.connections += 1
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(self._sessions)):
+                group.create_task(connect(number))
+        return loop.time() - began
+
+    async def run(self, seconds: float) -> None:
+        """See `Load`."""
+        loop = asyncio.get_running_loop()
+        if self._idle:
+            await asyncio.sleep(seconds)
+            return
+        now = loop.time()
+        for session in self._sessions:
+            session.schedule.start(now, seconds)
+        for connection in self._connections:
+            connection.pump()
+        deadline = now + seconds + DRAIN_SECS_MAX
+        while loop.time() < deadline:
+            alive = [connection for connection in self._connections if not connection.lost.done()]
+            if all(cast(LoadSession, connection.session).done(loop.time()) for connection in alive):
+                return
+            await asyncio.sleep(LOOK_SECS)
+
+    async def close(self) -> None:
+        """See `Load`."""
+        self._closing = True
+        for connection in self._connections:
+            connection.shut()
+        self._connections.clear()
+
+    def answers(self) -> list[LaneAnswers]:
+        """See `Load`."""
+        return [answers for session in self._sessions for answers in session.answers()]
+
+    def ack_ms(self, quantile: float) -> float | None:
+        """See `Load`."""
+        ordered = sorted(secs for session in self._sessions for secs in session.latencies_secs)
+        return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] * 1e3 if ordered else None
+
+    def _lost(self, why: asyncio.Future[str]) -> None:
+        if not self._closing and not why.cancelled():
+            self.counters.connections -= 1
+            if len(self.counters.lost) < LOST_EXAMPLES_MAX:
+                self.counters.lost.append(why.result())
+
+
+def transport_settings(
+    address: Address, certificate: Path, key: Path, authority: Path, server_name: str | None
+) -> TransportSettings:
+    """How one connection shows who it is."""
+    return TransportSettings(
+        endpoints=(address,),
+        cert_path=certificate,
+        key_path=key,
+        ca_path=authority,
+        server_name=server_name,
+        connect_timeout_secs=CONNECT_SECS_MAX,
+    )
