@@ -1,4 +1,4 @@
-"""What a machine can take, as a command that anybody can run: a fleet's load, and an exact account of what became of it.
+"""What a machine can take, as a command that anybody can run: a fleet's load, and an account of what became of it.
 
 plan          what was asked for
 measurement   does it: a collector of its own, or somebody else's; then reads what was stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ REPLY_SECS_MAX: Final = 60.0
 """A connection without a reply for so long is given up: longer than an agent waits, since a flood takes its time."""
 LOST_EXAMPLES_MAX: Final = 10
 LOOK_SECS: Final = 0.02
+_GREETING: Final = (1 << 63) - 1
+"""A sequence that no batch comes to."""
 
 
 class Schedule:
@@ -50,6 +53,11 @@ class Schedule:
         if self._interval_secs is None or self._next_at is None or self._next_at >= self._until:
             return None
         return self._next_at
+
+    @property
+    def paced(self) -> bool:
+        """Whether there are moments at which batches are due."""
+        return self._interval_secs is not None
 
     def over(self, now: float) -> bool:
         """Whether no batch will be due any more. At a rate those that were due in time still are, however late."""
@@ -96,7 +104,15 @@ class _Stream:
 class LoadSession:
     """One connection's part, without I/O and clock; `sender.Connection` carries it as it does an agent's session."""
 
-    def __init__(self, lanes: Sequence[Lane], plan: Plan, schedule: Schedule, counters: Counters) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        plan: Plan,
+        schedule: Schedule,
+        counters: Counters,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` is the event loop's, but finer: uvloop tells whole milliseconds."""
         self.good = False
         self.finished = False
         self.schedule = schedule
@@ -105,6 +121,7 @@ class LoadSession:
         self._window_max = plan.window
         self._counters = counters
         self._greeted = False
+        self._clock = clock
         self._turn = 0
         self._heard_at: float | None = None
 
@@ -128,9 +145,13 @@ class LoadSession:
         """Everything that may be sent now."""
         if not self._greeted:
             # Epoch 0 gives no name, and nothing is kept of a batch without points: the answer shows we were let in.
+            # aioquic wants streams to be opened in order, so all are.
             self._greeted = True
             self._heard_at = now
-            return [Transmission(0, FrameEncoder().frame(None, sequence=1, epoch=0), finish=False)]
+            for stream in self._streams:
+                stream.unanswered.append(_GREETING)
+            frame = FrameEncoder().frame(None, sequence=_GREETING, epoch=0)
+            return [Transmission(stream.lane.stream, frame, finish=False) for stream in self._streams]
         if not self.good:
             return []
         out: list[Transmission] = []
@@ -139,7 +160,7 @@ class LoadSession:
                 self._send(stream, stream.again.popleft()[1], out)
         while (free := self._next_with_room()) is not None and (due := self.schedule.take(now)) is not None:
             free.sent += 1
-            free.due[free.sent] = due
+            free.due[free.sent] = due if self.schedule.paced else self._clock()
             self._count_new(free)
             self._send(free, free.sent, out)
         if out and self._heard_at is None:
@@ -166,8 +187,7 @@ class LoadSession:
         except CoreError as error:
             raise ProtocolViolation(f"the collector sent bytes that are no replies: {error}") from error
         for ack in acks:
-            if self.good:
-                self._reply(self._streams[number], ack, now)
+            self._reply(self._streams[number], ack, self._clock())
             self.good = True
         waiting = any(stream.unanswered for stream in self._streams)
         self._heard_at = now if waiting else None
@@ -205,6 +225,8 @@ class LoadSession:
             raise ProtocolViolation(f"a reply to sequence {ack.sequence} that was not due")
         sequence = stream.unanswered.popleft()
         stream.window = min(max(ack.credit, 1), self._window_max)
+        if sequence == _GREETING:
+            return
         counters, points = self._counters, stream.lane.prepared(sequence).content.points
         outcome = wire.outcome_of(ack.outcome)
         if outcome is Outcome.RETRY_LATER:
@@ -247,7 +269,8 @@ class AioquicLoad:
         ]
         self._connections: list[Connection] = []
         self._idle = plan.idle
-        self._closing = False
+        self._over = False
+        """Connections may end."""
 
     async def connect(self) -> float:
         """See `Load`."""
@@ -271,10 +294,13 @@ class AioquicLoad:
 
     async def run(self, seconds: float) -> None:
         """See `Load`."""
+        try:
+            await (asyncio.sleep(seconds) if self._idle else self._send(seconds))
+        finally:
+            self._over = True
+
+    async def _send(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        if self._idle:
-            await asyncio.sleep(seconds)
-            return
         now = loop.time()
         for session in self._sessions:
             session.schedule.start(now, seconds)
@@ -289,7 +315,7 @@ class AioquicLoad:
 
     async def close(self) -> None:
         """See `Load`."""
-        self._closing = True
+        self._over = True
         for connection in self._connections:
             connection.shut()
         self._connections.clear()
@@ -304,7 +330,7 @@ class AioquicLoad:
         return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] * 1e3 if ordered else None
 
     def _lost(self, why: asyncio.Future[str]) -> None:
-        if not self._closing and not why.cancelled():
+        if not self._over and not why.cancelled():
             self.counters.connections -= 1
             if len(self.counters.lost) < LOST_EXAMPLES_MAX:
                 self.counters.lost.append(why.result())

@@ -55,7 +55,8 @@ class Load(Protocol):
         """Opens every connection and waits for a first answer on each; the seconds that it took. AddressError."""
 
     async def run(self, seconds: float) -> None:
-        """Sends for so long, then waits for the answers due, within a bound."""
+        """Sends for so long, then waits for the answers due, within a bound. Whoever loses a connection after that has
+        not lost it to a fault."""
 
     async def close(self) -> None:
         """Ends every connection. Safe in any state."""

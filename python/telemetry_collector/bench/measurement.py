@@ -210,6 +210,7 @@ class Measurement:
             retried=counters.batches_retried,
             delivered_database=taken.database_rows if taken.database_rows is not None else taken.written,
             cpu_share=taken.loaded_cpu_secs / loaded_secs if taken.loaded_cpu_secs is not None else None,
+            accepted_per_s=counters.points_acknowledged / loaded_secs,
             handshakes_per_s=plan.connections_wanted / connect_secs,
             pinned=plan.pin,
             version=__version__,

@@ -58,6 +58,8 @@ class Result:
     """Points that the database took."""
     cpu_share: float | None
     """Of one processor, while the load was on."""
+    accepted_per_s: float
+    """Points acknowledged, divided by the time until the last answer alone."""
     handshakes_per_s: float
     pinned: bool
     version: str
@@ -82,6 +84,7 @@ class Result:
             f"{self.agents:,} agents × {self.series:,} series, {pace}, {self.connections:,} connections over "
             f"{self.transport}, {self.form} form, compression {self.compression}, kept by {kept}; {self.seconds:.1f} s",
             _line("throughput", self.points_per_s, "points/s, until every writer was through"),
+            _line("accepted", self.accepted_per_s, "points/s, until the last answer"),
             _line("processor time", self.cpu_s_per_million, "s for a million points, the collector alone"),
             _line("processor", None if self.cpu_share is None else 100 * self.cpu_share, "% of one, under load"),
             _line("wire", self.wire_bytes_per_point, "bytes a point, frames"),
