@@ -22,7 +22,7 @@ from pathlib import Path
 
 import uvloop
 
-from telemetry_collector.bench.measurement import Measurement
+from telemetry_collector.bench.measurement import AtRest, Measurement
 from telemetry_collector.bench.plan import Plan, PlanError, Target
 from telemetry_collector.bench.result import Result, as_json
 from telemetry_collector.bench.view import BenchView
@@ -38,11 +38,14 @@ async def _run(measurement: Measurement) -> Result:
     return await running
 
 
-def run_bench(plan: Plan, *, data_dir: Path, keep: Path | None, as_json_wanted: bool) -> int:
+def run_bench(
+    plan: Plan, *, data_dir: Path, keep: Path | None, as_json_wanted: bool, at_rest: AtRest | None = None
+) -> int:
     """Measures, and prints what came of it; 0 only when what was acknowledged is what is stored.
 
     The files stand in a directory of their own below `data_dir` and are removed at the end; with `keep`, they stand in
-    that directory and stay. So do those of a run that could not be verified.
+    that directory and stay. So do those of a run that could not be verified. `at_rest` is called with the dataset
+    before it is read.
     """
     directory = keep or data_dir / f"bench-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
     if keep is not None and keep.exists():
@@ -50,7 +53,7 @@ def run_bench(plan: Plan, *, data_dir: Path, keep: Path | None, as_json_wanted: 
     result = None
     try:
         with BenchView(quiet=as_json_wanted, seconds=plan.seconds) as view:
-            result = uvloop.run(_run(Measurement(plan, directory.resolve(), view)))
+            result = uvloop.run(_run(Measurement(plan, directory.resolve(), view, at_rest)))
     except asyncio.CancelledError:
         sys.stderr.write("given up before anything was counted\n")
         return 1

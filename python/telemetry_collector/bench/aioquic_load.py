@@ -28,6 +28,7 @@ REPLY_SECS_MAX: Final = 60.0
 """A connection without a reply for so long is given up: longer than an agent waits, since a flood takes its time."""
 LOST_EXAMPLES_MAX: Final = 10
 LOOK_SECS: Final = 0.02
+_ROUNDING_SECS: Final = 1e-6
 _GREETING: Final = (1 << 63) - 1
 """A sequence that no batch comes to."""
 
@@ -39,13 +40,16 @@ class Schedule:
         """None for as many as there is room for; `offset_secs` is this connection's own place in the interval."""
         self._interval_secs = interval_secs
         self._offset_secs = offset_secs
+        self._began = 0.0
+        self._taken = 0
         self._next_at: float | None = None
         self._until = 0.0
 
     def start(self, now: float, seconds: float) -> None:
         """From now on, for so long."""
-        self._next_at = now + self._offset_secs
-        self._until = now + seconds
+        self._began = self._next_at = now + self._offset_secs
+        # What adding up makes of the last moment must not decide whether it is the first one after the end.
+        self._until = now + seconds - _ROUNDING_SECS
 
     @property
     def next_at(self) -> float | None:
@@ -72,7 +76,8 @@ class Schedule:
             return None
         if self._interval_secs is None:
             return now
-        self._next_at = due + self._interval_secs
+        self._taken += 1
+        self._next_at = self._began + self._taken * self._interval_secs
         return due
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import time
@@ -30,6 +31,11 @@ from telemetry_collector.security.identity import Identity
 from telemetry_collector.sender import TransportSettings
 
 LOOK_SECS: Final = 0.25
+LOOK_AGAIN_SECS: Final = 1.0
+WRITTEN_SECS_MAX: Final = 60.0
+"""So long a collector that is not the bench's may take until what it has acknowledged is in its files."""
+
+AtRest = Callable[[Path], None]
 
 
 @dataclass(slots=True)
@@ -52,14 +58,14 @@ class Taken:
 class Measurement:
     """What runs, and what is found."""
 
-    def __init__(self, plan: Plan, directory: Path, view: BenchView) -> None:
+    def __init__(self, plan: Plan, directory: Path, view: BenchView, at_rest: AtRest | None = None) -> None:
+        """`at_rest` is called with the dataset once everything is stopped, before it is read."""
         self._plan = plan
         self._directory = directory
         self._view = view
         self._stack = contextlib.AsyncExitStack()
         self._taken = Taken()
-        self.before_verification: Callable[[Path], None] = lambda _: None
-        """Called with the dataset once everything is stopped. Tests show by it that a fault is found."""
+        self._at_rest = at_rest
 
     async def run(self) -> Result:
         """Everything. TelemetryCollectorError when it cannot be done; whatever was started is ended."""
@@ -110,8 +116,9 @@ class Measurement:
         if database is not None:
             taken.database_rows = await database.rows()
             await database.stop()
-        self.before_verification(site.dataset)
-        found = await self._verify(site.dataset if "parquet" in plan.writers else None, lanes, load)
+        if self._at_rest is not None:
+            self._at_rest(site.dataset)
+        found = await self._verify(site.dataset, lanes, load) if "parquet" in plan.writers else None
         return self._result(load, found, connect_secs, loaded_secs, seconds)
 
     # ---- somebody else's
@@ -132,7 +139,12 @@ class Measurement:
         await load.close()
         found = None
         if target.dataset is not None:
+            # It goes on running, so nobody says when its writers are through.
+            deadline = time.monotonic() + WRITTEN_SECS_MAX
             found = await self._verify(target.dataset, lanes, load)
+            while not found.ok and time.monotonic() < deadline:
+                await asyncio.sleep(LOOK_AGAIN_SECS)
+                found = await self._verify(target.dataset, lanes, load)
         return self._result(load, found, connect_secs, seconds, seconds)
 
     # ---- the parts of both
@@ -156,16 +168,20 @@ class Measurement:
         return await connecting
 
     async def _under_load(self, load: Load, began: float, collector: CollectorChild | None) -> None:
-        running = asyncio.create_task(load.run(self._plan.seconds))
-        while not running.done():
-            await asyncio.wait({running}, timeout=LOOK_SECS)
-            resident_mb = collector.memory_mb() if collector is not None and collector.running else None
-            self._view.progress(time.monotonic() - began, load.counters, resident_mb)
-        await running
+        # Looking for garbage among the prepared batches would stop the load, and count as latency.
+        gc.collect()
+        gc.freeze()
+        try:
+            running = asyncio.create_task(load.run(self._plan.seconds))
+            while not running.done():
+                await asyncio.wait({running}, timeout=LOOK_SECS)
+                resident_mb = collector.memory_mb() if collector is not None and collector.running else None
+                self._view.progress(time.monotonic() - began, load.counters, resident_mb)
+            await running
+        finally:
+            gc.unfreeze()
 
-    async def _verify(self, dataset: Path | None, lanes: Sequence[Lane], load: Load) -> Verification | None:
-        if dataset is None:
-            return None
+    async def _verify(self, dataset: Path, lanes: Sequence[Lane], load: Load) -> Verification:
         self._view.doing("reading what was stored")
         return await asyncio.to_thread(
             verify_dataset,
