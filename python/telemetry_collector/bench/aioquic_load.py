@@ -292,9 +292,13 @@ class AioquicLoad:
                 self._connections.append(connection)
                 self.counters.connections += 1
 
-        async with asyncio.TaskGroup() as group:
-            for number in range(len(self._sessions)):
-                group.create_task(connect(number))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(len(self._sessions)):
+                    group.create_task(connect(number))
+        except ExceptionGroup as failed:
+            # One says enough: what keeps one out keeps all out.
+            raise failed.exceptions[0] from failed
         return loop.time() - began
 
     async def run(self, seconds: float) -> None:
