@@ -1,14 +1,16 @@
 """What a machine can take, as a command that anybody can run: a fleet's load, and an account of what became of it.
 
-plan          what was asked for
-measurement   does it: a collector of its own, or somebody else's; then reads what was stored
-reference     the data set
-frames        its batches as bytes, and the lanes that they go by
-load          what every load does; aioquic_load is one
-site          the files
-children      the processes, and what they took
-verification  what is stored against what was acknowledged
-result        the figures
+    plan          what was asked for
+    measurement   does it: a collector of its own, or somebody else's; then reads what was stored
+    reference     the data set
+    frames        its batches as bytes, and the lanes that they go by
+    load          what every load does
+    sender_load   the one there is, over the sender's connections; session is what each of them sends
+    site          the files
+    children      the processes, and what they took
+    verification  what is stored against what was acknowledged
+    result        the figures
+    view          what a person sees meanwhile
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, final
 
 from telemetry_collector import __version__
-from telemetry_collector.bench.aioquic_load import AioquicLoad, transport_settings
+from telemetry_collector.bench.sender_load import SenderLoad, transport_settings
 from telemetry_collector.bench.children import CollectorChild, DatabaseChild, free_port, on_processors
 from telemetry_collector.bench.frames import Lane, prepare
 from telemetry_collector.bench.load import Counters, Load
@@ -98,7 +98,7 @@ class Measurement:
         self._stack.enter_context(on_processors(processors.load))
 
         address = Address("127.0.0.1", port)
-        load = AioquicLoad(plan, lanes, address, lambda number: _transport(address, site, credentials[number]))
+        load = SenderLoad(plan, lanes, address, lambda number: _transport(address, site, credentials[number]))
         connect_secs = await self._connect(load)
         cpu_before, began = collector.cpu_secs(), time.monotonic()
         await self._under_load(load, began, collector)
@@ -131,7 +131,7 @@ class Measurement:
         settings = transport_settings(
             target.address, target.certificate, target.key, target.authority, target.server_name
         )
-        load = AioquicLoad(plan, lanes, target.address, lambda _: settings)
+        load = SenderLoad(plan, lanes, target.address, lambda _: settings)
         connect_secs = await self._connect(load)
         began = time.monotonic()
         await self._under_load(load, began, None)

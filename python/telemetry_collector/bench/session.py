@@ -1,33 +1,23 @@
-"""A load over aioquic, in this process: it works everywhere, and is slower than the collectors it is to measure."""
+"""What one connection of a load sends, and when: without I/O and clock, as an agent's session is."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Final, cast, final
+from typing import Final, final
 
 from telemetry_collector._core import Ack, AckReader, CoreError, FrameEncoder
 from telemetry_collector.bench.frames import Lane
 from telemetry_collector.bench.load import Counters, LaneAnswers
 from telemetry_collector.bench.plan import Plan
-from telemetry_collector.config import Address
 from telemetry_collector.model import Outcome
-from telemetry_collector.sender import TransportSettings, wire
-from telemetry_collector.sender.connection import Connection
-from telemetry_collector.sender.dialling import dial
-from telemetry_collector.sender.session import ProtocolViolation, Session, Transmission
+from telemetry_collector.sender import wire
+from telemetry_collector.sender.session import ProtocolViolation, Transmission
 
-CONNECTING_AT_A_TIME: Final = 32
-CONNECT_SECS_MAX: Final = 30.0
-DRAIN_SECS_MAX: Final = 60.0
 REPLY_SECS_MAX: Final = 60.0
 """A connection without a reply for so long is given up: longer than an agent waits, since a flood takes its time."""
-LOST_EXAMPLES_MAX: Final = 10
-LOOK_SECS: Final = 0.02
 _ROUNDING_SECS: Final = 1e-6
 _GREETING: Final = (1 << 63) - 1
 """A sequence that no batch comes to."""
@@ -107,7 +97,7 @@ class _Stream:
 
 @final
 class LoadSession:
-    """One connection's part, without I/O and clock; `sender.Connection` carries it as it does an agent's session."""
+    """One connection's part; a connection of the sender carries it as it does an agent's session."""
 
     def __init__(
         self,
@@ -166,8 +156,10 @@ class LoadSession:
         while (free := self._next_with_room()) is not None and (due := self.schedule.take(now)) is not None:
             free.sent += 1
             free.due[free.sent] = due if self.schedule.paced else self._clock()
-            self._count_new(free)
-            self._send(free, free.sent, out)
+            frame_bytes = self._send(free, free.sent, out)
+            self._counters.batches_sent += 1
+            self._counters.points_sent += free.lane.prepared(free.sent).content.points
+            self._counters.frame_bytes_sent += frame_bytes
         if out and self._heard_at is None:
             self._heard_at = now
         return out
@@ -215,15 +207,11 @@ class LoadSession:
                 return stream
         return None
 
-    def _send(self, stream: _Stream, sequence: int, out: list[Transmission]) -> None:
+    def _send(self, stream: _Stream, sequence: int, out: list[Transmission]) -> int:
+        frame = stream.lane.frame(sequence, stream.oldest)
         stream.unanswered.append(sequence)
-        out.append(Transmission(stream.lane.stream, stream.lane.frame(sequence, stream.oldest), finish=False))
-
-    def _count_new(self, stream: _Stream) -> None:
-        counters, prepared = self._counters, stream.lane.prepared(stream.sent)
-        counters.batches_sent += 1
-        counters.points_sent += prepared.content.points
-        counters.frame_bytes_sent += len(stream.lane.frame(stream.sent, stream.oldest))
+        out.append(Transmission(stream.lane.stream, frame, finish=False))
+        return len(frame)
 
     def _reply(self, stream: _Stream, ack: Ack, now: float) -> None:
         if not stream.unanswered or ack.sequence != stream.unanswered[0]:
@@ -248,112 +236,3 @@ class LoadSession:
             for reason, _, _ in ack.rejections:
                 label = wire.reason_label(reason)
                 counters.refusals[label] = counters.refusals.get(label, 0) + 1
-
-
-@final
-class AioquicLoad:
-    """See `Load`."""
-
-    name = "aioquic"
-
-    def __init__(
-        self, plan: Plan, lanes: Sequence[Lane], endpoint: Address, transport: Callable[[int], TransportSettings]
-    ) -> None:
-        """`transport` tells how a connection reaches the endpoint, by its number."""
-        self.counters = Counters()
-        self._endpoint = endpoint
-        self._transport = transport
-        count = plan.connections_wanted
-        interval = plan.batch_points * count / plan.rate if plan.rate else None
-        by_connection: list[list[Lane]] = [[] for _ in range(count)]
-        for lane in lanes:
-            by_connection[lane.connection].append(lane)
-        self._sessions = [
-            LoadSession(own, plan, Schedule(interval, (interval or 0.0) * number / count), self.counters)
-            for number, own in enumerate(by_connection)
-        ]
-        self._connections: list[Connection] = []
-        self._idle = plan.idle
-        self._over = False
-        """Connections may end."""
-
-    async def connect(self) -> float:
-        """See `Load`."""
-        gate = asyncio.Semaphore(CONNECTING_AT_A_TIME)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-
-        async def connect(number: int) -> None:
-            async with gate:
-                # The connection asks no more of its session than what ours has.
-                session = cast(Session, self._sessions[number])
-                connection = await dial(self._endpoint, lambda: session, self._transport(number))
-                connection.lost.add_done_callback(self._lost)
-                self._connections.append(connection)
-                self.counters.connections += 1
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in range(len(self._sessions)):
-                    group.create_task(connect(number))
-        except ExceptionGroup as failed:
-            # One says enough: what keeps one out keeps all out.
-            raise failed.exceptions[0] from failed
-        return loop.time() - began
-
-    async def run(self, seconds: float) -> None:
-        """See `Load`."""
-        try:
-            await (asyncio.sleep(seconds) if self._idle else self._send(seconds))
-        finally:
-            self._over = True
-
-    async def _send(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for session in self._sessions:
-            session.schedule.start(now, seconds)
-        for connection in self._connections:
-            connection.pump()
-        deadline = now + seconds + DRAIN_SECS_MAX
-        while loop.time() < deadline:
-            alive = [connection for connection in self._connections if not connection.lost.done()]
-            if all(cast(LoadSession, connection.session).done(loop.time()) for connection in alive):
-                return
-            await asyncio.sleep(LOOK_SECS)
-
-    async def close(self) -> None:
-        """See `Load`."""
-        self._over = True
-        for connection in self._connections:
-            connection.shut()
-        self._connections.clear()
-
-    def answers(self) -> list[LaneAnswers]:
-        """See `Load`."""
-        return [answers for session in self._sessions for answers in session.answers()]
-
-    def ack_ms(self, quantile: float) -> float | None:
-        """See `Load`."""
-        ordered = sorted(secs for session in self._sessions for secs in session.latencies_secs)
-        return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] * 1e3 if ordered else None
-
-    def _lost(self, why: asyncio.Future[str]) -> None:
-        if not self._over and not why.cancelled():
-            self.counters.connections -= 1
-            if len(self.counters.lost) < LOST_EXAMPLES_MAX:
-                self.counters.lost.append(why.result())
-
-
-def transport_settings(
-    address: Address, certificate: Path, key: Path, authority: Path, server_name: str | None
-) -> TransportSettings:
-    """How one connection shows who it is."""
-    return TransportSettings(
-        endpoints=(address,),
-        cert_path=certificate,
-        key_path=key,
-        ca_path=authority,
-        server_name=server_name,
-        connect_timeout_secs=CONNECT_SECS_MAX,
-    )
