@@ -11,6 +11,8 @@
     verification  what is stored against what was acknowledged
     result        the figures
     view          what a person sees meanwhile
+
+The collector is the product itself, in a process of its own, as is whatever it writes to.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ import pytest
 from tests.support.collector import Books, FakeStream, retry_later, usual
 from tests.support.protobuf import pb
 
-from telemetry_collector.bench.session import REPLY_SECS_MAX, LoadSession, Schedule
 from telemetry_collector.bench.frames import prepare
 from telemetry_collector.bench.load import Counters, LaneAnswers
 from telemetry_collector.bench.plan import Plan
 from telemetry_collector.bench.reference import Fleet
+from telemetry_collector.bench.session import REPLY_SECS_MAX, LoadSession, Schedule
 from telemetry_collector.model import Outcome, Reason
 
 POINTS = 4
