@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Final, final
 
 from telemetry_collector import __version__
-from telemetry_collector.bench.sender_load import SenderLoad, transport_settings
 from telemetry_collector.bench.children import CollectorChild, DatabaseChild, free_port, on_processors
 from telemetry_collector.bench.frames import Lane, prepare
 from telemetry_collector.bench.load import Counters, Load
 from telemetry_collector.bench.plan import Plan, PlanError, Target
 from telemetry_collector.bench.reference import READING_MS, Fleet
 from telemetry_collector.bench.result import AckMs, Result
+from telemetry_collector.bench.sender_load import SenderLoad, transport_settings
 from telemetry_collector.bench.site import Credentials, Site
 from telemetry_collector.bench.verification import Verification, verify_dataset
 from telemetry_collector.bench.view import BenchView

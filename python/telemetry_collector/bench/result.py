@@ -80,23 +80,28 @@ class Result:
         ack = self.ack_ms
         pace = "flat out" if self.rate is None else "idle" if self.rate == 0 else f"{self.rate:,.0f} points/s"
         kept = ", ".join(self.writers) or "the journal alone"
+        figures: list[tuple[str, float | None, str]] = [
+            ("throughput", self.points_per_s or None, "points/s, until every writer was through"),
+            ("accepted", self.accepted_per_s or None, "points/s, until the last answer"),
+            ("processor time", self.cpu_s_per_million, "s for a million points, the collector alone"),
+            ("processor", None if self.cpu_share is None else 100 * self.cpu_share, "% of one, under load"),
+            ("wire", self.wire_bytes_per_point, "bytes a point, frames"),
+            ("at rest", self.stored_bytes_per_point, "bytes a point, Parquet"),
+            ("acknowledged in", ack.p50, "ms p50"),
+            ("", ack.p99, "ms p99"),
+            ("", ack.p999, "ms p99.9"),
+            ("memory", self.resident_mb, "MB resident at most, the collector alone"),
+            ("handshakes", self.handshakes_per_s, "a second"),
+            ("acknowledged", self.acknowledged, "points"),
+            ("stored", self.stored, "points"),
+            ("refused", self.refused, "points"),
+            ("put off", self.retried, "batches, that were sent again"),
+        ]
         lines = [
-            f"{self.agents:,} agents × {self.series:,} series, {pace}, {self.connections:,} connections over "
-            f"{self.transport}, {self.form} form, compression {self.compression}, kept by {kept}; {self.seconds:.1f} s",
-            _line("throughput", self.points_per_s, "points/s, until every writer was through"),
-            _line("accepted", self.accepted_per_s, "points/s, until the last answer"),
-            _line("processor time", self.cpu_s_per_million, "s for a million points, the collector alone"),
-            _line("processor", None if self.cpu_share is None else 100 * self.cpu_share, "% of one, under load"),
-            _line("wire", self.wire_bytes_per_point, "bytes a point, frames"),
-            _line("at rest", self.stored_bytes_per_point, "bytes a point, Parquet"),
-            _line("acknowledged in", ack.p50, "ms p50"),
-            _line("", ack.p99, "ms p99"),
-            _line("", ack.p999, "ms p99.9"),
-            _line("memory", self.resident_mb, "MB resident at most, the collector alone"),
-            _line("handshakes", self.handshakes_per_s, "a second"),
-            _line("acknowledged", self.acknowledged, "points"),
-            _line("stored", self.stored, "points"),
-            _line("refused", self.refused, f"points; {self.retried:,} batches were put off, and sent again"),
+            f"{self.agents:,} agents × {self.series:,} series, {pace}, {self.connections:,} connections of "
+            f"{self.client} to {self.transport}, {self.form} form, compression {self.compression}, kept by {kept}; "
+            f"{self.seconds:.1f} s",
+            *(_line(name, value, unit) for name, value, unit in figures if value is not None),
             *(f"  {text}" for text in self.findings),
             self._verdict(),
         ]
@@ -118,13 +123,11 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _line(name: str, value: float | None, unit: str) -> str:
-    if value is None:
-        text = "–"
-    elif isinstance(value, int) or abs(value) >= 1_000:
+def _line(name: str, value: float, unit: str) -> str:
+    if isinstance(value, int) or value >= 1_000:
         text = f"{value:,.0f}"
     else:
-        text = f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"
+        text = f"{value:,.3f}" if value < 10 else f"{value:,.1f}"
     return f"  {name:<16} {text:>14}  {unit}"
 
 

@@ -127,7 +127,9 @@ def _room_for_sockets(count: int) -> None:
     wanted = count + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and wanted > hard:
-        raise PlanError(f"--connections {count}: this process may open {hard} files; expected fewer, or a higher `ulimit -n`")
+        raise PlanError(
+            f"--connections {count}: this process may open {hard} files; expected fewer, or a higher `ulimit -n`"
+        )
     if soft != resource.RLIM_INFINITY and wanted > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
