@@ -63,6 +63,16 @@ def test_relays_flat_out_into_the_journal_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "where all was well, no files stay"
 
 
+def test_a_database_of_its_own_is_asked_how_much_it_took(tmp_path: Path) -> None:
+    code, output, errors = run(
+        *("--agents", "2", "--series", "10", "--batch-points", "50", "--rate", "4000", "--seconds", "0.5", "--json"),
+        *("--writers", "parquet,influxdb", "--data-dir", str(tmp_path)),
+    )
+    assert code == 0, errors
+    told = json.loads(output)
+    assert told["acknowledged"] == told["stored"] == told["delivered_database"] == 2_000
+
+
 def test_idle_connections_are_counted_and_nothing_is_stored(tmp_path: Path) -> None:
     code, output, errors = run(
         *("--agents", "20", "--rate", "0", "--seconds", "0.5", "--json"), *("--data-dir", str(tmp_path))

@@ -45,6 +45,8 @@ class Taken:
     cpu_secs: float | None = None
     loaded_cpu_secs: float | None = None
     """Until the last answer."""
+    client_cpu_secs: float = 0.0
+    """Of the load, until then."""
     resident_mb: float | None = None
     committed: int | None = None
     """Points that it says it has journalled."""
@@ -66,6 +68,7 @@ class Measurement:
         self._stack = contextlib.AsyncExitStack()
         self._taken = Taken()
         self._at_rest = at_rest
+        self._load_average = os.getloadavg()[0]
 
     async def run(self) -> Result:
         """Everything. TelemetryCollectorError when it cannot be done; whatever was started is ended."""
@@ -171,6 +174,7 @@ class Measurement:
         # Looking for garbage among the prepared batches would stop the load, and count as latency.
         gc.collect()
         gc.freeze()
+        cpu_before = time.process_time()
         try:
             running = asyncio.create_task(load.run(self._plan.seconds))
             while not running.done():
@@ -179,6 +183,7 @@ class Measurement:
                 self._view.progress(time.monotonic() - began, load.counters, resident_mb)
             await running
         finally:
+            self._taken.client_cpu_secs = time.process_time() - cpu_before
             gc.unfreeze()
 
     async def _verify(self, dataset: Path, lanes: Sequence[Lane], load: Load) -> Verification:
@@ -227,6 +232,8 @@ class Measurement:
             delivered_database=taken.database_rows if taken.database_rows is not None else taken.written,
             cpu_share=taken.loaded_cpu_secs / loaded_secs if taken.loaded_cpu_secs is not None else None,
             accepted_per_s=counters.points_acknowledged / loaded_secs,
+            client_cpu_share=taken.client_cpu_secs / loaded_secs,
+            load_average=self._load_average,
             handshakes_per_s=plan.connections_wanted / connect_secs,
             pinned=plan.pin,
             version=__version__,

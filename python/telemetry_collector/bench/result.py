@@ -58,6 +58,10 @@ class Result:
     """Points that the database took."""
     cpu_share: float | None
     """Of one processor, while the load was on."""
+    client_cpu_share: float
+    """Of one processor, what the load took itself. Near 1, the collector may be able to do more than is shown."""
+    load_average: float
+    """Of the machine over the minute before: anything but little makes the other figures worthless."""
     accepted_per_s: float
     """Points acknowledged, divided by the time until the last answer alone."""
     handshakes_per_s: float
@@ -85,6 +89,7 @@ class Result:
             ("accepted", self.accepted_per_s or None, "points/s, until the last answer"),
             ("processor time", self.cpu_s_per_million, "s for a million points, the collector alone"),
             ("processor", None if self.cpu_share is None else 100 * self.cpu_share, "% of one, under load"),
+            ("load", 100 * self.client_cpu_share, "% of one processor, the load itself"),
             ("wire", self.wire_bytes_per_point, "bytes a point, frames"),
             ("at rest", self.stored_bytes_per_point, "bytes a point, Parquet"),
             ("acknowledged in", ack.p50, "ms p50"),
@@ -100,7 +105,7 @@ class Result:
         lines = [
             f"{self.agents:,} agents × {self.series:,} series, {pace}, {self.connections:,} connections of "
             f"{self.client} to {self.transport}, {self.form} form, compression {self.compression}, kept by {kept}; "
-            f"{self.seconds:.1f} s",
+            f"{self.seconds:.1f} s, load average {self.load_average:.1f} before",
             *(_line(name, value, unit) for name, value, unit in figures if value is not None),
             *(f"  {text}" for text in self.findings),
             self._verdict(),

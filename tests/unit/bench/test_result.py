@@ -14,7 +14,7 @@ RESULT = Result(
     ack_ms=AckMs(1.23456789, 5.0, 20.0), resident_mb=180.5, acknowledged=12_000_000, stored=12_000_000, verified=True,
     transport="aioquic", client="quinn", form="columnar", compression="zstd", agents=1_000, connections=4, series=100,
     batch_points=1_000, rate=None, writers=("parquet",), seconds=9.72, refused=0, retried=3, delivered_database=None,
-    cpu_share=0.5, accepted_per_s=1_300_000.0, handshakes_per_s=170.0, pinned=True, version="0.1.0",
+    cpu_share=0.5, client_cpu_share=0.9, load_average=0.25, accepted_per_s=1_300_000.0, handshakes_per_s=170.0, pinned=True, version="0.1.0",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_people_get_a_line_a_figure_and_the_verdict_last() -> None:
     lines = str(RESULT).splitlines()
     assert lines[0] == (
         "1,000 agents × 100 series, flat out, 4 connections of quinn to aioquic, columnar form, compression zstd, "
-        "kept by parquet; 9.7 s"
+        "kept by parquet; 9.7 s, load average 0.2 before"
     )
     assert "  throughput            1,234,568  points/s, until every writer was through" in lines
     assert "  put off                       3  batches, that were sent again" in lines
