@@ -14,7 +14,8 @@ RESULT = Result(
     ack_ms=AckMs(1.23456789, 5.0, 20.0), resident_mb=180.5, acknowledged=12_000_000, stored=12_000_000, verified=True,
     transport="aioquic", client="quinn", form="columnar", compression="zstd", agents=1_000, connections=4, series=100,
     batch_points=1_000, rate=None, writers=("parquet",), seconds=9.72, refused=0, retried=3, delivered_database=None,
-    cpu_share=0.5, client_cpu_share=0.9, load_average=0.25, accepted_per_s=1_300_000.0, handshakes_per_s=170.0, pinned=True, version="0.1.0",
+    cpu_share=0.5, client_cpu_share=0.9, load_average=0.25, accepted_per_s=1_300_000.0,
+    handshakes_per_s=170.0, pinned=True, version="0.1.0",
 )  # fmt: skip
 
 
