@@ -109,11 +109,12 @@ class Site:
         if "parquet" in plan.writers:
             document["parquet"] = {"output_dir": str(self.dataset), "flush_interval_secs": PARQUET_FLUSH_SECS}
         if influxdb_url is not None:
+            # The collector reads the environment itself: a token must not stand in a file of ours.
             document["influxdb"] = {
                 "url": influxdb_url,
-                "org": "bench",
-                "bucket": "bench",
-                "token": "bench",
+                "org": "${INFLUXDB_ORG:-bench}",
+                "bucket": "${INFLUXDB_BUCKET:-bench}",
+                "token": "${INFLUXDB_TOKEN:-bench}",
                 "catch_up_points_per_sec": None,
             }
         self.document.write_text(json.dumps(document, indent=2) + "\n")
