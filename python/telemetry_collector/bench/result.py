@@ -37,7 +37,8 @@ class Result:
     """Points at the destination: rows of the files, or else what the database took, or else what is journalled."""
     verified: bool | None
     """Whether that is what was acknowledged, exactly. None where it cannot be looked at."""
-    transport: str
+    transport: str | None
+    """The listener; None of a target, which does not tell."""
     client: str
     """What the load was made of."""
     form: str
@@ -47,7 +48,8 @@ class Result:
     series: int
     batch_points: int
     rate: float | None
-    writers: tuple[str, ...]
+    writers: tuple[str, ...] | None
+    """None of a target."""
     seconds: float
     """From the first batch until every writer was through."""
     refused: int
@@ -83,7 +85,10 @@ class Result:
     def __str__(self) -> str:
         ack = self.ack_ms
         pace = "flat out" if self.rate is None else "idle" if self.rate == 0 else f"{self.rate:,.0f} points/s"
-        kept = ", ".join(self.writers) or "the journal alone"
+        listener = self.transport or "a target"
+        kept = ""
+        if self.writers is not None:
+            kept = f", kept by {', '.join(self.writers) or 'the journal alone'}"
         figures: list[tuple[str, float | None, str]] = [
             ("throughput", self.points_per_s or None, "points/s, until every writer was through"),
             ("accepted", self.accepted_per_s or None, "points/s, until the last answer"),
@@ -104,7 +109,7 @@ class Result:
         ]
         lines = [
             f"{self.agents:,} agents × {self.series:,} series, {pace}, {self.connections:,} connections of "
-            f"{self.client} to {self.transport}, {self.form} form, compression {self.compression}, kept by {kept}; "
+            f"{self.client} to {listener}, {self.form} form, compression {self.compression}{kept}; "
             f"{self.seconds:.1f} s, load average {self.load_average:.1f} before",
             *(_line(name, value, unit) for name, value, unit in figures if value is not None),
             *(f"  {text}" for text in self.findings),

@@ -40,9 +40,12 @@ def test_people_get_a_line_a_figure_and_the_verdict_last() -> None:
 
 
 def test_what_could_not_be_measured_is_null_for_programs_and_left_out_for_people() -> None:
-    remote = replace(RESULT, resident_mb=None, cpu_s_per_million=None, stored=None, verified=None)
+    remote = replace(
+        RESULT, transport=None, writers=None, resident_mb=None, cpu_s_per_million=None, stored=None, verified=None
+    )
     assert json.loads(as_json(remote))["resident_mb"] is None
     assert "memory" not in str(remote)
+    assert "4 connections of quinn to a target, columnar form, compression zstd; 9.7 s" in str(remote)
     assert str(remote).splitlines()[-1].startswith("not verified: the target's data cannot be seen from here")
 
 
