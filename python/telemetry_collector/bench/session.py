@@ -18,6 +18,8 @@ from telemetry_collector.sender.session import ProtocolViolation, Transmission
 
 REPLY_SECS_MAX: Final = 60.0
 """A connection without a reply for so long is given up: longer than an agent waits, since a flood takes its time."""
+KEEPALIVE_SECS: Final = 15.0
+"""After so long without a batch a frame without points is sent, as agents do, so that neither side gives up."""
 _ROUNDING_SECS: Final = 1e-6
 _GREETING: Final = (1 << 63) - 1
 """A sequence that no batch comes to."""
@@ -119,6 +121,8 @@ class LoadSession:
         self._clock = clock
         self._turn = 0
         self._heard_at: float | None = None
+        """While answers are due: when the last one came, or the first of what they answer was sent."""
+        self._sent_at = 0.0
 
     @property
     def outstanding(self) -> int:
@@ -142,11 +146,8 @@ class LoadSession:
             # Epoch 0 gives no name, and nothing is kept of a batch without points: the answer shows we were let in.
             # aioquic wants streams to be opened in order, so all are.
             self._greeted = True
-            self._heard_at = now
-            for stream in self._streams:
-                stream.unanswered.append(_GREETING)
-            frame = FrameEncoder().frame(None, sequence=_GREETING, epoch=0)
-            return [Transmission(stream.lane.stream, frame, finish=False) for stream in self._streams]
+            self._heard_at = self._sent_at = now
+            return [self._greeting(stream) for stream in self._streams]
         if not self.good:
             return []
         out: list[Transmission] = []
@@ -160,18 +161,23 @@ class LoadSession:
             self._counters.batches_sent += 1
             self._counters.points_sent += free.lane.prepared(free.sent).content.points
             self._counters.frame_bytes_sent += frame_bytes
-        if out and self._heard_at is None:
-            self._heard_at = now
+        if not out and now - self._sent_at >= KEEPALIVE_SECS and self._heard_at is None:
+            out.append(self._greeting(self._streams[0]))
+        if out:
+            self._sent_at = now
+            self._heard_at = now if self._heard_at is None else self._heard_at
         return out
 
-    def deadline(self) -> float | None:
+    def deadline(self) -> float:
         """When there is something to send although nothing happened, or the connection is to be given up."""
         moments = [stream.again[0][0] for stream in self._streams if stream.again and stream.has_room]
         if self.good and self.schedule.next_at is not None and any(stream.has_room for stream in self._streams):
             moments.append(self.schedule.next_at)
         if self._heard_at is not None:
             moments.append(self._heard_at + REPLY_SECS_MAX)
-        return min(moments, default=None)
+        else:
+            moments.append(self._sent_at + KEEPALIVE_SECS)
+        return min(moments)
 
     def expired(self, now: float) -> bool:
         """Whether answers are due and none has come for too long."""
@@ -198,6 +204,12 @@ class LoadSession:
         """The collector has finished a stream: it is stopping, and closes the connection next."""
 
     # ---- private
+
+    @staticmethod
+    def _greeting(stream: _Stream) -> Transmission:
+        stream.unanswered.append(_GREETING)
+        frame = FrameEncoder().frame(None, sequence=_GREETING, epoch=0)
+        return Transmission(stream.lane.stream, frame, finish=False)
 
     def _next_with_room(self) -> _Stream | None:
         for _ in self._streams:

@@ -10,7 +10,7 @@ from telemetry_collector.bench.frames import prepare
 from telemetry_collector.bench.load import Counters, LaneAnswers
 from telemetry_collector.bench.plan import Plan
 from telemetry_collector.bench.reference import Fleet
-from telemetry_collector.bench.session import REPLY_SECS_MAX, LoadSession, Schedule
+from telemetry_collector.bench.session import KEEPALIVE_SECS, REPLY_SECS_MAX, LoadSession, Schedule
 from telemetry_collector.model import Outcome, Reason
 
 POINTS = 4
@@ -94,8 +94,21 @@ def test_at_a_rate_the_next_moment_is_told() -> None:
     line.now = 100.125
     assert len(line.poll()) == 1
     line.answer()
-    assert line.session.deadline() is None
     assert line.session.done(line.now)
+    assert line.session.deadline() == line.now + KEEPALIVE_SECS, "nothing more is due"
+
+
+def test_an_idle_connection_is_kept_alive_as_an_agent_does_it() -> None:
+    line = Line(None)
+    assert line.session.deadline() == line.now + KEEPALIVE_SECS
+    for _ in range(3):
+        line.now += KEEPALIVE_SECS
+        assert line.poll() == [0]
+        assert line.poll() == []
+        line.answer()
+        assert line.session.deadline() == line.now + KEEPALIVE_SECS
+    assert not line.books.stored
+    assert not line.session.latencies_secs
 
 
 def test_a_batch_that_is_put_off_is_sent_again_under_its_name_and_counts_from_its_first_time() -> None:
