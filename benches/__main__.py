@@ -1,13 +1,15 @@
-"""`python -m benches [stages] [load] [flood] [reliability]`: measures and prints a table; everything unless named."""
+"""`python -m benches [stages] [wire] [hotpath] [load] [flood] [reliability]`: prints a table; all unless named."""
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, load, reliability, stages
+from benches import flood, hotpath, load, reliability, stages, wire
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "stages": stages.measure,
+    "wire": wire.measure,
+    "hotpath": hotpath.measure,
     "load": load.measure,
     "flood": flood.measure,
     "reliability": reliability.measure,

@@ -6,7 +6,7 @@ reasons and close codes are those of proto/telemetry.proto.
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 from typing_extensions import Buffer, CapsuleType
 
@@ -28,6 +28,7 @@ __all__ = [
     "IngestSettings",
     "JournalError",
     "LineProtocol",
+    "PartEncoder",
     "Quota",
     "Quotas",
     "RecordBatch",
@@ -35,6 +36,16 @@ __all__ = [
     "__version__",
     "inspect_journal",
 ]
+
+class _ArrowSchema(Protocol):
+    """A schema that leaves through the Arrow C data interface, such as a `pyarrow.Schema`."""
+
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+
+class _ArrowArray(Protocol):
+    """Rows that leave through it, such as a `pyarrow.RecordBatch`."""
+
+    def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
 
 class CoreError(Exception):
     """Base of what the core raises."""
@@ -269,6 +280,36 @@ class RecordBatch:
     def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
 
 @final
+class PartEncoder:
+    """A Parquet file in the making, without I/O: rows go in, the file's bytes come out, in order.
+
+    After a CoreError the file is of no use.
+    """
+
+    def __new__(
+        cls,
+        schema: _ArrowSchema,
+        *,
+        compression: Literal["snappy", "zstd", "none"],
+        statistics: Sequence[str],
+        group_rows_max: int,
+        group_bytes_max: int,
+    ) -> PartEncoder:
+        """A row group ends with so many rows, or when it takes so many bytes here.
+
+        `statistics` names the columns, with dots where they are nested, whose bounds and nulls readers are told.
+
+        CoreError for a column of a type that points do not have.
+        """
+    @property
+    def group_bytes(self) -> int:
+        """Bytes that the row group in the making takes in memory."""
+    def push(self, batch: _ArrowArray) -> bytes:
+        """Takes rows of the schema; what is finished of the file, mostly nothing. CoreError for other columns."""
+    def finish(self) -> bytes:
+        """The rest of the file, footer included, with the schema's metadata."""
+
+@final
 class LineProtocol:
     """Lines ready to send."""
 
@@ -309,7 +350,7 @@ class FrameEncoder:
     def __new__(
         cls,
         *,
-        form: Literal["columnar", "row"] = ...,
+        form: Literal["dense", "columnar", "row"] = ...,
         compression: Literal["none", "gzip", "zstd"] = ...,
         frame_bytes_max: int = ...,
     ) -> FrameEncoder:

@@ -97,6 +97,20 @@ async def test_batches_keep_their_size_and_a_bad_source_costs_only_itself(certif
         assert running.stats.source_failures["bad"] >= 2
 
 
+async def test_readings_that_wait_for_their_batch_are_sent_when_the_agent_stops(certificates: Path) -> None:
+    async with QuicCollector(certificates) as collector:
+        running = agent(certificates, collector.address, Steady(), readings_per_batch=3, sources=("cpu",))
+        await running.start()
+        try:
+            await until(lambda: running.stats.samples >= 4)
+        finally:
+            await running.stop()
+        batches = list(collector.books.stored.values())
+        times = [len({point.timestamp_unix_ns for point in points}) for points in batches]
+        assert times[0] == 3
+        assert sum(times) == running.stats.samples
+
+
 async def test_an_agent_starts_without_a_collector_and_stops_in_time(certificates: Path) -> None:
     running = agent(certificates, Address("127.0.0.1", 9), Steady(), drain_secs=0.05)
     await running.start()

@@ -95,7 +95,7 @@ def rows(directory: Path, what: str = "count(*)") -> Any:
         return found[0]
 
 
-@pytest.mark.parametrize("form", ["columnar", "row"])
+@pytest.mark.parametrize("form", ["dense", "columnar", "row"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 async def test_acknowledged_points_are_rows(certificates: Path, tmp_path: Path, form: str, compression: str) -> None:
     async with collecting(certificates, tmp_path) as collector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.contract import raw
 from tests.contract.door import IDENTITY, NODE, NOW, Door, opened
+from tests.support import dense
 from tests.support.protobuf import pb
 
 from telemetry_collector.model import STANDARD_TAGS, Outcome, Reason
@@ -132,6 +134,41 @@ def columns(draw: st.DrawFn, ids: list[int]) -> Any:
 
 
 @st.composite
+def dense_columns(draw: st.DrawFn, ids: list[int]) -> Any:
+    """Rounds of ids in any order, and numbers of any scale and width that are finite."""
+    series = draw(st.lists(st.sampled_from(ids), min_size=1, max_size=6))
+    rounds = draw(st.integers(1, 5))
+    points = pb.PointColumns(series_ids=series[:1], dense_points=len(series) * rounds, series_runs=runs(series))
+    count = draw(st.sampled_from([0, 1, rounds, len(series) * rounds]))
+    if times := [draw(timestamps.filter(bool)) for _ in range(count)]:
+        points.time_runs = sint64(times[0]) + runs(times)
+    heads, bits, place = b"", 0, 0
+    for _ in series:
+        scale = draw(st.integers(0, 22) | st.integers(64, 127))
+        width = draw(st.integers(0, 64)) if rounds > 1 else 0
+        least = draw(st.integers(-(1 << 63), (1 << 63) - 1))
+        heads += bytes([scale, 1]) + (bytes([width]) if rounds > 1 else b"") + sint64(least)
+        bits |= draw(st.integers(0, (1 << width * rounds) - 1)) << place
+        place += width * rounds
+    points.value_heads, points.value_bits = heads, bits.to_bytes((place + 7) // 8, "little")
+    return points
+
+
+def runs(numbers: list[int]) -> bytes:
+    """The numbers after the first, each as a run of its own."""
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    return b"".join(sint64(after - before) + b"\0" for before, after in itertools.pairwise([0, *steps]))
+
+
+def sint64(number: int) -> bytes:
+    number = (number << 1 ^ number >> 63) & (1 << 64) - 1
+    out = b""
+    while number >= 0x80:
+        out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
+    return out + bytes([number])
+
+
+@st.composite
 def batches(draw: st.DrawFn) -> Any:
     series = draw(definitions())
     ids = [definition.id for definition in series]
@@ -140,7 +177,7 @@ def batches(draw: st.DrawFn) -> Any:
         common_tags=[pb.Tag(key=key, value=value) for key, value in draw(tags).items()],
         metrics=draw(st.lists(metrics(), max_size=6)),
         series=series,
-        points=draw(st.lists(columns(ids), max_size=3)) if ids else [],
+        points=draw(st.lists(columns(ids) | dense_columns(ids), max_size=3)) if ids else [],
     )
     if draw(st.booleans()):
         heartbeat = {"worker_id": NODE, "cpu_usage": draw(numbers), "running_tasks": [{"name": draw(text(20))}]}
@@ -199,6 +236,11 @@ def points_of(batch: Any) -> Iterator[dict[str, Any]]:
         yield row
     series = {definition.id: definition for definition in batch.series}
     for column in batch.points:
+        if dense.is_dense(column):
+            for number, timestamp, value in dense.points(column):
+                definition = series[number]
+                yield point(batch, definition, timestamp, value, kind=TYPES[definition.type])
+            continue
         timestamp = column.base_timestamp_unix_ns
         for place, (number, value) in enumerate(zip(column.series_ids, column.values, strict=True)):
             if column.timestamp_deltas_ns:
@@ -228,7 +270,11 @@ def test_fields_of_two_batches_in_one_frame_merge_as_protobuf_merges_them(door: 
     for definition in second.series:
         definition.id = (definition.id + 7_777) % (1 << 32)
     for column in second.points:
-        column.series_ids[:] = [(number + 7_777) % (1 << 32) for number in column.series_ids]
+        is_dense = dense.is_dense(column)
+        ids = dense.ids_of(column) if is_dense else column.series_ids
+        ids = [(number + 7_777) % (1 << 32) for number in ids]
+        column.series_ids[:] = ids[:1] if is_dense else ids
+        column.series_runs = runs(ids) if is_dense else b""
     taken = {definition.id for definition in first.series} & {definition.id for definition in second.series}
     shared = {tag.key for tag in first.common_tags} & {tag.key for tag in second.common_tags}
     body = first.SerializeToString() + second.SerializeToString()
@@ -250,7 +296,15 @@ def broken_rule(batch: Any) -> bool:
     that contradict each other; texts are bytes."""
     stamps = [metric.timestamp_unix_ns for metric in batch.metrics]
     stamps += [batch.heartbeat.timestamp_unix_ns, *(task.started_unix_ns for task in batch.heartbeat.running_tasks)]
+    claimed = 0
     for column in batch.points:
+        if dense.is_dense(column):
+            claimed += column.dense_points
+            # What is too large for the collector is not read.
+            unread = 1_000 < claimed <= dense.POINTS_MAX and column.dense_points and dense.stands_alone(column)
+            if not (unread or dense_is_sound(column)):
+                return True
+            continue
         size = len(column.series_ids)
         if len(column.values) != size or len(column.timestamp_deltas_ns) not in (0, size):
             return True
@@ -274,6 +328,14 @@ def broken_rule(batch: Any) -> bool:
             return True
     named = batch.sequence < 1 << 63 and (batch.sequence > 0 or batch.epoch == 0)
     return not named or batch.oldest_unacknowledged > batch.sequence
+
+
+def dense_is_sound(column: Any) -> bool:
+    try:
+        dense.points(column)
+    except dense.DenseError:
+        return False
+    return True
 
 
 def numbered_0(message: Any) -> bool:
@@ -317,7 +379,8 @@ def same_verdict(door: Door, body: bytes) -> None:
     assert malformed(ack) == broken_rule(batch), str(ack)
     assert ack.sequence == batch.sequence
     if not malformed(ack) and ack.outcome not in (Outcome.DUPLICATE, Outcome.RETRY_LATER):
-        points = len(batch.metrics) + sum(len(column.series_ids) for column in batch.points)
+        points = len(batch.metrics)
+        points += sum(column.dense_points or len(column.series_ids) for column in batch.points)
         assert ack.accepted_points + ack.rejected_points == points, str(ack)
         assert sum(rejection.points for rejection in ack.rejections) == ack.rejected_points
         assert (ack.outcome == Outcome.REJECTED) == bool(ack.rejections and not ack.accepted_points)

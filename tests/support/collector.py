@@ -3,10 +3,11 @@
 It keeps the agent to the contract: a frame that breaks it is an AssertionError in the test.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.support import dense
 from tests.support.protobuf import Frames, framed, pb
 
 from telemetry_collector.model import Outcome, Reason
@@ -47,7 +48,28 @@ def rejected(batch: Any, reason: Reason, example: str = "") -> Any:
 
 
 def points_in(batch: Any) -> int:
-    return len(batch.metrics) + sum(len(columns.series_ids) for columns in batch.points)
+    return len(batch.metrics) + sum(columns.dense_points or len(columns.series_ids) for columns in batch.points)
+
+
+def malformed(batch: Any) -> Any:
+    ack = pb.BatchAck(sequence=batch.sequence, outcome=Outcome.REJECTED, credit=8)
+    ack.rejections.add(reason=Reason.MALFORMED, example="columns of unequal length")
+    return ack
+
+
+def unequal(columns: Any) -> bool:
+    """Malformed to a collector that knows the plain columns only, as the first version of the contract has it."""
+    points = len(columns.series_ids)
+    return len(columns.values) != points or len(columns.timestamp_deltas_ns) not in (0, points)
+
+
+def plain(columns: Any) -> Iterator[tuple[int, int, float]]:
+    """Id, time and value of each point."""
+    time = columns.base_timestamp_unix_ns
+    deltas = columns.timestamp_deltas_ns or [0] * len(columns.series_ids)
+    for series, delta, value in zip(columns.series_ids, deltas, columns.values, strict=True):
+        time += delta
+        yield series, time, value
 
 
 @dataclass
@@ -61,6 +83,8 @@ class Books:
     heartbeats: list[Any] = field(default_factory=list)
     oldest: dict[int, int] = field(default_factory=dict)
     """The highest `oldest_unacknowledged` of each epoch."""
+    knows_dense: bool = True
+    """Else a collector of before the dense form, which skips fields that it does not know."""
 
     @property
     def points(self) -> list[StoredPoint]:
@@ -85,7 +109,7 @@ class FakeStream:
             assert 1 <= len(body) <= 1024 * 1024, "a frame has 1 byte to 1 MiB"
             batch = pb.MetricBatch.FromString(body)
             assert not batch.HasField("compressed"), "these tests send plain frames"
-            for definition in batch.series:
+            for definition in [] if self._is_malformed(batch) else batch.series:
                 known = self._series.setdefault(definition.id, definition)
                 assert known == definition, "an id keeps its definition"
             self._books.seen.append(batch)
@@ -106,6 +130,8 @@ class FakeStream:
 
     def _judge(self, batch: Any) -> Any:
         books = self._books
+        if self._is_malformed(batch):
+            return malformed(batch)
         name = (batch.epoch, batch.sequence)
         assert batch.sequence > 0 or batch.epoch == 0, "sequence 0 belongs to epoch 0 only"
         assert batch.oldest_unacknowledged <= batch.sequence, "a batch is not above its own oldest"
@@ -129,10 +155,7 @@ class FakeStream:
         common = {tag.key: tag.value for tag in batch.common_tags}
         points = []
         for columns in batch.points:
-            time = columns.base_timestamp_unix_ns
-            deltas = columns.timestamp_deltas_ns or [0] * len(columns.series_ids)
-            for place, delta, value in zip(columns.series_ids, deltas, columns.values, strict=True):
-                time += delta
+            for place, time, value in dense.points(columns) if dense.is_dense(columns) else plain(columns):
                 series = self._series.get(place)
                 if series is None:
                     return None
@@ -141,6 +164,10 @@ class FakeStream:
                     StoredPoint(series.name, tuple(sorted(tags.items())), series.type, series.unit, time, value)
                 )
         return points
+
+    def _is_malformed(self, batch: Any) -> bool:
+        knows_dense = self._books.knows_dense
+        return any(unequal(columns) for columns in batch.points if not (knows_dense and dense.is_dense(columns)))
 
     def forget_series(self) -> None:
         """As if the stream had never defined anything."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from tests.support.blocks import HOUR, blocks_of
 from tests.support.dataset import opened, publish
 
+from telemetry_collector.clock import ManualClock
 from telemetry_collector.store.compaction import Compactor, Failed
+from telemetry_collector.store.dataset import REPLACED_KEPT_SECS
 
 POINTS = 60
 PART_POINTS = 10
@@ -28,7 +30,8 @@ def work(root: Path, kill_at: int) -> int:
         if taken == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    dataset = opened(root, step)
+    clock = ManualClock()
+    dataset = opened(root, step, clock)
     for start in range(dataset.published_end, POINTS, PART_POINTS):
         publish(dataset, blocks_of(PART_POINTS, start, first=start))
         print(start + PART_POINTS, flush=True)  # noqa: T201  # what the test reads
@@ -36,6 +39,8 @@ def work(root: Path, kill_at: int) -> int:
     for outcome in compactor.run(LATER):
         if isinstance(outcome, Failed):
             raise outcome.error
+    clock.advance(REPLACED_KEPT_SECS)
+    dataset.remove_replaced()
     dataset.close()
     return taken
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from tests.support.blocks import FakeBlocks
 from tests.support.writing import JOURNAL_ID
 
+from telemetry_collector.clock import Clock
 from telemetry_collector.store.dataset import Dataset, Step
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.part import PartName
@@ -16,8 +17,8 @@ from telemetry_collector.store.part import PartName
 GLOB = "date=*/hour=*/*.parquet"
 
 
-def opened(root: Path, step: Step | None = None) -> Dataset:
-    dataset = Dataset(root, JOURNAL_ID, key="parquet.output_dir", **({"step": step} if step else {}))
+def opened(root: Path, step: Step | None = None, clock: Clock | None = None) -> Dataset:
+    dataset = Dataset(root, JOURNAL_ID, key="parquet.output_dir", clock=clock, **({"step": step} if step else {}))
     dataset.open()
     return dataset
 

@@ -68,6 +68,12 @@ class NodeAgentConfig(Section):
         ("lo", "veth*"), description="patterns of network interfaces that are left out"
     )
     batch_points_max: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")
+    readings_per_batch: int = Field(
+        1, ge=1, le=100, description="readings that go in one batch, which waits until it has them"
+    )
+    form: Literal["dense", "columnar", "row"] = Field(
+        "dense", description="how points are written; dense takes the fewest bytes"
+    )
     compression: Literal["none", "gzip", "zstd"] = Field("zstd", description="how batches are compressed")
     spool_dir: Path | None = Field(
         Path("/var/lib/horizon/spool"),

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__
 from telemetry_collector.agent.config import NodeAgentConfig
+from telemetry_collector.agent.gathering import Gathering
 from telemetry_collector.agent.identity import identity_of
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
@@ -34,8 +35,9 @@ from telemetry_collector.sender import (
     Sender,
     SenderStats,
     SpoolSettings,
+    TimedPoints,
     TransportSettings,
-    batch_of,
+    batch_of_readings,
 )
 from telemetry_collector.sender.points import Tags
 from telemetry_collector.sender.report import SenderReport
@@ -90,7 +92,9 @@ class NodeAgent:
         self._events.declare(UNENCODABLE)
         self._sender = Sender(
             _transport(config, security, self._clock),
-            delivery=DeliverySettings(compression=config.compression, backlog_share=config.backlog_share),
+            delivery=DeliverySettings(
+                form=config.form, compression=config.compression, backlog_share=config.backlog_share
+            ),
             outbox=OutboxSettings(points_max=config.outbox_points_max, bytes_max=config.outbox_bytes_max),
             spool=_spool(config, security),
             on_event=self._report,
@@ -98,6 +102,7 @@ class NodeAgent:
         self._report.watch(lambda: self._sender.stats)
         self._sampler: Sampler | None = None
         self._schedule: Schedule | None = None
+        self._gathering = _gathering(config)
         self._cost = AgentCost()
         self._samples = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -180,6 +185,7 @@ class NodeAgent:
 
     def _start_reading(self, sampler: Sampler) -> None:
         missed = self._schedule.missed if self._schedule else 0
+        self._gathering = _gathering(self._config)
         self._schedule = Schedule(self._config.interval_secs, self._clock)
         self._schedule.missed = missed
         self._tasks = [
@@ -196,6 +202,8 @@ class NodeAgent:
         for task in self._tasks:
             if not task.cancelled():
                 task.result()
+        if readings := self._gathering.take():
+            self._offer(readings)
 
     async def _sample_for_ever(self, sampler: Sampler, schedule: Schedule) -> None:
         while True:
@@ -205,18 +213,17 @@ class NodeAgent:
             if "agent" in self._config.sources:
                 points += self._own_points(sampler)
             self._samples += 1
-            self._offer(points, timestamp)
+            for readings in self._gathering.add(timestamp, points):
+                self._offer(readings)
 
-    def _offer(self, points: list[Point], timestamp_unix_ns: int) -> None:
-        size = self._config.batch_points_max
-        for start in range(0, len(points), size):
-            some = points[start : start + size]
-            try:
-                batch = batch_of(some, common_tags=self._tags, timestamp_unix_ns=timestamp_unix_ns)
-            except EncodeError as error:
-                self._events.happened(UNENCODABLE, len(some), problem=str(error))
-            else:
-                self._sender.offer(batch)
+    def _offer(self, readings: list[TimedPoints]) -> None:
+        try:
+            batch = batch_of_readings(readings, common_tags=self._tags)
+        except EncodeError as error:
+            points = sum(len(points) for _, points in readings)
+            self._events.happened(UNENCODABLE, points, problem=str(error))
+        else:
+            self._sender.offer(batch)
 
     def _own_points(self, sampler: Sampler) -> list[Point]:
         return [*sampler.own_points(), *sender_points(self._sender.stats), *self._cost.points()]
@@ -238,6 +245,10 @@ class NodeAgent:
 
 def _timeout_secs(config: NodeAgentConfig) -> float:
     return min(config.interval_secs / 2, READ_TIMEOUT_SECS_MAX)
+
+
+def _gathering(config: NodeAgentConfig) -> Gathering:
+    return Gathering(config.readings_per_batch, config.batch_points_max)
 
 
 def _tags(config: NodeAgentConfig, node: str) -> Tags:

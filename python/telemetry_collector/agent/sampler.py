@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector.agent.reading import Reading, SourceThread
-from telemetry_collector.agent.sources import Source, counter, gauge
+from telemetry_collector.agent.sources import DIGITS, Source, counter, gauge
 from telemetry_collector.clock import Clock
 from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
@@ -72,7 +72,7 @@ class Sampler:
         for name, failures in self._failures.items():
             yield counter("agent.source.errors", failures, "{error}", source=name)
         for name, secs in self._secs.items():
-            yield gauge("agent.sample.duration", secs, "s", source=name)
+            yield gauge("agent.sample.duration", round(secs, DIGITS), "s", source=name)
 
     def exchange(self, sources: Sequence[Source], *, timeout_secs: float) -> None:
         """Reads other sources from now on. Not while a sample is under way; failures are counted on."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from telemetry_collector.agent.sources import counter, gauge
+from telemetry_collector.agent.sources import DIGITS, counter, gauge
 from telemetry_collector.sender import Point, SenderStats
 
 
@@ -24,8 +24,8 @@ def sender_points(stats: SenderStats) -> Iterator[Point]:
     yield counter("agent.connects", stats.connects, "{connection}")
     yield counter("agent.connect.failures", stats.connect_failures, "{attempt}")
     if stats.batches_acknowledged:
-        yield gauge("agent.ack.latency", stats.ack_p50_secs, "s", quantile="0.5")
-        yield gauge("agent.ack.latency", stats.ack_p99_secs, "s", quantile="0.99")
+        yield gauge("agent.ack.latency", round(stats.ack_p50_secs, DIGITS), "s", quantile="0.5")
+        yield gauge("agent.ack.latency", round(stats.ack_p99_secs, DIGITS), "s", quantile="0.99")
 
 
 class AgentCost:
@@ -37,5 +37,5 @@ class AgentCost:
     def points(self) -> Iterator[Point]:
         """Processor time and memory."""
         times = self._process.cpu_times()
-        yield counter("agent.cpu.time", times.user + times.system, "s")
+        yield counter("agent.cpu.time", round(times.user + times.system, DIGITS), "s")
         yield gauge("agent.memory.rss", self._process.memory_info().rss, "By")

@@ -35,6 +35,7 @@ RELOAD_SECS_MAX = 1.0
 LIVE = frozenset(
     {
         *("agent.interval_secs", "agent.heartbeat_secs", "agent.batch_points_max", "agent.drain_secs"),
+        "agent.readings_per_batch",
         *("agent.region", "agent.zone", "agent.service", "agent.version", "agent.tags"),
         *("agent.sources", "agent.per_cpu", "agent.processes_top", "agent.disk_exclude", "agent.network_exclude"),
         *("observability.log_level", "observability.log_format"),

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from telemetry_collector.config import Address
 from telemetry_collector.errors import TelemetryCollectorError
+from telemetry_collector.sender.settings import Form
 
 Transport = Literal["aioquic", "quinn"]
-Form = Literal["columnar", "row"]
 Compression = Literal["none", "gzip", "zstd"]
 
 WRITERS: Final = ("parquet", "influxdb")
@@ -46,7 +46,7 @@ class Plan:
 
     transport: Transport = "aioquic"
     """The listener of the collector that is started."""
-    form: Form = "columnar"
+    form: Form = "dense"
     compression: Compression = "zstd"
     agents: int = 100
     series: int = 100

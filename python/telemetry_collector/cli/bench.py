@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from telemetry_collector.bench.plan import Compression, Form, Transport
+    from telemetry_collector.bench.plan import Compression, Transport
+    from telemetry_collector.sender.settings import Form
 
 _File = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -24,8 +25,8 @@ _File = click.Path(path_type=Path, dir_okay=False, exists=True)
 )
 @click.option(
     "--form",
-    type=click.Choice(["columnar", "row"]),
-    default="columnar",
+    type=click.Choice(["dense", "columnar", "row"]),
+    default="dense",
     show_default=True,
     help="How batches are encoded.",
 )

@@ -31,7 +31,7 @@ R = TypeVar("R")
 log = logger(__name__)
 
 # Points handed over in one call at most: bounds what a writer must hold at a time.
-READ_POINTS_MAX = 262_144
+READ_POINTS_MAX = 65_536
 # A flush begins after this share of the interval: what is promised is that points are visible at its end.
 FLUSH_AT = 0.8
 # How often a writer may do its background work.

@@ -14,7 +14,7 @@ disk that outlives the process.
 
 from telemetry_collector._core import Batch, Heartbeat
 from telemetry_collector.model import MetricType
-from telemetry_collector.sender.points import Point, batch_of
+from telemetry_collector.sender.points import Point, TimedPoints, batch_of, batch_of_readings
 from telemetry_collector.sender.sender import Sender
 from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, SpoolSettings, TransportSettings
 from telemetry_collector.sender.stats import SenderStats
@@ -29,6 +29,8 @@ __all__ = [
     "Sender",
     "SenderStats",
     "SpoolSettings",
+    "TimedPoints",
     "TransportSettings",
     "batch_of",
+    "batch_of_readings",
 ]

@@ -18,7 +18,7 @@ from telemetry_collector._core import Ack, AckReader, Batch, CoreError, EncodeEr
 from telemetry_collector.model import CloseCode, Outcome
 from telemetry_collector.sender import wire
 from telemetry_collector.sender.delivery import Delivery
-from telemetry_collector.sender.settings import DeliverySettings
+from telemetry_collector.sender.settings import DeliverySettings, Form
 
 
 class ProtocolViolation(Exception):
@@ -43,12 +43,15 @@ class _Sent:
     named: bool
     """A batch of the outbox, rather than a heartbeat or a probe."""
     heartbeat: bool = False
+    dense: bool = False
+    """A collector that does not know the dense form finds it malformed."""
 
 
 @dataclass(slots=True)
 class _Stream:
     number: int
     encoder: FrameEncoder
+    form: Form
     reader: AckReader = field(default_factory=AckReader)
     credit: int = wire.CREDIT_INITIAL
     unanswered: deque[_Sent] = field(default_factory=deque)
@@ -74,6 +77,7 @@ class Session:
         self._settings = settings
         self._streams: dict[int, _Stream] = {}
         self._next_number = 0
+        self._form = settings.form
         self._nameless = 0  # sequence of the last frame without a name
         self._probe_due = True
         self._heartbeat: Heartbeat | None = None
@@ -217,7 +221,8 @@ class Session:
             frame = self._encode(stream, sequence, batch, now)
             if frame is not None:
                 self._delivery.sent(sequence, batch.points, now)
-                self._transmit(out, stream, frame, _Sent(sequence, len(frame), named=True), now)
+                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense")
+                self._transmit(out, stream, frame, sent, now)
 
     def _encode(self, stream: _Stream, sequence: int, batch: Batch, now: float) -> bytes | None:
         """The batch's frame, or None when it went back to the delivery, whole or in halves."""
@@ -242,7 +247,7 @@ class Session:
         if stream.used:
             stream.retiring = True
         else:
-            stream.encoder = self._new_encoder()
+            stream.encoder, stream.form = self._new_encoder(), self._form
         self._delivery.split(sequence, now)
         return None
 
@@ -273,13 +278,13 @@ class Session:
                 return stream
         if len(self._streams) >= self._settings.streams_max:
             return None
-        stream = _Stream(self._next_number, self._new_encoder())
+        stream = _Stream(self._next_number, self._new_encoder(), self._form)
         self._next_number += 1
         self._streams[stream.number] = stream
         return stream
 
     def _new_encoder(self) -> FrameEncoder:
-        return FrameEncoder(form=self._settings.form, compression=self._settings.compression)
+        return FrameEncoder(form=self._form, compression=self._settings.compression)
 
     # ---- replies
 
@@ -296,10 +301,21 @@ class Session:
         self._heard(now)
         if not sent.named:
             self._nameless_reply(sent, ack)
+        elif sent.dense and wire.is_malformed(ack):
+            # A collector of before the dense form. What the batch defined is not defined then.
+            self._form = "columnar"
+            self._delivery.again(sent.sequence)
+            self._retire_streams()
         elif self._delivery.answered(sent.sequence, ack, now):
             # The two sides disagree about what is defined: everything is defined anew on new streams.
-            for other in self._streams.values():
-                other.retiring = other.used
+            self._retire_streams()
+
+    def _retire_streams(self) -> None:
+        for stream in self._streams.values():
+            if stream.used:
+                stream.retiring = True
+            else:
+                stream.encoder, stream.form = self._new_encoder(), self._form
 
     def _nameless_reply(self, sent: _Sent, ack: Ack) -> None:
         outcome = wire.outcome_of(ack.outcome)

@@ -11,12 +11,15 @@ from telemetry_collector._core import FaultDisk
 from telemetry_collector.config import Address
 from telemetry_collector.sender import wire
 
+Form = Literal["dense", "columnar", "row"]
+"""How points are written. A collector that does not know `dense` is sent `columnar` while it is connected."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
     """How batches are sent and what the bounds are."""
 
-    form: Literal["columnar", "row"] = "columnar"
+    form: Form = "dense"
     compression: Literal["none", "gzip", "zstd"] = "zstd"
     streams_max: int = wire.STREAMS_MAX
     """Streams open at a time, 1 to 4. Another is opened only when the others have used up their credit."""

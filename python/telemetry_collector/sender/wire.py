@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from telemetry_collector._core import Ack
 from telemetry_collector.model import CloseCode, Outcome, Reason
 
 CREDIT_INITIAL: Final = 8
@@ -26,6 +27,11 @@ def outcome_of(number: int) -> Outcome:
     except ValueError:
         return Outcome.RETRY_LATER
     return Outcome.RETRY_LATER if outcome is Outcome.UNSPECIFIED else outcome
+
+
+def is_malformed(ack: Ack) -> bool:
+    """The collector could not read the batch."""
+    return ack.outcome == Outcome.REJECTED and any(reason == Reason.MALFORMED for reason, _, _ in ack.rejections)
 
 
 def reason_label(number: int) -> str:

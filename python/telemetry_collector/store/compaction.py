@@ -7,7 +7,7 @@ joined: parts of one journal whose ranges touch, of one period and one schema. F
 they are, under the same name.
 
 An hour is compacted aside, in the staging directory, and put in the place of the old one in a single step; parts that
-are published into it meanwhile are carried along (see `Dataset.replace`).
+are published into it meanwhile are carried along (see `Dataset.replace`). The old one is removed some time later.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Compactor:
         self._failed: dict[int, float] = {}
 
     def stop(self) -> None:
-        """Makes `run`, now or later, end at the next row group. Safe to call from any thread."""
+        """Makes `run`, now or later, end within a row group. Safe to call from any thread."""
         self._stop.set()
 
     def run(self, now_unix_secs: float, busy_us: int | None = None) -> Iterator[Compacted | Failed]:
@@ -138,6 +138,7 @@ class Compactor:
         The period of `busy_us`, microseconds since 1970, is left out: parts of it are still coming.
         """
         busy = None if busy_us is None else busy_us // 1_000_000 // self._period_secs
+        self._dataset.remove_replaced()
         hours = self._dataset.hours()
         for memory in (self._settled, self._failed):
             for gone in memory.keys() - set(hours):
@@ -157,6 +158,8 @@ class Compactor:
             else:
                 if done is not None:
                     yield done
+                    # After an outage there are many hours, and the old ones of all would need room for them twice.
+                    self._dataset.remove_replaced()
 
     def _compact(self, hour: int, settled_unix_secs: float, busy: int | None) -> Compacted | None:
         directory = self._dataset.root / partition(hour)
@@ -206,9 +209,10 @@ class Compactor:
             for part in group:
                 with pq.ParquetFile(directory / str(part.name), read_dictionary=list(DICTIONARY_COLUMNS)) as source:
                     for index in range(source.num_row_groups):
-                        if self._stop.is_set():
-                            raise Stopped
-                        file.add(read_row_group(source, index))
+                        for rows in read_row_group(source, index):
+                            if self._stop.is_set():
+                                raise Stopped
+                            file.add(rows)
             self._dataset.step("compact: finish")
             file.finish()
         except BaseException:

@@ -8,6 +8,7 @@ Invariants, at any instant and after a crash between any two system calls:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
+from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.errors import ConfigError, Mistake, RetryableError
 from telemetry_collector.store.durable import sync_directory
 from telemetry_collector.store.exchange import exchange, rename_new
@@ -23,6 +25,10 @@ from telemetry_collector.store.lock import DirectoryLock
 from telemetry_collector.store.part import PartName, hour_of, partition
 
 STAGING: Final = ".staging"
+
+REPLACED_KEPT_SECS: Final = 10.0
+"""How long a directory stays in staging after another took its place: a listing that was under way is to find all of
+its names."""
 
 _PARTITIONS_REMEMBERED: Final = 64
 # What no waiting mends: the directory or its file system must be another.
@@ -44,7 +50,9 @@ def _no_step(name: str) -> None:
 class Dataset:
     """Publishing and replacing may be asked for by different threads; each takes effect whole, one after the other."""
 
-    def __init__(self, root: Path, journal_id: str, *, key: str, step: Step = _no_step) -> None:
+    def __init__(
+        self, root: Path, journal_id: str, *, key: str, step: Step = _no_step, clock: Clock | None = None
+    ) -> None:
         """`key` is the configuration key that `root` came from, for the texts of errors."""
         self.root = root
         self.staging = root / STAGING
@@ -54,6 +62,9 @@ class Dataset:
         self._lock = DirectoryLock(root, key)
         self._change = threading.Lock()
         self._durable: set[Path] = set()
+        self._clock = clock or SystemClock()
+        # Directories that were replaced, and when. Bounded by what one round of compaction replaces.
+        self._replaced: list[tuple[float, Path]] = []
         self._staged = 0
         self._published_end = 0
 
@@ -86,6 +97,7 @@ class Dataset:
         """Releases the lock. Idempotent, and safe before `open`."""
         self._lock.release()
         self._durable.clear()
+        self._replaced.clear()
 
     def stage(self, suffix: str) -> Path:
         """A new path in the staging directory; nothing is there yet."""
@@ -121,7 +133,8 @@ class Dataset:
         """Puts a staged directory in an hour's place, in one step.
 
         The files named in `replaced` leave with the old directory; all others of the hour, and those that were
-        published since, are in the new one too. OSError leaves the hour as it was, or wholly replaced.
+        published since, are in the new one too. The old directory stays in staging until `remove_replaced` or the
+        next process removes it. OSError leaves the hour as it was, or wholly replaced.
         """
         directory = self.root / partition(hour)
         with self._change:
@@ -136,8 +149,19 @@ class Dataset:
             exchange(whole, directory)
             self.step("replace: sync parent")
             sync_directory(directory.parent)
-        self.step("replace: remove old")
-        shutil.rmtree(whole)
+            self._replaced.append((self._clock.monotonic(), whole))
+
+    def remove_replaced(self) -> None:
+        """Removes directories that were replaced long enough ago; what cannot be removed now is tried again."""
+        with self._change:
+            until = self._clock.monotonic() - REPLACED_KEPT_SECS
+            due = [path for moment, path in self._replaced if moment <= until]
+        for path in due:
+            self.step("replace: remove old")
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path)
+        with self._change:
+            self._replaced = [(moment, path) for moment, path in self._replaced if path not in due or path.exists()]
 
     def _make_root(self) -> None:
         """Creates the dataset's directory and those above it; syncs what was created."""

@@ -19,14 +19,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from telemetry_collector.clock import Clock, SystemClock
-from telemetry_collector.component import Blocks, WriterContext
+from telemetry_collector.component import ArrowRecordBatch, Blocks, WriterContext
 from telemetry_collector.config import PositiveInt, Seconds, Section, WholeSeconds, WriterSection
-from telemetry_collector.errors import PermanentError, RetryableError
+from telemetry_collector.errors import CoreError, PermanentError, RetryableError
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.store.compaction import Compactor, Failed
 from telemetry_collector.store.dataset import Dataset
 from telemetry_collector.store.encoding import Compression, PartFile
 from telemetry_collector.store.part import PartName, partition
+from telemetry_collector.store.schema import points_schema
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class _Open:
 
 @final
 class ParquetWriter:
-    """See the module. Memory is bounded by one row group being gathered and one being encoded, in each thread."""
+    """See the module. Memory is bounded by the blocks of one call and one encoded row group, in each thread."""
 
     Config: ClassVar[type[Section]] = ParquetConfig
 
@@ -71,7 +72,9 @@ class ParquetWriter:
         self._config = config
         self._context = context
         self._clock = clock or SystemClock()
-        self._dataset = Dataset(config.output_dir, context.journal_id, key=f"{context.name}.output_dir")
+        self._dataset = Dataset(
+            config.output_dir, context.journal_id, key=f"{context.name}.output_dir", clock=self._clock
+        )
         self._writing = ThreadPoolExecutor(1, thread_name_prefix=context.name)
         self._compacting = ThreadPoolExecutor(1, thread_name_prefix=f"{context.name}-compaction")
         self._settle_secs = _SETTLE_FLUSHES * config.flush_interval_secs
@@ -129,7 +132,7 @@ class ParquetWriter:
             await asyncio.shield(self._compaction)
 
     async def stop(self) -> None:
-        """Ends compaction at the next row group, throws away what was not flushed and releases the directory."""
+        """Ends compaction within a row group, throws away what was not flushed and releases the directory."""
         if self._compactor is not None:
             self._compactor.stop()
         try:
@@ -161,24 +164,25 @@ class ParquetWriter:
             raise RetryableError(
                 f"blocks [{blocks.start}, {blocks.end}) were handed over; expected some that begin at {self._position}"
             )
-        table = self._table(blocks)
+        rows = self._rows(blocks)
         with self._faults():
             if self._open is not None and self._open.hour != blocks.hour:
                 self._publish()
-            if table.num_rows:
+            if rows.num_rows:
                 if self._open is None:
-                    file = PartFile(self._dataset.stage(".part"), table.schema, self._config.compression)
+                    schema = points_schema(self._config.timestamp_unit)
+                    file = PartFile(self._dataset.stage(".part"), schema, self._config.compression)
                     self._open = _Open(file, blocks.hour)
-                self._open.file.add(table)
+                self._open.file.add(rows)
             self._position = blocks.end
             self._latest = blocks.received_last_us, self._clock.monotonic()
             if self._open is not None and self._open.file.file_bytes >= self._config.file_max_bytes:
                 self._publish()
 
-    def _table(self, blocks: Blocks) -> pa.Table:
+    def _rows(self, blocks: Blocks) -> ArrowRecordBatch:
         try:
-            return pa.Table.from_batches([pa.record_batch(blocks.record_batch(self._config.timestamp_unit))])
-        except pa.ArrowException as error:
+            return blocks.record_batch(self._config.timestamp_unit)
+        except (CoreError, pa.ArrowException) as error:
             raise PermanentError(f"blocks [{blocks.start}, {blocks.end}) make no record batch: {error}") from error
 
     def _publish(self) -> int:
@@ -197,7 +201,7 @@ class ParquetWriter:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, CoreError, pa.ArrowException) as error:
             raise RetryableError(f"cannot write to {self._config.output_dir}: {error}") from error
 
     # Compaction.

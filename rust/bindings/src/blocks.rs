@@ -1,5 +1,8 @@
 //! `Blocks`.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use telemetry_core::columns::{ArrowAssembler, TimestampUnit};
@@ -12,11 +15,27 @@ use crate::record_batch::RecordBatch;
 
 /// A contiguous range of the journal, decoded.
 #[pyclass(frozen, module = "telemetry_collector._core")]
-pub(crate) struct Blocks(ingest::Blocks);
+pub(crate) struct Blocks {
+    inner: ingest::Blocks,
+    encoders: Arc<Encoders>,
+}
+
+/// What a cursor's blocks share, so that a series is turned into codes or text once and not once a read. Each is bounded
+/// by itself, and takes nothing until it is used.
+pub(crate) struct Encoders {
+    arrow: Mutex<ArrowAssembler>,
+    lines: Mutex<LineEncoder>,
+}
+
+impl Default for Encoders {
+    fn default() -> Self {
+        Self { arrow: Mutex::new(ArrowAssembler::new()), lines: Mutex::new(LineEncoder::new(0)) }
+    }
+}
 
 impl Blocks {
-    pub(crate) fn new(inner: ingest::Blocks) -> Self {
-        Self(inner)
+    pub(crate) fn new(inner: ingest::Blocks, encoders: Arc<Encoders>) -> Self {
+        Self { inner, encoders }
     }
 }
 
@@ -24,37 +43,37 @@ impl Blocks {
 impl Blocks {
     #[getter]
     fn start(&self) -> u64 {
-        self.0.start.get()
+        self.inner.start.get()
     }
 
     #[getter]
     fn end(&self) -> u64 {
-        self.0.end.get()
+        self.inner.end.get()
     }
 
     #[getter]
     fn batches(&self) -> usize {
-        self.0.blocks.len()
+        self.inner.blocks.len()
     }
 
     #[getter]
     fn points(&self) -> usize {
-        self.0.points
+        self.inner.points
     }
 
     #[getter]
     fn hour(&self) -> i64 {
-        self.0.hour()
+        self.inner.hour()
     }
 
     #[getter]
     fn received_first_us(&self) -> i64 {
-        self.0.blocks.first().map_or(0, |block| block.received_unix_us)
+        self.inner.blocks.first().map_or(0, |block| block.received_unix_us)
     }
 
     #[getter]
     fn received_last_us(&self) -> i64 {
-        self.0.blocks.last().map_or(0, |block| block.received_unix_us)
+        self.inner.blocks.last().map_or(0, |block| block.received_unix_us)
     }
 
     #[pyo3(signature = (timestamp_unit = "us"))]
@@ -65,9 +84,13 @@ impl Blocks {
             other => return Err(PyValueError::new_err(format!("timestamp_unit {other:?}: expected 'us' or 'ns'"))),
         };
         let batch = py.detach(|| {
-            let mut assembler = ArrowAssembler::new();
-            for block in &self.0.blocks {
-                assembler.push(block).map_err(|error| error.to_string())?;
+            let mut assembler = self.encoders.arrow.lock();
+            for block in &self.inner.blocks {
+                if let Err(error) = assembler.push(block) {
+                    // What it has taken so far is nobody's.
+                    *assembler = ArrowAssembler::new();
+                    return Err(error.to_string());
+                }
             }
             assembler.finish(unit).map_err(|error| error.to_string())
         });
@@ -75,11 +98,10 @@ impl Blocks {
     }
 
     fn line_protocol(&self, py: Python<'_>, bytes_max: usize) -> LineProtocol {
-        let lines = py.detach(|| {
-            let mut encoder = LineEncoder::new(bytes_max);
-            self.0.blocks.iter().for_each(|block| encoder.push(block));
-            encoder.finish()
-        });
-        LineProtocol::new(py, &lines)
+        py.detach(|| {
+            let mut encoder = self.encoders.lines.lock();
+            encoder.set_bytes_max(bytes_max);
+            LineProtocol::of(&self.inner.blocks, &mut encoder)
+        })
     }
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use telemetry_core::ingest::{BlockCursor, CursorPlace};
 use telemetry_core::journal::Position;
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Encoders};
 use crate::detached::detached;
 
 /// Batches, points, and receipt of the first and the last.
@@ -20,12 +20,13 @@ pub(crate) struct Cursor {
     inner: Mutex<BlockCursor>,
     /// What the event loop asks for: never behind that lock.
     place: Arc<CursorPlace>,
+    encoders: Arc<Encoders>,
 }
 
 impl Cursor {
     pub(crate) fn new(inner: BlockCursor) -> Self {
         let place = inner.place();
-        Self { inner: Mutex::new(inner), place }
+        Self { inner: Mutex::new(inner), place, encoders: Arc::default() }
     }
 }
 
@@ -62,7 +63,8 @@ impl Cursor {
     }
 
     fn read(&self, py: Python<'_>, points_max: usize) -> PyResult<Option<Blocks>> {
-        Ok(detached(py, || self.inner.lock().read(points_max))?.map(Blocks::new))
+        let read = detached(py, || self.inner.lock().read(points_max))?;
+        Ok(read.map(|blocks| Blocks::new(blocks, Arc::clone(&self.encoders))))
     }
 
     fn claim(&self, py: Python<'_>, position: u64) -> PyResult<bool> {

@@ -22,9 +22,10 @@ impl FrameEncoder {
     #[pyo3(signature = (*, form = "columnar", compression = "none", frame_bytes_max = u32::MAX))]
     fn new(form: &str, compression: &str, frame_bytes_max: u32) -> PyResult<Self> {
         let form = match form {
+            "dense" => Form::Dense,
             "columnar" => Form::Columnar,
             "row" => Form::Row,
-            other => return Err(PyValueError::new_err(format!("form is {other:?}; columnar or row are right"))),
+            other => return Err(PyValueError::new_err(format!("form is {other:?}; dense, columnar or row are right"))),
         };
         let compression = match compression {
             "none" => Compression::None,

@@ -1,6 +1,7 @@
 //! The extension module `telemetry_collector._core`: one class a file, exported here. Only this crate knows Python.
 
 mod ack;
+mod arrow_import;
 mod batch;
 mod blocks;
 mod conversation;
@@ -13,6 +14,7 @@ mod heartbeat;
 mod ingest;
 mod inspection;
 mod line_protocol;
+mod part_encoder;
 mod quotas;
 mod record_batch;
 mod settings;
@@ -36,6 +38,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<blocks::Blocks>()?;
     module.add_class::<record_batch::RecordBatch>()?;
+    module.add_class::<part_encoder::PartEncoder>()?;
     module.add_class::<line_protocol::LineProtocol>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<frame_encoder::FrameEncoder>()?;

@@ -1,8 +1,11 @@
 //! Lines ready to be sent.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use telemetry_core::line_protocol::Lines;
+use telemetry_core::columns::PointBlock;
+use telemetry_core::line_protocol::LineEncoder;
 
 /// Holds its chunks as Python bytes, so that reading them twice copies nothing.
 #[pyclass(frozen, module = "telemetry_collector._core")]
@@ -13,14 +16,22 @@ pub(crate) struct LineProtocol {
 }
 
 impl LineProtocol {
-    /// Copies the chunks into Python's memory.
-    pub(crate) fn new(py: Python<'_>, lines: &Lines) -> Self {
-        Self {
-            chunks: lines.chunks.iter().map(|chunk| PyBytes::new(py, chunk).unbind()).collect(),
-            lines: lines.lines,
-            rewritten: lines.rewritten,
+    /// The lines of blocks. Each chunk goes into Python's memory as soon as it is full: two copies of all would be much.
+    pub(crate) fn of(blocks: &[Arc<PointBlock>], encoder: &mut LineEncoder) -> Self {
+        let mut chunks = Vec::new();
+        for block in blocks {
+            encoder.push(block);
+            encoder.drain(|chunk| chunks.push(copied(chunk)));
         }
+        let rest = encoder.finish();
+        chunks.extend(rest.chunks.iter().map(|chunk| copied(chunk)));
+        Self { chunks, lines: rest.lines, rewritten: rest.rewritten }
     }
+}
+
+/// Takes the GIL for the copy alone.
+fn copied(chunk: &[u8]) -> Py<PyBytes> {
+    Python::attach(|py| PyBytes::new(py, chunk).unbind())
 }
 
 #[pymethods]

@@ -10,8 +10,8 @@ use pyo3::types::{PyCapsule, PyTuple};
 use crate::errors::CoreError;
 
 /// Names that the Arrow `PyCapsule` interface prescribes.
-const SCHEMA_CAPSULE: &CStr = c"arrow_schema";
-const ARRAY_CAPSULE: &CStr = c"arrow_array";
+pub(crate) const SCHEMA_CAPSULE: &CStr = c"arrow_schema";
+pub(crate) const ARRAY_CAPSULE: &CStr = c"arrow_array";
 
 /// Holds the columns; every export shares their buffers.
 #[pyclass(frozen, module = "telemetry_collector._core")]
@@ -20,6 +20,13 @@ pub(crate) struct RecordBatch(arrow_array::RecordBatch);
 impl From<arrow_array::RecordBatch> for RecordBatch {
     fn from(batch: arrow_array::RecordBatch) -> Self {
         Self(batch)
+    }
+}
+
+impl RecordBatch {
+    /// The same columns.
+    pub(crate) fn shared(&self) -> arrow_array::RecordBatch {
+        self.0.clone()
     }
 }
 

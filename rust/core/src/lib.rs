@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod journal;
 pub mod limits;
 pub mod line_protocol;
+pub mod parquet;
 #[cfg(feature = "quinn")]
 pub mod quic;
 pub mod series;

@@ -103,7 +103,7 @@ def test_the_modes_add_up_to_the_whole() -> None:
     while time.process_time() < ends:
         pass
     points = list(source.read())
-    assert sum(point.value for point in points if point.name == "system.cpu.mode.usage") == pytest.approx(1.0)
+    assert sum(point.value for point in points if point.name == "system.cpu.mode.usage") == pytest.approx(1.0, abs=1e-5)
 
 
 def test_the_first_heartbeats_usage_is_since_the_systems_start() -> None:

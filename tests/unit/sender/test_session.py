@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.support.collector import Books, FakeStream, points_in, rejected, retry_later, usual
+from tests.support.collector import Books, FakeStream, malformed, points_in, rejected, retry_later, usual
 from tests.support.protobuf import framed, pb
 from tests.support.wire_link import WireLink
 
@@ -135,6 +135,38 @@ def test_series_are_defined_once_a_stream() -> None:
     link.step()
     definitions = [len(message.series) for message in link.books.seen if message.epoch]
     assert definitions == [3, 0]
+
+
+def test_a_collector_that_skips_the_dense_fields_refuses_the_batch_and_gets_plain_columns() -> None:
+    link = WireLink(books=Books(knows_dense=False))
+    for place in range(20):
+        link.delivery.put(batch(3, tag=str(place)))
+    link.step()
+    assert names(link.books) == list(range(1, 21))
+    assert len(link.books.points) == link.stats.points_acknowledged == 60
+    assert link.stats.points_refused == 0
+    assert {point.value for point in link.books.points} == {0.0, 1.0, 2.0}
+    # What a connection has learnt holds for it; the next collector may be another.
+    refused = sum(points.dense_points > 0 for message in link.books.seen for points in message.points)
+    link.delivery.put(batch())
+    link.step()
+    assert refused == sum(points.dense_points > 0 for message in link.books.seen for points in message.points)
+    link.disconnect()
+    link.books.knows_dense = True
+    link.connect()
+    link.delivery.put(batch())
+    link.step()
+    assert link.books.seen[-1].points[0].dense_points == 3
+
+
+def test_plain_columns_that_are_malformed_are_refused_for_good() -> None:
+    link = WireLink(books=Books(knows_dense=False))
+    link.books.answer = lambda message: malformed(message) if message.epoch else None
+    link.delivery.put(batch(3))
+    link.step()
+    assert link.stats.points_refused == 3
+    assert link.stats.points_pending == 0
+    assert sum(message.epoch != 0 for message in link.books.seen) == 2
 
 
 def test_retry_later_is_sent_again_under_its_name_after_the_wait_and_nothing_new_meanwhile() -> None:

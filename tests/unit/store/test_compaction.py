@@ -1,6 +1,8 @@
 """What is joined, when, into what; and that an hour is never seen half done."""
 
+import os
 import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from tests.support.blocks import HISTOGRAM, HOUR, SUMMARY, FakeBlocks, Point, bl
 from tests.support.dataset import GLOB, names, opened, publish, values
 from tests.support.writing import JOURNAL_ID
 
+from telemetry_collector.clock import ManualClock
 from telemetry_collector.store.compaction import Compacted, Compactor, Failed, Part, plan
-from telemetry_collector.store.dataset import Dataset
+from telemetry_collector.store.dataset import REPLACED_KEPT_SECS, Dataset
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.part import PartName, partition
 from telemetry_collector.store.schema import SCHEMA_VERSION, SCHEMA_VERSION_KEY, points_schema
@@ -93,7 +96,32 @@ def test_a_past_hour_becomes_one_file_with_the_range_and_rows_of_all(tmp_path: P
     assert list(compactor(dataset).run(LATER)) == [Compacted(HOUR, files=5, into=1, rows=50)]
     assert names(tmp_path) == [str(PartName(JOURNAL_ID, 0, 50))]
     assert values(tmp_path) == [float(value) for value in range(50)]
+
+
+def test_an_hour_that_was_replaced_can_be_listed_to_its_end_and_goes_in_a_later_round(tmp_path: Path) -> None:
+    clock = ManualClock()
+    dataset = opened(tmp_path, clock=clock)
+    published = [publish(dataset, blocks_of(10, start, first=start)) for start in range(0, 50, 10)]
+    with os.scandir(published[0].parent) as listing:
+        assert len(list(compactor(dataset).run(LATER))) == 1
+        assert sorted(entry.name for entry in listing) == [path.name for path in published]
+    clock.advance(REPLACED_KEPT_SECS - 1)
+    list(compactor(dataset).run(LATER))
+    assert len(list(dataset.staging.iterdir())) == 1
+    clock.advance(1)
+    list(compactor(dataset).run(LATER))
     assert list(dataset.staging.iterdir()) == []
+
+
+def test_after_an_outage_no_more_than_the_latest_hours_are_kept_twice(tmp_path: Path) -> None:
+    clock = ManualClock()
+    dataset = opened(tmp_path, clock=clock)
+    for hour in range(HOUR, HOUR + 3):
+        for start in (0, 10):
+            publish(dataset, blocks_of(10, (hour - HOUR) * 20 + start, hour=hour))
+    for _ in compactor(dataset).run(LATER + 3 * 3600):
+        assert len(list(dataset.staging.iterdir())) == 1
+        clock.advance(REPLACED_KEPT_SECS)
 
 
 def test_every_column_comes_through(tmp_path: Path) -> None:
@@ -194,14 +222,14 @@ def test_no_file_is_larger_than_the_bound_and_large_parts_stay_themselves(tmp_pa
 
 
 def test_small_row_groups_become_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_ROWS", 25)
+    monkeypatch.setattr("telemetry_collector.store.compaction.PartFile", partial(PartFile, group_rows_max=25))
     dataset = opened(tmp_path)
     for start in range(0, 100, 10):
         publish(dataset, blocks_of(10, start, first=start))
     list(compactor(dataset).run(LATER))
     (path,) = tmp_path.glob(GLOB)
     metadata = pq.read_metadata(path)
-    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [30, 30, 30, 10]
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [25, 25, 25, 25]
 
 
 # Faults.
@@ -224,7 +252,7 @@ def test_a_damaged_part_leaves_its_hour_as_it_was_and_no_other(tmp_path: Path) -
         str(PartName(JOURNAL_ID, 0, 10)),
         str(PartName(JOURNAL_ID, 10, 20)),
     ]
-    assert list(dataset.staging.iterdir()) == []
+    assert [len(list(replaced.iterdir())) for replaced in dataset.staging.iterdir()] == [2], "of the other hour alone"
     assert list(compacting.run(LATER + 3600 + 299)) == [], "a failed hour is not tried at once"
     assert len(list(compacting.run(LATER + 3600 + 300))) == 1
     assert path.parent != damaged.parent
@@ -310,8 +338,8 @@ def test_a_part_published_at_any_step_of_compaction_is_kept(tmp_path: Path) -> N
         publish(dataset, blocks_of(10, start))
     begun = len(steps)
     list(compactor(dataset).run(LATER))
-    free = [step for step in steps[begun:] if not step.startswith("replace: ") or step == "replace: remove old"]
-    assert len(free) == 3
+    free = [step for step in steps[begun:] if not step.startswith("replace: ")]
+    assert len(free) == 2
     for number, moment in enumerate(free):
         root = tmp_path / str(number)
         dataset = opened(root)

@@ -16,8 +16,9 @@ from tests.support.dataset import opened, publish
 from tests.support.power_loss import Killed, Record, recorded
 from tests.support.writing import JOURNAL_ID
 
+from telemetry_collector.clock import ManualClock
 from telemetry_collector.store.compaction import Compactor, Failed
-from telemetry_collector.store.dataset import Dataset
+from telemetry_collector.store.dataset import REPLACED_KEPT_SECS, Dataset
 from telemetry_collector.store.durable import sync_directory, sync_file
 from telemetry_collector.store.verify import verify
 
@@ -40,10 +41,13 @@ def hour(start: int) -> int:
 
 def work(root: Path, cursor: int, record: Record | None = None) -> None:
     """What the writer does from its stored cursor on: recover, publish, store the cursor, compact."""
-    dataset = Dataset(root, JOURNAL_ID, key="parquet.output_dir")
+    clock = ManualClock()
+    dataset = Dataset(root, JOURNAL_ID, key="parquet.output_dir", clock=clock)
     try:
         dataset.open()
         write(dataset, cursor, record)
+        clock.advance(REPLACED_KEPT_SECS)
+        dataset.remove_replaced()
     finally:
         dataset.close()  # as the kernel does when the process is killed
 

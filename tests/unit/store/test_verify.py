@@ -52,11 +52,8 @@ def rows(batches: Sequence[Batch], hour: int = HOUR, first_us: int = 0) -> pa.Ta
 def store(dataset: Dataset, start: int, batches: Sequence[Batch], hour: int = HOUR, groups: int = 1) -> Path:
     """Publishes a part of these batches over [start, start + 10), in so many row groups."""
     table = rows(batches, hour, first_us=start)
-    file = PartFile(dataset.stage(".part"), table.schema, "snappy")
-    size = -(-table.num_rows // groups)
-    for group in range(groups):
-        file.add(table.slice(group * size, size))
-        file._write_group()
+    file = PartFile(dataset.stage(".part"), table.schema, "snappy", group_rows_max=-(-table.num_rows // groups))
+    file.add(table)
     file.finish()
     return dataset.publish(file.path, hour, PartName(JOURNAL_ID, start, start + 10))
 

@@ -10,6 +10,9 @@ from typing import Protocol
 from telemetry_collector.model import MetricType
 from telemetry_collector.sender import Point
 
+DIGITS = 6
+"""Decimals of shares and of times in seconds. What lies beyond is the noise of a division, and takes bytes to send."""
+
 
 class Source(Protocol):
     """Something that can be read again and again."""
@@ -32,5 +35,5 @@ def counter(name: str, value: float, unit: str, **tags: str) -> Point:
 
 
 def ratio(part: float, whole: float) -> float:
-    """A share from 0 to 1; 0 of nothing is 0."""
-    return min(max(part / whole, 0.0), 1.0) if whole > 0 else 0.0
+    """A share from 0 to 1, to a millionth; 0 of nothing is 0."""
+    return round(min(max(part / whole, 0.0), 1.0), DIGITS) if whole > 0 else 0.0

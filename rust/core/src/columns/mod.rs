@@ -14,5 +14,5 @@ pub use block::{Distribution, Histogram, PointBlock, Quantile, Summary};
 pub use builder::{BatchHeader, BlockBuilder};
 pub(crate) use codec::SharedSeries;
 pub use codec::{BlockDecoder, BlockEncoder, DecodeError, EncodeError};
-pub(crate) use descriptor_table::address_hash;
+pub(crate) use descriptor_table::{DescriptorTable, address_hash};
 pub(crate) use generations::Generations;

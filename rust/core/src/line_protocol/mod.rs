@@ -14,10 +14,15 @@
 
 mod series;
 
-use crate::columns::{Distribution, Histogram, PointBlock, Summary};
+use crate::columns::{DescriptorTable, Distribution, Histogram, PointBlock, Summary};
 
 /// A new chunk begins with room for this much more than its bound, so that the line that ends it fits.
 const LINE_BYTES_USUAL: usize = 1_024;
+/// Bytes of prefixes that are remembered, and what is beside each. Beyond that all begin anew, with the next block.
+const PREFIX_BYTES_MAX: usize = 32 * 1024 * 1024;
+const PREFIX_OVERHEAD_BYTES: usize = 48;
+/// Between a prefix and the value of all points but histograms and summaries.
+const VALUE: &[u8] = b" value=";
 /// Room a chunk begins with at most; larger ones grow.
 const CHUNK_BYTES_RESERVED_MAX: usize = 4 * 1024 * 1024;
 
@@ -32,11 +37,13 @@ pub struct Lines {
     pub rewritten: u64,
 }
 
-/// Writes blocks as lines.
+/// Writes blocks as lines. It remembers how each series begins its lines, so one encoder is best used for long.
 #[derive(Debug)]
 pub struct LineEncoder {
     bytes_max: usize,
     chunk: Vec<u8>,
+    /// An emptied chunk, to be filled next.
+    spare: Vec<u8>,
     done: Lines,
     prefixes: Prefixes,
     timestamp: Timestamp,
@@ -49,11 +56,22 @@ struct Timestamp {
     ending: Vec<u8>,
 }
 
-/// Name and tags of a block's descriptors, escaped.
+/// How lines of series begin: name and tags, escaped, and the field of a value.
 #[derive(Debug, Default)]
 struct Prefixes {
+    known: DescriptorTable,
     bytes: Vec<u8>,
-    ends: Vec<(usize, bool)>,
+    /// Of all series known, by number.
+    all: Vec<Prefix>,
+    /// Of the block's, by their place in it.
+    block: Vec<Prefix>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    start: usize,
+    end: usize,
+    rewritten: bool,
 }
 
 impl LineEncoder {
@@ -63,36 +81,51 @@ impl LineEncoder {
         Self {
             bytes_max,
             chunk: Vec::new(),
+            spare: Vec::new(),
             done: Lines::default(),
             prefixes: Prefixes::default(),
             timestamp: Timestamp { unix_ns: 0, ending: b" 0\n".to_vec() },
         }
     }
 
+    /// Chunks have at most so many bytes from the next line on.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// Appends the points of a block.
     pub fn push(&mut self, block: &PointBlock) {
         self.prefixes.fill(block);
         let mut distributions = block.distributions.iter().peekable();
-        for point in 0..block.len() {
+        let points = block.descriptor_index.iter().zip(&block.values).zip(&block.timestamps_unix_ns);
+        for (point, ((&index, &value), &timestamp)) in points.enumerate() {
             let start = self.chunk.len();
-            let (prefix, rewritten) = self.prefixes.of(block.descriptor_index[point]);
-            self.chunk.extend_from_slice(prefix);
-            self.done.rewritten += u64::from(rewritten);
+            let prefix = self.prefixes.block[index as usize];
+            self.chunk.extend_from_slice(&self.prefixes.bytes[prefix.start..prefix.end]);
+            self.done.rewritten += u64::from(prefix.rewritten);
             match distributions.next_if(|(place, _)| *place as usize == point) {
-                None => {
-                    self.chunk.extend_from_slice(b" value=");
-                    write_float(&mut self.chunk, block.values[point]);
+                None => write_float(&mut self.chunk, value),
+                Some((_, distribution)) => {
+                    self.chunk.truncate(self.chunk.len() - VALUE.len());
+                    write_distribution(&mut self.chunk, distribution);
                 }
-                Some((_, Distribution::Histogram(histogram))) => write_histogram(&mut self.chunk, histogram),
-                Some((_, Distribution::Summary(summary))) => write_summary(&mut self.chunk, summary),
             }
-            self.chunk.extend_from_slice(self.timestamp.ending(block.timestamps_unix_ns[point]));
+            self.chunk.extend_from_slice(self.timestamp.ending(timestamp));
             self.cut(start);
         }
         self.done.lines += block.len() as u64;
     }
 
-    /// The lines of all blocks taken; the encoder has none afterwards.
+    /// Hands over the chunks that are done, in order. Room of one of them is used again.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) {
+        for mut chunk in self.done.chunks.drain(..) {
+            take(&chunk);
+            chunk.clear();
+            self.spare = chunk;
+        }
+    }
+
+    /// The lines of all blocks taken that were not handed over yet; the encoder has none afterwards.
     #[must_use]
     pub fn finish(&mut self) -> Lines {
         if !self.chunk.is_empty() {
@@ -107,7 +140,8 @@ impl LineEncoder {
         if self.chunk.len() <= self.bytes_max || start == 0 {
             return;
         }
-        let mut next = Vec::with_capacity(self.bytes_max.min(CHUNK_BYTES_RESERVED_MAX) + LINE_BYTES_USUAL);
+        let mut next = std::mem::take(&mut self.spare);
+        next.reserve(self.bytes_max.min(CHUNK_BYTES_RESERVED_MAX) + LINE_BYTES_USUAL);
         next.extend_from_slice(&self.chunk[start..]);
         self.chunk.truncate(start);
         self.done.chunks.push(std::mem::replace(&mut self.chunk, next));
@@ -130,21 +164,31 @@ impl Timestamp {
 }
 
 impl Prefixes {
+    /// Looks the block's series up, and writes those that are new.
     fn fill(&mut self, block: &PointBlock) {
-        self.bytes.clear();
-        self.ends.clear();
+        if self.bytes.len() + self.all.len() * PREFIX_OVERHEAD_BYTES > PREFIX_BYTES_MAX {
+            self.known.clear();
+            self.all.clear();
+            self.bytes.clear();
+        }
+        self.block.clear();
         for descriptor in &block.descriptors {
-            let rewritten = series::write(&mut self.bytes, &descriptor.key);
-            self.ends.push((self.bytes.len(), rewritten));
+            let (number, new) = self.known.number(descriptor);
+            if new {
+                let start = self.bytes.len();
+                let rewritten = series::write(&mut self.bytes, &descriptor.key);
+                self.bytes.extend_from_slice(VALUE);
+                self.all.push(Prefix { start, end: self.bytes.len(), rewritten });
+            }
+            self.block.push(self.all[number as usize]);
         }
     }
+}
 
-    #[inline]
-    fn of(&self, index: u32) -> (&[u8], bool) {
-        let index = index as usize;
-        let start = if index == 0 { 0 } else { self.ends[index - 1].0 };
-        let (end, rewritten) = self.ends[index];
-        (&self.bytes[start..end], rewritten)
+fn write_distribution(out: &mut Vec<u8>, distribution: &Distribution) {
+    match distribution {
+        Distribution::Histogram(histogram) => write_histogram(out, histogram),
+        Distribution::Summary(summary) => write_summary(out, summary),
     }
 }
 

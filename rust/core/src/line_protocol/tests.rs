@@ -259,3 +259,41 @@ fn an_encoder_begins_anew_after_finishing() {
     encoder.push(&block);
     assert_eq!((encoder.finish(), first.lines, first.rewritten), (first, 1, 1));
 }
+
+#[test]
+fn chunks_handed_over_early_are_the_same_lines() {
+    let series: Vec<_> = (0..50).map(|i| descriptor("m", &[("i", &format!("{i}"))], MetricType::Gauge)).collect();
+    let block = block_of(&series);
+    let mut whole = LineEncoder::new(300);
+    whole.push(&block);
+    whole.push(&block);
+    let whole = whole.finish();
+    let mut encoder = LineEncoder::new(300);
+    for _ in 0..2 {
+        let mut chunks = Vec::new();
+        for _ in 0..2 {
+            encoder.push(&block);
+            encoder.drain(|chunk| chunks.push(chunk.to_vec()));
+        }
+        let rest = encoder.finish();
+        chunks.extend(rest.chunks);
+        assert_eq!((chunks, rest.lines, rest.rewritten), (whole.chunks.clone(), whole.lines, whole.rewritten));
+    }
+}
+
+#[test]
+fn remembered_series_are_forgotten_when_they_are_too_many() {
+    let value = "v".repeat(1_000);
+    let mut encoder = LineEncoder::new(1 << 30);
+    let mut remembered = |round: usize| {
+        let series: Vec<_> =
+            (0..1_000).map(|i| descriptor("m", &[("k", &format!("{round}.{i}{value}"))], MetricType::Gauge)).collect();
+        encoder.push(&block_of(&series));
+        assert!(lines_of(&encoder.finish())[999].starts_with(&format!("m,k={round}.999vv")));
+        encoder.prefixes.all.len()
+    };
+    let counts: Vec<usize> = (0..2 * PREFIX_BYTES_MAX / 1_000_000).map(&mut remembered).collect();
+    assert_eq!(counts[..30], (1..=30).map(|round| round * 1_000).collect::<Vec<_>>());
+    assert!(counts.iter().all(|&count| count <= PREFIX_BYTES_MAX / 1_000));
+    assert!(counts[30..].contains(&1_000), "{counts:?}");
+}

@@ -14,6 +14,7 @@
 pub mod ack;
 pub mod codes;
 pub mod decode;
+mod dense;
 pub mod encode;
 pub mod frame;
 pub mod proto;

@@ -201,6 +201,26 @@ impl<'a> Reader<'a> {
         Err(if rest.len() < 10 { WireFault::Truncated } else { WireFault::Overlong })
     }
 
+    /// A `sint64`.
+    ///
+    /// # Errors
+    /// As of a varint.
+    #[inline]
+    pub fn sint64(&mut self) -> Result<i64, WireFault> {
+        self.varint().map(unzigzag)
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`WireFault::Truncated`].
+    #[inline]
+    pub fn byte(&mut self) -> Result<u8, WireFault> {
+        let byte = *self.bytes.get(self.at).ok_or(WireFault::Truncated)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
     /// Eight bytes, little-endian.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Blocks as one Arrow record batch, in the columns of docs/dataset.md.
 //!
 //! A descriptor is turned into a row of dictionary codes once; a point then costs one number, and each column is gathered
-//! from the rows at the end. Codes and dictionaries live on from batch to batch while most of them are in use.
+//! from the rows at the end. Codes and dictionaries live on from batch to batch, up to a bound: the fleet's series come
+//! round again in every interval, though a single batch may have a small part of them.
 
 mod dictionary;
 mod distributions;
@@ -29,9 +30,9 @@ pub const STANDARD_TAGS: [&str; 5] = ["node_id", "region", "zone", "service", "v
 
 /// Arrow's offsets are 32-bit: bytes of the text in one column, items of the lists in one.
 const COLUMN_ITEMS_MAX: usize = i32::MAX as usize;
-/// Rows of codes that live on at most, and how small a part of them the last batch may have used.
+/// Rows of codes that live on at most, about 100 bytes each, and bytes of their texts. Beyond that all begin anew.
 const KEPT_ROWS_MAX: usize = 262_144;
-const KEPT_ROWS_USED_MIN: usize = 4;
+const KEPT_TEXT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Resolution of the two time columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +56,6 @@ pub struct ArrowAssembler {
     table: DescriptorTable,
     rows: Rows,
     points: Points,
-    /// Rows in use since the last batch; a row's mark is the batch that used it last.
-    marks: Vec<u64>,
-    batch: u64,
-    used: usize,
 }
 
 /// Codes of descriptors, one row each.
@@ -99,7 +96,7 @@ impl ArrowAssembler {
     /// An assembler without points.
     #[must_use]
     pub fn new() -> Self {
-        Self { batch: 1, ..Self::default() }
+        Self::default()
     }
 
     /// Points taken since the last batch.
@@ -134,14 +131,10 @@ impl ArrowAssembler {
     pub fn finish(&mut self, unit: TimestampUnit) -> Result<RecordBatch, ArrowError> {
         let columns = self.columns(unit);
         self.points = Points::default();
-        let kept = self.table.len();
-        if kept > KEPT_ROWS_MAX || self.used * KEPT_ROWS_USED_MIN < kept {
+        if self.table.len() > KEPT_ROWS_MAX || self.rows.text_bytes() > KEPT_TEXT_BYTES_MAX {
             self.table.clear();
             self.rows = Rows::default();
-            self.marks.clear();
         }
-        self.used = 0;
-        self.batch += 1;
         RecordBatch::try_new(schema(unit), columns?)
     }
 
@@ -151,12 +144,8 @@ impl ArrowAssembler {
         for descriptor in descriptors {
             let (row, new) = self.table.number(descriptor);
             if new {
-                self.marks.push(0);
                 self.rows.push(descriptor);
             }
-            let mark = &mut self.marks[row as usize];
-            self.used += usize::from(*mark != self.batch);
-            *mark = self.batch;
             rows.push(row);
         }
         self.rows.check()?;
@@ -219,9 +208,16 @@ impl Rows {
         self.tags.end();
     }
 
+    fn dictionaries(&self) -> impl Iterator<Item = &Dictionary> {
+        [&self.names, &self.types, &self.units].into_iter().chain(&self.standard)
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.dictionaries().map(Dictionary::text_bytes).sum::<usize>() + self.tags.text_bytes()
+    }
+
     fn check(&self) -> Result<(), TooLarge> {
-        let dictionaries = [&self.names, &self.types, &self.units].into_iter().chain(&self.standard);
-        let largest = dictionaries.map(Dictionary::text_bytes).max().unwrap_or(0);
+        let largest = self.dictionaries().map(Dictionary::text_bytes).max().unwrap_or(0);
         if largest > COLUMN_ITEMS_MAX { Err(TooLarge("dictionaries")) } else { Ok(()) }
     }
 }

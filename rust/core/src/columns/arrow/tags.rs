@@ -51,6 +51,11 @@ impl TagSets {
         }
     }
 
+    /// Bytes of all texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.keys.len() + self.values.len()
+    }
+
     /// Tags of a row's set, and the bytes of their keys and values.
     #[inline]
     pub(super) fn sizes(&self, row: u32) -> (usize, usize, usize) {

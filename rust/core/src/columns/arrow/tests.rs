@@ -171,7 +171,7 @@ fn no_points_make_an_empty_batch_with_every_column() {
 }
 
 #[test]
-fn codes_live_on_while_they_are_used_and_are_dropped_when_most_are_not() {
+fn codes_live_on_until_their_texts_are_too_many() {
     let series: Vec<_> = (0..100).map(|i| descriptor(&format!("m{i}"), &[], MetricType::Gauge)).collect();
     let mut assembler = ArrowAssembler::new();
     let mut names = |series: &[Arc<Descriptor>]| {
@@ -181,9 +181,12 @@ fn codes_live_on_while_they_are_used_and_are_dropped_when_most_are_not() {
         batch.column_by_name("name").expect("it is in the schema").as_dictionary::<Int32Type>().values().len()
     };
     assert_eq!(names(&series), 100);
-    assert_eq!(names(&series[50..]), 100);
-    assert_eq!(names(&series[90..]), 100);
-    assert_eq!(names(&series[90..]), 10);
+    assert_eq!(names(&series[99..]), 100);
+    let value = "v".repeat(1_000);
+    let wordy = (0..KEPT_TEXT_BYTES_MAX / 1_000)
+        .map(|i| descriptor("wordy", &[("k", &format!("{i}{value}"))], MetricType::Gauge));
+    assert_eq!(names(&wordy.collect::<Vec<_>>()), 101);
+    assert_eq!(names(&series[99..]), 1);
 }
 
 #[test]

@@ -100,6 +100,8 @@ pub struct Columns {
     pub(super) series_ids: Vec<u32>,
     pub(super) timestamps_unix_ns: Vec<i64>,
     pub(super) values: Vec<f64>,
+    /// Points of dense columns that were not expanded, because the batch has too many with them.
+    pub(super) points_unread: usize,
     pub(super) heartbeat: Option<Heartbeat>,
     pub(super) running_tasks: Vec<RunningTask>,
 }
@@ -121,6 +123,7 @@ impl Columns {
             series_ids,
             timestamps_unix_ns,
             values,
+            points_unread,
             heartbeat,
             running_tasks,
         } = self;
@@ -138,6 +141,7 @@ impl Columns {
         clear(values);
         clear(running_tasks);
         *rows_seen = 0;
+        *points_unread = 0;
         *heartbeat = None;
     }
 

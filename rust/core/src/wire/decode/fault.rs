@@ -31,6 +31,46 @@ pub enum Fault {
         /// Elements of `values`.
         values: usize,
     },
+    /// Dense columns have no plain ones beside them but the id of the first point.
+    #[error("dense columns beside plain ones, or without exactly one series id")]
+    DenseBesidePlain,
+    /// Dense columns of no points, or of more than any collector takes.
+    #[error("{points} points in dense columns; 1 to {} are right", crate::wire::dense::DENSE_POINTS_MAX)]
+    DensePoints {
+        /// Points that the batch claims with these columns.
+        points: usize,
+    },
+    /// More numbers than points.
+    #[error("runs go on beyond the {points} points of dense columns")]
+    DenseRuns {
+        /// Points of the columns.
+        points: usize,
+    },
+    /// Rounds are of equal length, and times are none, one, one a round or one a point.
+    #[error("dense columns of unequal length: {points} points, {series} series, {times} times")]
+    DenseUnequal {
+        /// Points of the columns.
+        points: usize,
+        /// Points of one round.
+        series: usize,
+        /// Times told.
+        times: usize,
+    },
+    /// A series id of more than 32 bits, or below 0.
+    #[error("a series id outside 32 bits")]
+    SeriesIdOutOfRange,
+    /// The first byte of a group of series means nothing.
+    #[error("values by an unknown scale, {0:#04x}")]
+    DenseScale(u8),
+    /// Numbers of more than 64 bits.
+    #[error("numbers of {0} bits; at most 64 are right")]
+    DenseWidth(u8),
+    /// A group of no series, or of more than are left.
+    #[error("a group of values that is empty or goes on beyond the last series")]
+    DenseGroup,
+    /// Bytes that belong to no value.
+    #[error("bytes behind the last value of dense columns")]
+    DenseBytesBehind,
     /// A timestamp that is not nanoseconds since 1970 in a signed 64-bit number.
     #[error("a timestamp outside signed 64 bits")]
     TimestampOutOfRange,

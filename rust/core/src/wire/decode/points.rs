@@ -1,10 +1,11 @@
-//! Reads `PointColumns` messages, the columnar form.
+//! Reads `PointColumns` messages, the columnar form, of which the plain columns are here.
 //!
 //! Two walks: the first counts the elements of each column, which costs next to nothing for packed fields, the second
 //! decodes them into columns of the right size. So unequal columns are found before any memory is taken for them, and
 //! every point that takes memory (20 bytes) has brought at least 9 of its own.
 
 use super::columns::Columns;
+use super::dense::Dense;
 use super::fault::Fault;
 use crate::wire::proto::{FIXED64, LENGTH, Reader, VARINT, WireFault, key, unzigzag};
 
@@ -21,11 +22,23 @@ const TIMESTAMP_DELTAS: u32 = key(3, VARINT);
 const TIMESTAMP_DELTAS_PACKED: u32 = key(3, LENGTH);
 const VALUES: u32 = key(4, FIXED64);
 const VALUES_PACKED: u32 = key(4, LENGTH);
+const DENSE_POINTS: u32 = key(5, VARINT);
+const SERIES_RUNS: u32 = key(6, LENGTH);
+const TIME_RUNS: u32 = key(7, LENGTH);
+const VALUE_HEADS: u32 = key(8, LENGTH);
+const VALUE_BITS: u32 = key(9, LENGTH);
 
-/// Appends the points of one message to the columns.
-pub(super) fn read(reader: Reader<'_>, columns: &mut Columns) -> Result<(), Fault> {
+/// Appends the points of one message to the columns. Those of dense columns are only counted when the batch has more than
+/// `points_max` with them.
+pub(super) fn read(reader: Reader<'_>, columns: &mut Columns, points_max: usize) -> Result<(), Fault> {
     let shape = measure(reader)?;
     let points = shape.series_ids;
+    if shape.dense.is_present() {
+        if (points, shape.deltas, shape.values, shape.base) != (1, 0, 0, 0) {
+            return Err(Fault::DenseBesidePlain);
+        }
+        return shape.dense.read(reader.body(), columns, points_max);
+    }
     let timestamps = if shape.deltas == 0 { points } else { shape.deltas };
     if timestamps != points || shape.values != points {
         return Err(Fault::UnequalColumns { series_ids: points, timestamps, values: shape.values });
@@ -54,17 +67,24 @@ struct Shape {
     deltas: usize,
     values: usize,
     base: u64,
+    dense: Dense,
 }
 
 fn measure(mut reader: Reader<'_>) -> Result<Shape, WireFault> {
     let mut shape = Shape::default();
     while let Some(key) = reader.key()? {
         match key {
-            SERIES_IDS_PACKED => shape.series_ids += packed_varints(reader.message()?.rest()),
+            SERIES_IDS_PACKED => {
+                let mut packed = reader.message()?;
+                shape.series_ids += packed_varints(packed.rest());
+                if !packed.at_end() {
+                    shape.dense.first_id = packed.varint()? as u32;
+                }
+            }
             TIMESTAMP_DELTAS_PACKED => shape.deltas += packed_varints(reader.message()?.rest()),
             VALUES_PACKED => shape.values += reader.span()?.len as usize / 8,
             SERIES_IDS => {
-                reader.varint()?;
+                shape.dense.first_id = reader.varint()? as u32;
                 shape.series_ids += 1;
             }
             TIMESTAMP_DELTAS => {
@@ -76,6 +96,11 @@ fn measure(mut reader: Reader<'_>) -> Result<Shape, WireFault> {
                 shape.values += 1;
             }
             BASE_TIMESTAMP => shape.base = reader.fixed64()?,
+            DENSE_POINTS => shape.dense.points = reader.varint()? as u32,
+            SERIES_RUNS => shape.dense.series_runs = reader.span()?,
+            TIME_RUNS => shape.dense.time_runs = reader.span()?,
+            VALUE_HEADS => shape.dense.value_heads = reader.span()?,
+            VALUE_BITS => shape.dense.value_bits = reader.span()?,
             _ => reader.skip(key)?,
         }
     }

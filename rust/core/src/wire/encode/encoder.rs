@@ -4,14 +4,18 @@ use std::collections::HashMap;
 
 use super::EncodeError;
 use super::compress::{Compression, Compressor};
-use super::outgoing::{OutgoingBatch, OutgoingHeartbeat, put_tags};
+use super::dense::{DenseWriter, Points};
+use super::outgoing::{OutgoingBatch, OutgoingHeartbeat, OutgoingTag, put_tags};
 use crate::limits::{Limits, STREAM_DEFINITION_BYTES_MAX, STREAM_DEFINITIONS_MAX};
+use crate::wire::dense::DENSE_POINTS_MAX;
 use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::proto::{put_bytes, put_fixed64, put_message_head, put_number, put_varint, varint_len, zigzag};
 
 /// How points are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
+    /// Series are defined once a stream; points refer to them, and are told in the fewest bytes.
+    Dense,
     /// Series are defined once a stream; points refer to them.
     #[default]
     Columnar,
@@ -24,7 +28,7 @@ pub enum Form {
 pub struct EncoderSettings {
     /// How points are written.
     pub form: Form,
-    /// How contents are sent; what compressing does not make smaller is sent as it is.
+    /// How contents are sent; what compressing does not make smaller by a tenth is sent as it is.
     pub compression: Compression,
     /// The collector's limit on a frame, its prefix not counted.
     pub frame_bytes_max: usize,
@@ -58,6 +62,8 @@ pub struct FrameEncoder {
     /// What the stream has defined: a definition's fields without its id, and the id. Exact, so no two series are mixed up.
     defined: HashMap<Box<[u8]>, u32>,
     defined_bytes: usize,
+    /// The common tags of the first batch in the dense form.
+    common_tags: Option<Box<[OutgoingTag]>>,
     scratch: Scratch,
 }
 
@@ -69,8 +75,13 @@ struct Scratch {
     /// Definitions of the frame that is being made, remembered when it is whole.
     fresh: HashMap<Box<[u8]>, u32>,
     fresh_bytes: usize,
+    /// The common tags of the batch stand in its definitions.
+    tags_are_defined: bool,
     /// For each series of the batch its id in the stream, once it is known.
     ids: Vec<Option<u32>>,
+    /// For each point of the batch its series' id in the stream.
+    point_ids: Vec<u32>,
+    dense: DenseWriter,
 }
 
 impl std::fmt::Debug for FrameEncoder {
@@ -87,7 +98,14 @@ impl FrameEncoder {
     /// [`EncodeError::Compressor`] when there is no memory for one.
     pub fn new(settings: EncoderSettings) -> Result<Self, EncodeError> {
         let compressor = Compressor::new(settings.compression)?;
-        Ok(Self { settings, compressor, defined: HashMap::new(), defined_bytes: 0, scratch: Scratch::default() })
+        Ok(Self {
+            settings,
+            compressor,
+            defined: HashMap::new(),
+            defined_bytes: 0,
+            common_tags: None,
+            scratch: Scratch::default(),
+        })
     }
 
     /// Series defined on this stream so far.
@@ -112,10 +130,13 @@ impl FrameEncoder {
         self.scratch.fresh.clear();
         self.scratch.fresh_bytes = 0;
         if let Some(batch) = batch {
-            put_tags(&mut self.scratch.contents, 3, batch.common_tags());
+            self.scratch.tags_are_defined = self.defines_tags(batch);
+            if !self.scratch.tags_are_defined {
+                put_tags(&mut self.scratch.contents, 3, batch.common_tags());
+            }
             match self.settings.form {
                 Form::Row => self.put_rows(batch),
-                Form::Columnar => self.put_columns(batch)?,
+                Form::Dense | Form::Columnar => self.put_columns(batch)?,
             }
         }
         if let Some(heartbeat) = heartbeat {
@@ -126,6 +147,16 @@ impl FrameEncoder {
         self.defined.extend(self.scratch.fresh.drain());
         self.defined_bytes += self.scratch.fresh_bytes;
         Ok(())
+    }
+
+    /// True when the batch's common tags go into the definitions of its series, so that they are told once a stream. Only
+    /// those that the stream began with do: others may be new in each batch, and definitions are for good. Repeating them
+    /// in each definition costs nothing but where nothing is compressed.
+    fn defines_tags(&mut self, batch: &OutgoingBatch) -> bool {
+        self.settings.form == Form::Dense
+            && self.settings.compression != Compression::None
+            && !batch.is_empty()
+            && **self.common_tags.get_or_insert_with(|| batch.common_tags().into()) == *batch.common_tags()
     }
 
     fn put_rows(&mut self, batch: &OutgoingBatch) {
@@ -151,39 +182,41 @@ impl FrameEncoder {
                 self.scratch.ids[series as usize] = Some(id);
             }
         }
+        let Scratch { contents, message, ids, point_ids, dense, .. } = &mut self.scratch;
+        point_ids.clear();
+        point_ids.extend(
+            batch
+                .series_index()
+                .iter()
+                .map(|&series| ids[series as usize].expect("every series of the batch was just defined")),
+        );
+        let is_dense = self.settings.form == Form::Dense && batch.len() <= DENSE_POINTS_MAX;
         let mut start = 0;
         // A column's timestamps are all times or all the time of receipt, so runs of either kind go in messages of their own.
         for run in batch.timestamps_unix_ns().chunk_by(|&left, &right| (left == 0) == (right == 0)) {
-            let points = start..start + run.len();
-            start = points.end;
-            let Scratch { contents, message, ids, .. } = &mut self.scratch;
-            message.clear();
-            put_packed(
-                message,
-                1,
-                batch.series_index()[points.clone()].iter().map(|&series| {
-                    u64::from(ids[series as usize].expect("every series of the batch was just defined"))
-                }),
-            );
-            put_timestamps(message, run);
-            put_message_head(message, 4, points.len() * 8);
-            message.extend(batch.values()[points].iter().flat_map(|value| value.to_le_bytes()));
-            put_bytes(contents, 6, message);
+            let range = start..start + run.len();
+            start = range.end;
+            let points =
+                Points { ids: &point_ids[range.clone()], timestamps_unix_ns: run, values: &batch.values()[range] };
+            if !(is_dense && dense.put(points, contents)) {
+                put_plain(points, message, contents);
+            }
         }
         Ok(())
     }
 
     /// The id of a series of the batch in this stream; one that is new gets the next and is defined in this frame.
     fn define(&mut self, batch: &OutgoingBatch, place: usize) -> Result<u32, EncodeError> {
-        let Scratch { contents, message, fresh, fresh_bytes, .. } = &mut self.scratch;
+        let Scratch { contents, message, fresh, fresh_bytes, tags_are_defined, .. } = &mut self.scratch;
         let series = &batch.series()[place];
         message.clear();
-        series.put_definition(message);
+        let common_tags = if *tags_are_defined { batch.common_tags() } else { &[] };
+        series.put_definition(common_tags, message);
         if let Some(&id) = self.defined.get(&message[..]).or_else(|| fresh.get(&message[..])) {
             return Ok(id);
         }
         let definitions = self.defined.len() + fresh.len() + 1;
-        let bytes = self.defined_bytes + *fresh_bytes + series.text_bytes();
+        let bytes = self.defined_bytes + *fresh_bytes + series.text_bytes(common_tags);
         if definitions > STREAM_DEFINITIONS_MAX || bytes > STREAM_DEFINITION_BYTES_MAX {
             return Err(EncodeError::DefinitionsUsedUp { definitions, bytes });
         }
@@ -193,7 +226,7 @@ impl FrameEncoder {
         put_number(contents, 1, u64::from(id));
         contents.extend_from_slice(message);
         fresh.insert(message.as_slice().into(), id);
-        *fresh_bytes += series.text_bytes();
+        *fresh_bytes += series.text_bytes(common_tags);
         Ok(id)
     }
 
@@ -217,7 +250,8 @@ impl FrameEncoder {
             put_number(message, 2, contents.len() as u64);
             put_bytes(message, 3, body);
         }
-        if compressed.is_some() && message.len() < contents.len() {
+        // Inflating costs the collector more than reading the rest of a batch, so it is to be worth it.
+        if compressed.is_some() && message.len() <= contents.len() / 10 * 9 {
             put_bytes(out, 8, message);
         } else {
             out.extend_from_slice(contents);
@@ -254,6 +288,16 @@ impl BatchName {
         }
         Ok(())
     }
+}
+
+/// Appends `PointColumns` with these points in plain columns.
+fn put_plain(points: Points<'_>, message: &mut Vec<u8>, out: &mut Vec<u8>) {
+    message.clear();
+    put_packed(message, 1, points.ids.iter().map(|&id| u64::from(id)));
+    put_timestamps(message, points.timestamps_unix_ns);
+    put_message_head(message, 4, points.values.len() * 8);
+    message.extend(points.values.iter().flat_map(|value| value.to_le_bytes()));
+    put_bytes(out, 6, message);
 }
 
 /// Appends a packed field of varints.

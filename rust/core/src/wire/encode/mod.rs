@@ -1,6 +1,7 @@
 //! From an agent's points to frames: the sender's half of the wire.
 
 mod compress;
+mod dense;
 mod encoder;
 mod outgoing;
 

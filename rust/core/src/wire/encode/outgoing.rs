@@ -171,10 +171,12 @@ impl OutgoingBatch {
 }
 
 impl OutgoingSeries {
-    /// Appends the fields of a definition but its id: equal bytes are equal definitions.
-    pub(super) fn put_definition(&self, out: &mut Vec<u8>) {
+    /// Appends the fields of a definition but its id: equal bytes are equal definitions. Common tags that it is to hold
+    /// stand behind its own, whose keys win.
+    pub(super) fn put_definition(&self, common_tags: &[OutgoingTag], out: &mut Vec<u8>) {
         put_text(out, 2, &self.name);
         put_tags(out, 3, &self.tags);
+        put_tags(out, 3, self.taken(common_tags));
         put_number(out, 4, u64::from(self.metric_type));
         put_text(out, 5, &self.unit);
         put_number(out, 6, u64::from(self.delta));
@@ -190,14 +192,19 @@ impl OutgoingSeries {
     }
 
     /// Bytes that count against the bound of a stream's definitions.
-    pub(super) fn text_bytes(&self) -> usize {
-        let tags: usize = self.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-        self.name.len() + tags + self.unit.len()
+    pub(super) fn text_bytes(&self, common_tags: &[OutgoingTag]) -> usize {
+        let tags = self.tags.iter().chain(self.taken(common_tags));
+        self.name.len() + tags.map(|(key, value)| key.len() + value.len()).sum::<usize>() + self.unit.len()
+    }
+
+    /// The common tags whose keys are none of the series' own.
+    fn taken<'a>(&'a self, common_tags: &'a [OutgoingTag]) -> impl Iterator<Item = &'a OutgoingTag> {
+        common_tags.iter().filter(|(key, _)| self.tags.iter().all(|(own, _)| own != key))
     }
 }
 
 /// Appends tags as messages in a repeated field.
-pub(super) fn put_tags(out: &mut Vec<u8>, field: u32, tags: &[OutgoingTag]) {
+pub(super) fn put_tags<'a>(out: &mut Vec<u8>, field: u32, tags: impl IntoIterator<Item = &'a OutgoingTag>) {
     for (key, value) in tags {
         put_message_head(out, field, text_len(key) + text_len(value));
         put_text(out, 1, key);

@@ -6,9 +6,12 @@ use std::io::Write;
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::dense::dense_columns;
+use super::dense_reference::{self, DenseFields};
 use super::{bytes, fixed, number};
 use crate::limits::Limits;
 use crate::wire::decode::{DecodeScratch, DecodedBatch, RowData, decode};
+use crate::wire::dense::DENSE_POINTS_MAX;
 use crate::wire::proto::{key, put_varint, zigzag};
 
 /// The schema as prost sees it, with the contract's names. Strings are bytes, because invalid UTF-8 is for points to answer for.
@@ -76,6 +79,11 @@ mod schema {
             #[prost(fixed64, tag = "2")] base_timestamp_unix_ns: u64,
             #[prost(sint64, repeated, tag = "3")] timestamp_deltas_ns: Vec<i64>,
             #[prost(double, repeated, tag = "4")] values: Vec<f64>,
+            #[prost(uint32, tag = "5")] dense_points: u32,
+            #[prost(bytes = "vec", tag = "6")] series_runs: Vec<u8>,
+            #[prost(bytes = "vec", tag = "7")] time_runs: Vec<u8>,
+            #[prost(bytes = "vec", tag = "8")] value_heads: Vec<u8>,
+            #[prost(bytes = "vec", tag = "9")] value_bits: Vec<u8>,
         }
         Heartbeat {
             #[prost(bytes = "vec", tag = "1")] worker_id: Vec<u8>,
@@ -94,7 +102,9 @@ mod schema {
     }
 }
 
-use schema::{Heartbeat, Histogram, Metric, MetricBatch, Quantile, RunningTask, SeriesDefinition, Summary, Tag};
+use schema::{
+    Heartbeat, Histogram, Metric, MetricBatch, PointColumns, Quantile, RunningTask, SeriesDefinition, Summary, Tag,
+};
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum Data {
@@ -121,7 +131,16 @@ fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
         return None;
     }
     let mut points = Vec::new();
+    let mut dense_points = 0;
     for columns in &batch.points {
+        if let Some(fields) = dense_fields(columns) {
+            dense_points += fields.points as usize;
+            if dense_points > DENSE_POINTS_MAX || !is_alone(columns) {
+                return None;
+            }
+            points.extend(dense_reference::points_of(&fields)?);
+            continue;
+        }
         let (ids, deltas) = (&columns.series_ids, &columns.timestamp_deltas_ns);
         let equal = columns.values.len() == ids.len() && (deltas.is_empty() || deltas.len() == ids.len());
         if !equal || !in_range(columns.base_timestamp_unix_ns) {
@@ -138,6 +157,20 @@ fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
         }
     }
     Some(points)
+}
+
+/// The fields of the dense form, where any of them is set.
+fn dense_fields(columns: &PointColumns) -> Option<DenseFields<'_>> {
+    let PointColumns { series_ids, dense_points, series_runs, time_runs, value_heads, value_bits, .. } = columns;
+    let is_dense =
+        *dense_points != 0 || [series_runs, time_runs, value_heads, value_bits].iter().any(|it| !it.is_empty());
+    let (ids, points) = (series_ids.as_slice(), *dense_points);
+    is_dense.then_some(DenseFields { ids, points, series_runs, time_runs, value_heads, value_bits })
+}
+
+/// Nothing of the plain form stands beside it but the ids.
+fn is_alone(columns: &PointColumns) -> bool {
+    columns.base_timestamp_unix_ns == 0 && columns.timestamp_deltas_ns.is_empty() && columns.values.is_empty()
 }
 
 /// A decoded batch, put back into the other implementation's messages, without its columns.
@@ -206,13 +239,15 @@ fn as_message(batch: &DecodedBatch<'_>) -> MetricBatch {
 
 /// Both decoders on the same message; `frame` is that message, or holds it compressed.
 fn compare(message: &[u8], frame: &[u8]) -> Result<(), TestCaseError> {
+    // So that all points are read, however many a damaged batch has.
+    let limits = Limits { max_batch_size: DENSE_POINTS_MAX, ..Limits::default() };
     let Ok(mut theirs) = MetricBatch::decode(message) else {
         // prost is stricter than protobuf itself in places; where it refuses, decoding must merely survive.
-        _ = decode(frame, &Limits::default(), &mut DecodeScratch::default());
+        _ = decode(frame, &limits, &mut DecodeScratch::default());
         return Ok(());
     };
     let mut scratch = DecodeScratch::default();
-    let ours = decode(frame, &Limits::default(), &mut scratch);
+    let ours = decode(frame, &limits, &mut scratch);
     let Some(points) = judge(&theirs) else {
         prop_assert!(ours.is_err(), "malformed, but taken");
         return Ok(());
@@ -228,7 +263,7 @@ fn compare(message: &[u8], frame: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-type Bytes = BoxedStrategy<Vec<u8>>;
+pub(super) type Bytes = BoxedStrategy<Vec<u8>>;
 
 /// Up to `max` of these fields, one after the other.
 fn fields(field: impl Strategy<Value = Vec<u8>> + 'static, max: usize) -> Bytes {
@@ -405,7 +440,7 @@ fn heartbeat() -> Bytes {
 /// A batch's contents.
 fn contents() -> Bytes {
     fields(
-        prop_oneof![1 => tag(3), 3 => metric(), 1 => definition(), 3 => points(), 1 => heartbeat(), 1 => unknown()],
+        prop_oneof![1 => tag(3), 3 => metric(), 1 => definition(), 3 => points(), 3 => within(6, dense_columns()), 1 => heartbeat(), 1 => unknown()],
         8,
     )
 }

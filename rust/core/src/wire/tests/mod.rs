@@ -5,6 +5,8 @@
 
 mod answers;
 mod compressed;
+mod dense;
+mod dense_reference;
 mod differential;
 mod malformed;
 mod reading;

@@ -37,11 +37,15 @@ fn points_of(batch: &DecodedBatch<'_>, definitions: &mut Definitions) -> Vec<Poi
         let whole = (text(definition.name), tags, definition.metric_type, text(definition.unit), definition.delta);
         assert!(definitions.insert(definition.id, whole).is_none(), "each series is defined once");
     }
+    let tags_of = |tags: &[crate::wire::decode::TagSpans]| {
+        tags.iter().map(|tag| (text(batch.text(tag.key)), text(batch.text(tag.value)))).collect::<Vec<_>>()
+    };
+    let common = tags_of(batch.common_tags());
     let rows = batch.rows().iter().map(|row| {
         let RowData::Value(value) = row.data else { panic!("only plain values are sent") };
         Point {
             name: text(batch.text(row.name)),
-            tags: batch.tags(row).iter().map(|tag| (text(batch.text(tag.key)), text(batch.text(tag.value)))).collect(),
+            tags: effective(tags_of(batch.tags(row)), &common),
             metric_type: row.metric_type,
             unit: text(batch.text(row.unit)),
             delta: row.delta,
@@ -52,18 +56,27 @@ fn points_of(batch: &DecodedBatch<'_>, definitions: &mut Definitions) -> Vec<Poi
     let columns = batch.series_ids().iter().zip(batch.timestamps_unix_ns()).zip(batch.values());
     let columns = columns.map(|((id, &timestamp), value)| {
         let (name, tags, metric_type, unit, delta) = definitions[id].clone();
+        let tags = effective(tags, &common);
         Point { name, tags, metric_type, unit, delta, timestamp, value_bits: value.to_bits() }
     });
     rows.chain(columns).collect()
 }
 
+/// A series' own tags, and those common ones whose keys are none of them.
+fn effective(own: Vec<(String, String)>, common: &[(String, String)]) -> Vec<(String, String)> {
+    let taken: Vec<_> = common.iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key)).cloned().collect();
+    [own, taken].concat()
+}
+
 fn sent_points(batch: &OutgoingBatch) -> Vec<Point> {
+    let pairs = |tags: &[OutgoingTag]| tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let common: Vec<_> = pairs(batch.common_tags());
     let columns = batch.series_index().iter().zip(batch.timestamps_unix_ns()).zip(batch.values());
     let points = columns.map(|((&index, &timestamp), value)| {
         let series = &batch.series()[index as usize];
         Point {
             name: series.name.to_string(),
-            tags: series.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            tags: effective(pairs(&series.tags), &common),
             metric_type: series.metric_type,
             unit: series.unit.to_string(),
             delta: series.delta,
@@ -116,7 +129,7 @@ fn batch() -> impl Strategy<Value = OutgoingBatch> {
 }
 
 fn settings() -> impl Strategy<Value = EncoderSettings> {
-    let forms = prop::sample::select(vec![Form::Columnar, Form::Row]);
+    let forms = prop::sample::select(vec![Form::Dense, Form::Columnar, Form::Row]);
     let compressions = prop::sample::select(vec![Compression::None, Compression::Gzip, Compression::Zstd]);
     (forms, compressions).prop_map(|(form, compression)| EncoderSettings {
         form,
@@ -148,9 +161,6 @@ proptest! {
             prop_assert_eq!((decoded.sequence, decoded.epoch, decoded.oldest_unacknowledged), (place as u64 + 1, epoch, 1));
             prop_assert_eq!(decoded.points, batch.len());
             prop_assert_eq!(points_of(&decoded, &mut definitions), sent_points(batch));
-            let common = decoded.common_tags().iter();
-            let common = common.map(|tag| (text(decoded.text(tag.key)).into(), text(decoded.text(tag.value)).into()));
-            prop_assert_eq!(common.collect::<Vec<OutgoingTag>>(), batch.common_tags());
         }
         prop_assert_eq!(definitions.len(), encoder.definitions());
     }
