@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,28 +140,3 @@ def collector(
     base = f"http://127.0.0.1:{metrics_port}"
     with process(command, f"{base}/ready", directory / "collector.log") as started:
         yield Collector(started.pid, Address("127.0.0.1", port), f"{base}/metrics", certs, dataset)
-
-
-def quantile_ms(before: dict[str, float], after: dict[str, float], name: str, quantile: float) -> float:
-    """A quantile of a histogram between two scrapes, interpolated within its bucket as Prometheus does, in ms."""
-    bounds = sorted(
-        (float(match[1]), after[sample] - before.get(sample, 0.0))
-        for sample in after
-        if (match := re.fullmatch(rf'{name}_bucket{{le="([^"]+)"}}', sample))
-    )
-    rank = quantile * bounds[-1][1]
-    lower, below = 0.0, 0.0
-    for upper, count in bounds:
-        if count >= rank:
-            if upper == float("inf"):
-                return lower * 1000
-            return (lower + (upper - lower) * (rank - below) / max(count - below, 1.0)) * 1000
-        lower, below = upper, count
-    return lower * 1000
-
-
-async def until(condition: Callable[[], bool], timeout_secs: float) -> None:
-    """Asks until it is so; TimeoutError after a while."""
-    async with asyncio.timeout(timeout_secs):
-        while not condition():  # noqa: ASYNC110 (another process changes it, which no event tells)
-            await asyncio.sleep(0.1)

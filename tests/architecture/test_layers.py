@@ -19,6 +19,7 @@ PACKAGE = REPOSITORY / "python" / "telemetry_collector"
 IMPORTERS = {
     "telemetry_collector._core": {
         "telemetry_collector.app",
+        "telemetry_collector.bench",
         "telemetry_collector.errors",
         "telemetry_collector.listeners.quic_quinn",
         "telemetry_collector.pipeline",

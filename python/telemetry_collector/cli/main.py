@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "telemetry_collector.cli.demo:demo",
     "certs": "telemetry_collector.cli.certs:certs",
     "torture": "telemetry_collector.cli.torture:torture",
+    "bench": "telemetry_collector.cli.bench:bench",
     "journal": "telemetry_collector.cli.journal:journal",
     "dataset": "telemetry_collector.cli.dataset:dataset",
 }
@@ -86,6 +87,7 @@ Examples:
   telemetry-collector config.yaml             run the collector
   telemetry-collector agent agent.yaml        send this machine's metrics
   telemetry-collector torture                 prove that nothing acknowledged is lost
+  telemetry-collector bench                   see what this machine can take
   telemetry-collector journal inspect DIR     see what a journal holds
   telemetry-collector dataset verify DIR      check that files are whole and nothing is there twice
 
