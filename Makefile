@@ -93,6 +93,7 @@ format: $(VENV)/.dev ## Format all code
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.extension ## Measure; the figures are explained in docs/benchmarks.md
 	@$(BIN)/python -m benches
+	@$(BIN)/python -m pytest benches/python --benchmark-enable --quiet
 	@cargo bench --locked --quiet -p telemetry-core
 
 .PHONY: fuzz
