@@ -44,7 +44,7 @@ wheel: $(VENV)/.runtime ## Build the wheel for Python 3.11 and later into dist/
 # ---- testing it --------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: programs lint rust-test types python-test torture ## Run every format, lint, type check and test; what CI runs
+test: programs lint rust-test types python-test instructions torture ## Run every format, lint, type check and test; what CI runs
 
 .PHONY: programs
 programs: ## Install the Debian packages that the tests start, or say which are missing
@@ -76,6 +76,14 @@ python-test: $(VENV)/.dev $(VENV)/.extension ## Run the Python tests with their 
 torture: $(VENV)/.extension ## Prove that nothing acknowledged is lost or stored twice: KILLS (50), MINUTES (15) at most
 	@$(STEP) "torture" $(BIN)/telemetry-collector torture --minutes $(or $(MINUTES),15) --kills $(or $(KILLS),50)
 
+.PHONY: instructions
+instructions: $(VENV)/.extension ## Count instructions a point of each stage; over +10 % of the baseline fails
+	@$(STEP) "instructions" $(BIN)/python -m benches.instructions
+
+.PHONY: baseline
+baseline: $(VENV)/.extension ## Count again, and take the counts as the new baseline
+	@$(BIN)/python -m benches.instructions --update
+
 .PHONY: format
 format: $(VENV)/.dev ## Format all code
 	@$(BIN)/ruff format --quiet .
@@ -85,6 +93,7 @@ format: $(VENV)/.dev ## Format all code
 .PHONY: bench
 bench: $(VENV)/.dev $(VENV)/.extension ## Measure; the figures are explained in docs/benchmarks.md
 	@$(BIN)/python -m benches
+	@$(BIN)/python -m pytest benches/python --benchmark-enable --quiet
 	@cargo bench --locked --quiet -p telemetry-core
 
 .PHONY: fuzz

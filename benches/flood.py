@@ -16,7 +16,7 @@ import psutil
 
 from benches.collector import Collector, collector
 from benches.figures import Figure
-from benches.peers import FLOODS, TimedPeer
+from benches.floods import FLOODS, TimedPeer
 from telemetry_collector.security.authority import Authority
 
 AGENTS = 5
@@ -101,7 +101,7 @@ async def _phases(running: Collector) -> list[Figure]:
 
 @contextlib.asynccontextmanager
 async def _flood(kind: str, running: Collector) -> AsyncIterator[None]:
-    command = [sys.executable, "-m", "benches.peers", kind, str(running.address.port), str(running.certs), FLOOD_NODE]
+    command = [sys.executable, "-m", "benches.floods", kind, str(running.address.port), str(running.certs), FLOOD_NODE]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
     try:
         yield

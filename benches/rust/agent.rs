@@ -61,7 +61,7 @@ fn batch(node: &str, step: usize, series_count: usize, points: usize) -> Outgoin
         unit: "1".into(),
         delta: false,
     });
-    let values = (0..points).map(|place| ((step * 7 + place * 13) % 1_000) as f64 / 10.0);
+    let values = (0..points).map(|place| value((first + place) % series_count, step * points + place));
     OutgoingBatch::new(
         Vec::new(),
         series.collect(),
@@ -70,4 +70,20 @@ fn batch(node: &str, step: usize, series_count: usize, points: usize) -> Outgoin
         values.collect(),
     )
     .expect("the columns are equal")
+}
+
+/// A reading around what is usual for its series, with three decimals.
+fn value(series: usize, place: usize) -> f64 {
+    let base = (37 * series % 97 + 1) as f64;
+    // The sum of four even ones is near a normal one.
+    let noise: f64 = (0..4).map(|draw| even(4 * place as u64 + draw) - 0.5).sum::<f64>() * 3_f64.sqrt();
+    ((base + noise * 0.05 * base) * 1_000.0).round() / 1_000.0
+}
+
+/// Numbers from 0 to 1 without an order, by splitmix64: the same everywhere.
+fn even(place: u64) -> f64 {
+    let mixed = place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }

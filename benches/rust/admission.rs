@@ -1,16 +1,12 @@
-//! What a point costs between the wire and its destinations: `cargo bench -p telemetry-core --bench columns`.
+//! What the parts of admission cost a point: `cargo bench -p telemetry-core --bench admission`. `stages.rs` has the whole.
 //!
 //! 1,000 series of one node with five tags, three of them common to the batch; each batch has one point a series.
 #![allow(missing_docs, reason = "the macros of the harness make public items")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use telemetry_core::columns::{
-    ArrowAssembler, BatchHeader, BlockBuilder, BlockDecoder, BlockEncoder, PointBlock, TimestampUnit,
-};
-use telemetry_core::line_protocol::LineEncoder;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use telemetry_core::columns::{BatchHeader, BlockBuilder};
 use telemetry_core::series::{
     CommonTags, KeyBuilder, Meta, MetricType, RawDefinition, RawTag, Registry, Source, StreamDictionary,
 };
@@ -63,18 +59,6 @@ fn header() -> BatchHeader {
         oldest_unacknowledged: 1,
         received_unix_us: 1_700_000_000_000_000,
     }
-}
-
-fn block(registry: &Registry) -> PointBlock {
-    let (mut keys, mut builder, common) = (KeyBuilder::default(), BlockBuilder::default(), common());
-    for (point, series) in (0_u32..).zip(&Series::all()) {
-        let key = keys.build(series.name.as_bytes(), &series.tags(), &common).expect("valid");
-        let series = registry.admit(key, META, SOURCE).expect("there is room");
-        let index = builder.descriptor(&series);
-        let jitter = i64::from(point * 7 % 3) * 1_000_000;
-        builder.push(index, 1_700_000_000_000_000_000 + jitter, f64::from(point * 7_919 % 100_000) / 100.0);
-    }
-    builder.finish(header())
 }
 
 fn admission(criterion: &mut Criterion) {
@@ -135,85 +119,9 @@ fn admission(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn journal(criterion: &mut Criterion) {
-    let registry = Registry::new(1_000_000);
-    let block = block(&registry);
-    let mut group = criterion.benchmark_group("journal");
-    group.throughput(Throughput::Elements(SERIES as u64));
-    let mut bytes = Vec::new();
-    let mut warm = BlockEncoder::new().expect("there is memory");
-    warm.encode(&block, &mut bytes).expect("the block is small");
-    println!("journal: {:.1} bytes a point", bytes.len() as f64 / SERIES as f64);
-    group.bench_function("encode, series known", |bencher| {
-        bencher.iter(|| {
-            bytes.clear();
-            warm.encode(&block, &mut bytes).expect("the block is small");
-        });
-    });
-    group.bench_function("encode, series new", |bencher| {
-        let renew = || {
-            let mut block = block.clone();
-            block.descriptors = block.descriptors.iter().map(|descriptor| Arc::new((**descriptor).clone())).collect();
-            block
-        };
-        bencher.iter_batched(
-            renew,
-            |block| {
-                bytes.clear();
-                warm.encode(&block, &mut bytes).expect("the block is small");
-                block
-            },
-            BatchSize::SmallInput,
-        );
-    });
-    let mut decoder = BlockDecoder::new().expect("there is memory");
-    let record = {
-        let mut record = Vec::new();
-        warm.encode(&block, &mut record).expect("the block is small");
-        record
-    };
-    group.bench_function("decode, series known", |bencher| bencher.iter(|| decoder.decode(&record).expect("valid")));
-    group.finish();
-}
-
-fn destinations(criterion: &mut Criterion) {
-    let registry = Registry::new(1_000_000);
-    let block = block(&registry);
-    let mut group = criterion.benchmark_group("destinations");
-    group.throughput(Throughput::Elements(10 * SERIES as u64));
-    let mut assembler = ArrowAssembler::new();
-    group.bench_function("arrow, ten blocks", |bencher| {
-        bencher.iter(|| {
-            for _ in 0..10 {
-                assembler.push(&block).expect("the block is small");
-            }
-            assembler.finish(TimestampUnit::Microseconds).expect("the columns fit together")
-        });
-    });
-    group.bench_function("arrow, ten blocks, a new assembler", |bencher| {
-        bencher.iter(|| {
-            let mut assembler = ArrowAssembler::new();
-            for _ in 0..10 {
-                assembler.push(&block).expect("the block is small");
-            }
-            assembler.finish(TimestampUnit::Microseconds).expect("the columns fit together")
-        });
-    });
-    group.bench_function("line protocol, ten blocks", |bencher| {
-        bencher.iter(|| {
-            let mut encoder = LineEncoder::new(1 << 20);
-            for _ in 0..10 {
-                encoder.push(&block);
-            }
-            encoder.finish()
-        });
-    });
-    group.finish();
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(std::time::Duration::from_secs(2)).sample_size(30);
-    targets = admission, journal, destinations
+    targets = admission
 }
 criterion_main!(benches);

@@ -206,7 +206,7 @@ async def _forever(flood: Callable[[], Awaitable[None]]) -> None:
 
 
 def main() -> None:
-    """`python -m benches.peers KIND PORT CERTS NODE`: floods until it is ended."""
+    """`python -m benches.floods KIND PORT CERTS NODE`: floods until it is ended."""
     kind, port, certs, node = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     os.nice(5)  # it shares a processor with the agents that are measured, and is not to take theirs
     asyncio.run(_forever(lambda: FLOODS[kind](port, certs, node)))
