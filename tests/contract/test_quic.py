@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from aioquic.quic import events as quic
 from aioquic.tls import CipherSuite, SessionTicket
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.contract.client import ALPN, Client, Site
 from tests.contract.door import (
     as_frame,
@@ -30,12 +32,14 @@ from tests.contract.door import (
 from telemetry_collector.model import CloseCode, Outcome, Reason
 
 NO_APPLICATION_PROTOCOL = 0x100 + 120
+CERTIFICATE_REVOKED = 0x100 + 44
+REVOKED_SECS_MAX = 5.0
 STREAMS = (0, 4, 8, 12)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, transport: str) -> Site:
+    return Site(tmp_path, transport)
 
 
 def named(sequence: int, epoch: int = 1, **tags: str) -> Any:
@@ -123,6 +127,30 @@ async def test_no_ticket_no_resumption_no_early_data(site: Site) -> None:
                 assert not completed.session_resumed
                 assert not completed.early_data_accepted
     assert tickets == []
+
+
+async def test_who_is_revoked_while_connected_is_closed_in_time_and_does_not_come_back(
+    site: Site, tmp_path: Path
+) -> None:
+    path, bad = tmp_path / "ca.crl", site.authority.issue(uri="spiffe://fleet/node-2")
+
+    def write(*revoked: x509.Certificate) -> None:
+        aside = path.with_suffix(".new")
+        aside.write_bytes(site.authority.revocations(*revoked).public_bytes(Encoding.PEM))
+        aside.replace(path)
+
+    write()
+    async with site.running(security={"tls_crl_path": str(path)}), site.client() as good, site.client(bad) as revoked:
+        for client in (good, revoked):
+            expect_stored(await client.ask(0, named(1)))
+        async with asyncio.timeout(REVOKED_SECS_MAX):
+            write(bad.certificate)
+            assert await revoked.end() == (CloseCode.REVOKED, True)
+        async with site.client(bad) as again:
+            again.say(0, named(2))
+            assert await again.end() == (CERTIFICATE_REVOKED, False)
+        expect_stored(await good.ask(0, named(2)))
+    assert len(site.rows()) == 3
 
 
 async def test_relays_are_those_of_the_configuration(site: Site) -> None:

@@ -19,6 +19,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.protobuf import Frames, framed, pb
 from tests.support.quic_agent import QuicAgent, agent
+from tests.support.transports import transport_key
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
@@ -34,10 +35,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @asynccontextmanager
-async def at_work(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Collector]:
+async def at_work(directory: Path, certificates: Files, transport: str, **sections: Any) -> AsyncIterator[Collector]:
     """A collector with a writer that works, one that fails, and every kind of traffic behind it."""
     document = {
-        "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 1},
+        "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 1, **transport_key(transport)},
         "security": {
             "tls_cert_path": str(certificates.server_certificate),
             "tls_key_path": str(certificates.server_key),
@@ -128,8 +129,8 @@ def promtool(page: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=page, capture_output=True, text=True, check=False, timeout=60)
 
 
-async def test_promtool_finds_nothing_wrong_with_the_page(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_promtool_finds_nothing_wrong_with_the_page(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         status, content_type, page = await asyncio.to_thread(get, running, "/metrics")
     assert (status, content_type.partition(";")[0]) == (200, "text/plain")
     found = await asyncio.to_thread(promtool, page)
@@ -142,8 +143,8 @@ async def test_promtool_would_find_something() -> None:
     assert found.returncode != 0
 
 
-async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         _, _, page = await asyncio.to_thread(get, running, "/metrics")
     values = {
         (sample.name.removeprefix("telemetry_collector_"), *sample.labels.values()): sample.value
@@ -184,16 +185,18 @@ async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files)
     assert 0 < values["journal_room_bytes",] <= 1 << 23
 
 
-async def test_openmetrics_is_given_to_who_asks_for_it(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_openmetrics_is_given_to_who_asks_for_it(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         accept = "application/openmetrics-text; version=1.0.0"
         _, content_type, page = await asyncio.to_thread(get, running, "/metrics", accept)
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith("# EOF\n")
 
 
-async def test_health_and_ready_are_json_and_name_the_writer_that_fails(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_health_and_ready_are_json_and_name_the_writer_that_fails(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         health, ready = await asyncio.gather(
             asyncio.to_thread(get, running, "/health"), asyncio.to_thread(get, running, "/ready")
         )
