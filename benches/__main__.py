@@ -1,14 +1,15 @@
-"""`python -m benches [stages] [load] [flood] [reliability]`: measures and prints a table; everything unless named."""
+"""`python -m benches [stages] [load] [listener] [flood] [reliability]`: measures and prints a table; everything unless named."""
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, load, reliability, stages
+from benches import flood, listener, load, reliability, stages
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "stages": stages.measure,
     "load": load.measure,
+    "listener": listener.measure,
     "flood": flood.measure,
     "reliability": reliability.measure,
 }

@@ -89,9 +89,9 @@ async def test_an_agent_that_ignores_its_window_is_disconnected(site: Site) -> N
 
 
 async def test_an_agent_over_its_quota_is_put_off_and_at_last_disconnected_and_others_are_not(site: Site) -> None:
-    # What comes at once is four seconds' worth; some 40,000 points may be sent in vain, and 10,000 more every second.
+    # What comes at once is four seconds' worth, half of a batch; some 40,000 points may be sent in vain, and 10,000 more every second.
     large = batch(points=1_000)
-    site.core.set_quotas(_core.Quotas(default=_core.Quota(points_per_sec=large.points // 4)))
+    site.core.set_quotas(_core.Quotas(default=_core.Quota(points_per_sec=large.points // 8)))
     async with site.agent() as rude, site.agent("spiffe://fleet/node-2") as polite:
         encoder = _core.FrameEncoder()
         rude.say(0, encoder.frame(large, sequence=1, epoch=1) + encoder.frame(large, sequence=2, epoch=1))

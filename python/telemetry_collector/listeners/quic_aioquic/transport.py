@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import K_GRANULARITY
 from aioquic.quic.connection import (
     CONNECTION_LIMIT_FRAME_CAPACITY,
     MAX_STREAM_DATA_FRAME_CAPACITY,
@@ -23,6 +24,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
 
 from telemetry_collector.listeners.quic_aioquic.mtls import MtlsConnection, Verify
 from telemetry_collector.model import CloseCode
@@ -38,6 +40,13 @@ CONNECTION_WINDOW_BYTES = 2 * STREAM_WINDOW_BYTES
 
 WINDOW_STEP = 4
 """A window is moved when that part of it is free again: fewer frames, and a sender in full flow never meets its end."""
+
+REPLY_WAIT_SECS = 0.02
+"""How long an acknowledgement may wait for replies to leave with: less than the 25 ms that peers are told. While more of
+a frame is to come there are no replies to wait for, and aioquic's own millisecond holds."""
+
+ACK_DATAGRAMS_MAX = 8
+"""Datagrams that may wait for their acknowledgement: fewer than a sender may have on its way when it begins."""
 
 GAPS_MAX = 1_024
 """Separate ranges that a stream may have received beyond a gap. Loss makes a few hundred at most; more is an attack on
@@ -68,6 +77,9 @@ class Transport(MtlsConnection):
         )
         self._reset_token = reset_token
         self._name_resets()
+        self._unacknowledged = 0
+        """Datagrams received since an acknowledgement was sent."""
+        self._unacknowledged_since = 0.0
         self.unread: dict[int, int] = {}
         """Bytes by stream that were taken out as events and that the consumer has not had yet."""
         self.closed_here = False
@@ -90,6 +102,24 @@ class Transport(MtlsConnection):
     def lost(self) -> bool:
         """Whether it ended without either side closing it: the path went silent."""
         return self._close_event is not None and not self.closed_here and self._state is QuicConnectionState.TERMINATED
+
+    def can_wait(self, now: float, *, replies_follow: bool) -> bool:
+        """Whether all there is to send is an acknowledgement that is not due yet, and what may leave along with it.
+
+        Replies follow within a commit's time, mostly, and one datagram costs half of two.
+        """
+        space = self._spaces[Epoch.ONE_RTT]
+        if space.ack_at is None or self._handshake_done_pending:
+            # Without an acknowledgement to come no timer would send what else there may be.
+            return False
+        space.ack_at = self._unacknowledged_since + (REPLY_WAIT_SECS if replies_follow else K_GRANULARITY)
+        return (
+            space.ack_at > now
+            and self._unacknowledged < ACK_DATAGRAMS_MAX
+            # A gap is told at once, so that what was lost comes again soon.
+            and len(space.ack_queue) <= 1
+            and not any(_has_something_to_say(stream) for stream in self._streams.values())
+        )
 
     def abort(self) -> None:
         """Closes with the transport's internal error: the fault is on this side."""
@@ -135,6 +165,9 @@ class Transport(MtlsConnection):
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """See QuicConnection."""
+        if not self._unacknowledged:
+            self._unacknowledged_since = now
+        self._unacknowledged += 1
         super().receive_datagram(data, addr, now)
         # The handshake's streams go on to exist when it is over.
         if _in_pieces(self._streams.values(), GAPS_MAX) or _in_pieces(
@@ -145,6 +178,13 @@ class Transport(MtlsConnection):
                 frame_type=QuicFrameType.PADDING,
                 reason_phrase="data in too many pieces",
             )
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        """See QuicConnection. Whatever leaves takes the acknowledgement along."""
+        self._unacknowledged = 0
+        if self._handshake_confirmed and self._spaces[Epoch.ONE_RTT].ack_at is not None:
+            self._spaces[Epoch.ONE_RTT].ack_at = now
+        return super().datagrams_to_send(now)
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
@@ -210,6 +250,10 @@ class Transport(MtlsConnection):
         receiver = stream.receiver
         gaps = 0 if receiver.is_finished else receiver.highest_offset - receiver.starting_offset()
         return gaps + self.unread.get(stream.stream_id or 0, 0)
+
+
+def _has_something_to_say(stream: QuicStream) -> bool:
+    return not stream.sender.buffer_is_empty or stream.sender.reset_pending or stream.receiver.stop_pending
 
 
 def _in_pieces(streams: Iterable[QuicStream], gaps_max: int) -> bool:
