@@ -1,4 +1,4 @@
-"""`python -m benches [stages] [load] [listener] [flood] [reliability]`: measures and prints a table; everything unless named."""
+"""`python -m benches [stages] [load] [listener] [flood] [reliability]`: measures and prints a table of all or these."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -7,11 +7,13 @@ from array import array
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from importlib import import_module
 
 from prometheus_client import CollectorRegistry
 from tests.support.certificates import Authority, Credentials
 from tests.support.quic_agent import QuicAgent, agent
 from tests.support.quic_pair import NODE_URI, agent_configuration
+from tests.support.waiting import until
 
 from telemetry_collector import _core
 from telemetry_collector.listeners.events import ListenerEvents
@@ -34,9 +36,11 @@ def listener_of(
     allowlist: AllowList,
     events: ListenerEvents,
 ) -> QuicListener:
-    """The listener that `server.transport` names, not started yet."""
-    del core
-    assert transport == "aioquic", transport
+    """The listener that `server.transport` names, not started yet. Both have the same surface."""
+    if transport == "quinn":
+        module = import_module("telemetry_collector.listeners.quic_quinn")
+        native: QuicListener = module.QuinnListener(settings, core, verifier, allowlist, events)
+        return native
     return QuicListener(settings, ingest, verifier, allowlist, events)
 
 
@@ -63,6 +67,11 @@ class Site:
         credentials = self.authority.issue(uri=who) if isinstance(who, str) else who
         configuration = agent_configuration(self.authority, credentials, alpn=alpn, max_stream_data=room, **options)
         return agent(self.listener.address, configuration, host)
+
+    async def counted(self, name: str, count: float = 1, **labels: str) -> None:
+        """Waits for a counter: what happens on threads of the core is told a moment later."""
+        await until(lambda: self.count(name, **labels) >= count)
+        assert self.count(name, **labels) == count
 
     def count(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0

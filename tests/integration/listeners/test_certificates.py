@@ -62,9 +62,9 @@ async def test_the_table_of_certificates(sites: Sites, authority: Authority, cas
         code, by_application = await node.closed()
         assert not by_application
         name = alerts[code - TLS]
+    await site.counted("handshakes_failed_total", alert=name)
     assert site.core.stats()["batches_received"] == 0
     assert site.count("stream_bytes_received_total") == 0
-    assert site.count("handshakes_failed_total", alert=name) == 1
     assert site.count("connections_opened_total") == 0
 
 
@@ -100,7 +100,7 @@ async def test_expires_while_connected_is_closed_as_revoked(sites: Sites, author
         await served(lasting, name="node-2")
         assert await ending.closed() == (CloseCode.REVOKED, True)
         await served(lasting, 2, "node-2")
-    assert site.count("connections_closed_total", code="revoked", side="collector") == 1
+    await site.counted("connections_closed_total", code="revoked", side="collector")
 
 
 async def test_no_ticket_arrives_and_nothing_can_be_said_early(sites: Sites, authority: Authority) -> None:
@@ -131,7 +131,7 @@ async def test_another_protocol_is_refused(sites: Sites) -> None:
     site = await sites()
     async with site.agent(alpn="h3") as node:
         assert await node.closed() == (TLS + 120, False)
-    assert site.count("handshakes_failed_total", alert="no_application_protocol") == 1
+    await site.counted("handshakes_failed_total", alert="no_application_protocol")
 
 
 @contextmanager

@@ -18,11 +18,13 @@ from aioquic.quic.connection import (
     NetworkAddress,
     QuicConnectionError,
     QuicConnectionState,
+    QuicReceiveContext,
 )
+from aioquic.quic.crypto import CryptoError  # type: ignore[attr-defined]  # from C, without types
 from aioquic.quic.events import ConnectionTerminated
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, get_spin_bit
 from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
@@ -42,8 +44,8 @@ WINDOW_STEP = 4
 """A window is moved when that part of it is free again: fewer frames, and a sender in full flow never meets its end."""
 
 REPLY_WAIT_SECS = 0.02
-"""How long an acknowledgement may wait for replies to leave with: less than the 25 ms that peers are told. While more of
-a frame is to come there are no replies to wait for, and aioquic's own millisecond holds."""
+"""How long an acknowledgement may wait for replies to leave with: less than the 25 ms that peers are told. While more
+of a frame is to come there are no replies to wait for, and aioquic's own millisecond holds."""
 
 ACK_DATAGRAMS_MAX = 8
 """Datagrams that may wait for their acknowledgement: fewer than a sender may have on its way when it begins."""
@@ -54,6 +56,9 @@ the time that keeping them takes."""
 
 HANDSHAKE_GAPS_MAX = 32
 """The same of the handshake's own data."""
+
+
+_SHORT_HEADER_MASK, _SHORT_HEADER, _RESERVED_BITS = 0xC0, 0x40, 0x18
 
 
 class Transport(MtlsConnection):
@@ -168,7 +173,8 @@ class Transport(MtlsConnection):
         if not self._unacknowledged:
             self._unacknowledged_since = now
         self._unacknowledged += 1
-        super().receive_datagram(data, addr, now)
+        if not self._receive_ordinary(data, addr, now):
+            super().receive_datagram(data, addr, now)
         # The handshake's streams go on to exist when it is over.
         if _in_pieces(self._streams.values(), GAPS_MAX) or _in_pieces(
             self._crypto_streams.values(), HANDSHAKE_GAPS_MAX
@@ -178,6 +184,62 @@ class Transport(MtlsConnection):
                 frame_type=QuicFrameType.PADDING,
                 reason_phrase="data in too many pieces",
             )
+
+    def _receive_ordinary(self, data: bytes, addr: NetworkAddress, now: float) -> bool:
+        """What aioquic does with nearly every datagram, without asking what it may be besides: one packet of an open
+        connection, on the path and with the connection id in use. False, and nothing is done, for any other."""
+        if (
+            data[0] & _SHORT_HEADER_MASK != _SHORT_HEADER
+            or not self._handshake_confirmed
+            or self._state is not QuicConnectionState.CONNECTED
+            or self._network_paths[0].addr != addr
+            or not self._network_paths[0].is_validated
+            or not data.startswith(self.host_cid, 1)
+        ):
+            return False
+        space = self._spaces[Epoch.ONE_RTT]
+        try:
+            header, payload, number = self._cryptos[Epoch.ONE_RTT].decrypt_packet(
+                data, 1 + len(self.host_cid), space.expected_packet_number
+            )
+        except CryptoError:
+            return True
+        if number in space.received_packets:
+            return True
+        if header[0] & _RESERVED_BITS:
+            self.close(QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Reserved bits must be zero")
+            return True
+        if number > space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > self._spin_highest_pn:
+            self._spin_bit = get_spin_bit(header[0])
+            self._spin_highest_pn = number
+        context = QuicReceiveContext(
+            epoch=Epoch.ONE_RTT,
+            host_cid=self.host_cid,
+            network_path=self._network_paths[0],
+            quic_logger_frames=None,
+            time=now,
+            version=None,
+        )
+        try:
+            is_ack_eliciting, _ = self._payload_received(context, payload)
+        except QuicConnectionError as error:
+            self.close(error.error_code, error.frame_type, error.reason_phrase)
+        if self._state is not QuicConnectionState.CONNECTED or self._close_pending:
+            return True
+        self._close_at = now + self._idle_timeout()
+        self._ack_eliciting_sent_since_receipt = False
+        if number > space.largest_received_packet:
+            space.largest_received_packet = number
+            space.largest_received_time = now
+        space.ack_queue.add(number)
+        space.received_packets.add(number)
+        if len(space.ack_queue) > MAX_ACK_RANGES:
+            space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+        return True
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """See QuicConnection. Whatever leaves takes the acknowledgement along."""
@@ -257,5 +319,8 @@ def _has_something_to_say(stream: QuicStream) -> bool:
 
 
 def _in_pieces(streams: Iterable[QuicStream], gaps_max: int) -> bool:
-    # The first look is the cheap one: without a gap nothing is buffered.
-    return any(stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max for stream in streams)
+    # Asked for every datagram, hence the loop; the first look is the cheap one, for without a gap nothing is buffered.
+    for stream in streams:  # noqa: SIM110
+        if stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max:
+            return True
+    return False
