@@ -28,11 +28,15 @@ __all__ = [
     "IngestSettings",
     "JournalError",
     "LineProtocol",
+    "QuicServer",
+    "QuicServerSettings",
+    "QuicTrust",
     "Quota",
     "Quotas",
     "RecordBatch",
     "Spool",
     "__version__",
+    "identity_of",
     "inspect_journal",
 ]
 
@@ -91,6 +95,64 @@ class FaultDisk:
         """Forgets failures that have not happened yet."""
     def power_loss(self) -> None:
         """Leaves in the directory what chance decides of what was not synchronized; everything fails afterwards."""
+
+@final
+class QuicServerSettings:
+    """How the listener is built; frozen. Certificates and the key (PKCS#8) are in DER."""
+
+    def __new__(
+        cls,
+        *,
+        certificates: Sequence[bytes],
+        key: bytes,
+        reset_key: bytes,
+        threads: int | None = ...,
+        connections_max: int,
+        handshakes_max: int,
+        handshakes_per_address: int,
+        connections_per_address_per_sec: int,
+        idle_secs: float,
+        handshake_secs: float,
+        frame_secs: float,
+        replies_secs: float,
+        expiry_secs: float,
+    ) -> QuicServerSettings: ...
+
+@final
+class QuicTrust:
+    """Whom the listener lets in; frozen. With any revocation list, every certificate needs one of its issuer."""
+
+    def __new__(
+        cls,
+        *,
+        authorities: Sequence[bytes],
+        revocation_lists: Sequence[bytes],
+        allowed: Sequence[str],
+        relays: Sequence[str],
+    ) -> QuicTrust:
+        """Certificates and lists in DER, patterns of identities. CoreError says which cannot be used."""
+
+@final
+class QuicServer:
+    """The listener on quinn: journals what agents send, on threads of its own."""
+
+    def __new__(cls, ingest: Ingest, socket_fd: int, settings: QuicServerSettings, trust: QuicTrust) -> QuicServer:
+        """Serves a bound UDP socket, on a descriptor of its own. CoreError says what cannot be used."""
+    @property
+    def connections(self) -> int:
+        """Open connections that were let in."""
+    def fileno(self) -> int:
+        """Readable when there are events to take."""
+    def events(self) -> tuple[list[tuple[object, ...]], list[tuple[str, list[str], int]]]:
+        """What has happened since the last call, each with its kind first, and by kind and labels how much more did."""
+    def counters(self) -> dict[str, int]:
+        """What was counted since the start."""
+    def reconfigure(self, settings: QuicServerSettings) -> None:
+        """New handshakes show its certificate; its bounds and deadlines hold for all. CoreError: nothing has changed."""
+    def update_trust(self, trust: QuicTrust) -> None:
+        """Returns when every open connection was judged by it."""
+    def stop(self, timeout_secs: float) -> int:
+        """Answers what was received, closes every connection; how many still had replies due. Idempotent."""
 
 @final
 class Quota:
@@ -447,6 +509,9 @@ class AckReader:
 
     def __new__(cls) -> AckReader: ...
     def feed(self, data: bytes) -> list[Ack]: ...
+
+def identity_of(certificate: bytes) -> tuple[str, str] | None:
+    """The identity and the node that a certificate in DER names, as the quinn listener sees them."""
 
 def inspect_journal(
     directory: str | PathLike[str], progress: Callable[[int, int], object] | None = None

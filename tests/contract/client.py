@@ -17,7 +17,6 @@ from aioquic.quic.configuration import QuicConfiguration
 from tests.contract.door import as_frame
 from tests.support.certificates import SERVER, Authority, Credentials, pem
 from tests.support.protobuf import Frames, pb
-from tests.support.transports import transport_key
 
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
@@ -113,7 +112,7 @@ class Site:
     async def running(self, **sections: Any) -> AsyncIterator[Collector]:
         """The collector, until the end of the block. `sections` are merged into a small configuration."""
         document: dict[str, Any] = {
-            "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 10, **transport_key(self.transport)},
+            "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 10, "transport": self.transport},
             "security": {
                 "tls_cert_path": str(self.server[0]),
                 "tls_key_path": str(self.server[1]),

@@ -19,7 +19,6 @@ from aioquic.quic.configuration import QuicConfiguration
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.protobuf import Frames, framed, pb
 from tests.support.quic_agent import QuicAgent, agent
-from tests.support.transports import transport_key
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
@@ -38,7 +37,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
 async def at_work(directory: Path, certificates: Files, transport: str, **sections: Any) -> AsyncIterator[Collector]:
     """A collector with a writer that works, one that fails, and every kind of traffic behind it."""
     document = {
-        "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 1, **transport_key(transport)},
+        "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 1, "transport": transport},
         "security": {
             "tls_cert_path": str(certificates.server_certificate),
             "tls_key_path": str(certificates.server_key),

@@ -9,7 +9,6 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.support.transports import transport_key
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
@@ -44,7 +43,7 @@ async def collecting(
     certificates: Path, directory: Path, transport: str, port: int = 0, **limits: int
 ) -> AsyncIterator[Collector]:
     document = {
-        "server": {"listen_addr": f"127.0.0.1:{port}", **transport_key(transport)},
+        "server": {"listen_addr": f"127.0.0.1:{port}", "transport": transport},
         "security": {
             "tls_cert_path": str(certificates / "server.pem"),
             "tls_key_path": str(certificates / "server.key"),

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.transports import transport_key
-
 from telemetry_collector.security.authority import Files
 
 
@@ -18,7 +16,7 @@ def collector_document(directory: Path, files: Files, transport: str = "aioquic"
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         **sections,
     }
-    document["server"].update(transport_key(transport))
+    document["server"]["transport"] = transport
     return document
 
 

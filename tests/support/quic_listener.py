@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from importlib import import_module
 
 from prometheus_client import CollectorRegistry
 from tests.support.certificates import Authority, Credentials
@@ -16,8 +15,11 @@ from tests.support.quic_pair import NODE_URI, agent_configuration
 from tests.support.waiting import until
 
 from telemetry_collector import _core
+from telemetry_collector.app.listening import Listener
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic import QuicListener, QuicListenerSettings
+from telemetry_collector.listeners.quic_aioquic import QuicListener
+from telemetry_collector.listeners.quic_quinn import QuinnListener
+from telemetry_collector.listeners.settings import QuicListenerSettings
 from telemetry_collector.model import ALPN, Outcome
 from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.security.allowlist import AllowList
@@ -35,12 +37,10 @@ def listener_of(
     verifier: ClientVerifier,
     allowlist: AllowList,
     events: ListenerEvents,
-) -> QuicListener:
+) -> Listener:
     """The listener that `server.transport` names, not started yet. Both have the same surface."""
     if transport == "quinn":
-        module = import_module("telemetry_collector.listeners.quic_quinn")
-        native: QuicListener = module.QuinnListener(settings, core, verifier, allowlist, events)
-        return native
+        return QuinnListener(settings, core, verifier, allowlist, events)
     return QuicListener(settings, ingest, verifier, allowlist, events)
 
 
@@ -49,7 +49,7 @@ class Site:
     """A running listener and all that a test asks it about."""
 
     authority: Authority
-    listener: QuicListener
+    listener: Listener
     core: _core.Ingest
     registry: CollectorRegistry
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ ROTATION_INTERVAL_SECS = 15
 BATCHES_PER_SEC = 12.0
 POINTS_MAX = 300
 # What collectors listen with, in turns: one of each, so that agents fail over between the two as well.
-TRANSPORTS = ("aioquic", "quinn") if find_spec("telemetry_collector.listeners.quic_quinn") else ("aioquic",)
+TRANSPORTS = ("aioquic", "quinn")
 # Agents' disks forget other things than collectors'.
 AGENT_SEEDS = 1_000
 
@@ -35,7 +34,7 @@ class Seat:
     listen_port: int
     metrics_port: int
     sink_url: str
-    transport: str = "aioquic"
+    transport: str
 
 
 class Site:
@@ -102,10 +101,7 @@ class Site:
     def _collector_config(self, home: Path, seat: Seat) -> dict[str, Any]:
         files = self._files
         return {
-            "server": {
-                "listen_addr": f"127.0.0.1:{seat.listen_port}",
-                **({"transport": seat.transport} if len(TRANSPORTS) > 1 else {}),
-            },
+            "server": {"listen_addr": f"127.0.0.1:{seat.listen_port}", "transport": seat.transport},
             "security": {
                 "tls_cert_path": str(files.server_certificate),
                 "tls_key_path": str(files.server_key),

@@ -13,6 +13,8 @@ mod heartbeat;
 mod ingest;
 mod inspection;
 mod line_protocol;
+#[cfg(feature = "quinn")]
+mod quic_server;
 mod quotas;
 mod record_batch;
 mod settings;
@@ -43,6 +45,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<spool::Spool>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
+    #[cfg(feature = "quinn")]
+    {
+        module.add_class::<quic_server::QuicServerSettings>()?;
+        module.add_class::<quic_server::QuicTrust>()?;
+        module.add_class::<quic_server::QuicServer>()?;
+        module.add_function(wrap_pyfunction!(quic_server::identity_of, module)?)?;
+    }
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
     Ok(())
 }

@@ -15,7 +15,7 @@ from tests.support.quic_listener import Site, Sites, listener_of
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic import QuicListenerSettings
+from telemetry_collector.listeners.settings import QuicListenerSettings
 from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists

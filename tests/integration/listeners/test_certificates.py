@@ -13,7 +13,7 @@ from tests.support.quic_agent import QuicAgent
 from tests.support.quic_listener import Sites, acks, frame, served
 from tests.support.quic_pair import NODE_URI
 
-from telemetry_collector.listeners.quic_aioquic import Deadlines
+from telemetry_collector.listeners.settings import Deadlines
 from telemetry_collector.model import CloseCode, Outcome
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists

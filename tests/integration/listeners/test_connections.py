@@ -13,7 +13,7 @@ from tests.support.waiting import PATIENCE_SECS, until
 
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError, CertificateError
-from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListenerSettings
+from telemetry_collector.listeners.settings import Deadlines, QuicListenerSettings
 from telemetry_collector.model import CloseCode, Outcome
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier

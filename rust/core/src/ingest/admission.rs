@@ -12,6 +12,7 @@ use super::names::Verdict;
 use super::points::{PointJudge, Scratch, Work};
 use super::policy::Policy;
 use super::quotas::Standing;
+use super::reply_to::ReplyTo;
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock};
 use crate::journal::{AppendError, Ticket};
@@ -57,7 +58,7 @@ pub(super) enum Judged {
 
 /// A frame and where it came from.
 pub(super) struct Arrival<'a> {
-    pub(super) conversation: u64,
+    pub(super) reply_to: &'a ReplyTo,
     pub(super) peer: &'a Peer,
     pub(super) frame: &'a [u8],
     pub(super) now_unix_ns: i64,
@@ -102,7 +103,7 @@ impl Ingest {
 
         let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
-            Verdict::Pending(ticket) => return self.copy_of(arrival.conversation, batch.sequence, ticket),
+            Verdict::Pending(ticket) => return self.copy_of(arrival.reply_to, batch.sequence, ticket),
             Verdict::New => true,
             Verdict::NoRoom => false,
         };
@@ -199,14 +200,15 @@ impl Ingest {
             Verdict::Stored => return Judged::Answered(answer::plain(block.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => {
                 drop(names);
-                return self.copy_of(arrival.conversation, block.sequence, ticket);
+                return self.copy_of(arrival.reply_to, block.sequence, ticket);
             }
             Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
         }
         let counters = self.counters();
         counters.inflight_batches.fetch_add(1, Relaxed);
         counters.inflight_bytes.fetch_add(frame_bytes, Relaxed);
-        let pending = Pending { block: Arc::clone(&block), conversation: arrival.conversation, frame_bytes, received };
+        let reply_to = arrival.reply_to.clone();
+        let pending = Pending { block: Arc::clone(&block), reply_to, frame_bytes, received };
         match self.journal.append(record, pending) {
             Ok(ticket) => {
                 names.reserve(&block.identity, block.epoch, block.sequence, ticket.clone());
@@ -248,8 +250,8 @@ impl Ingest {
         names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
     }
 
-    fn copy_of(&self, conversation: u64, sequence: u64, ticket: Ticket) -> Judged {
-        self.shared.copies.lock().push((ticket.clone(), conversation));
+    fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
+        self.shared.copies.lock().push((ticket.clone(), reply_to.clone()));
         Judged::CopyOf(sequence, ticket)
     }
 

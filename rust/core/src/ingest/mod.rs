@@ -28,6 +28,7 @@ mod policy;
 pub mod quotas;
 pub mod ranges;
 mod recent;
+mod reply_to;
 mod row_cache;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ use self::policy::CurrentPolicy;
 pub use self::policy::Policy;
 use self::quotas::{Accounts, Quotas};
 use self::recent::{Committed, Recent};
+use self::reply_to::ReplyTo;
+pub use self::reply_to::WakeTask;
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{
     Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket,
@@ -116,7 +119,7 @@ pub struct Recovered {
 /// What travels with a record to its commit.
 struct Pending {
     block: Arc<PointBlock>,
-    conversation: u64,
+    reply_to: ReplyTo,
     frame_bytes: u64,
     received: Instant,
 }
@@ -129,7 +132,7 @@ struct Shared {
     recent: Mutex<Recent>,
     ready: Mutex<Vec<u64>>,
     /// Conversations that wait for the commit of a batch they sent a copy of.
-    copies: Mutex<Vec<(Ticket, u64)>>,
+    copies: Mutex<Vec<(Ticket, ReplyTo)>>,
     counters: Counters,
     wake: Wake,
 }
@@ -181,11 +184,24 @@ impl Ingest {
         }))
     }
 
-    /// A new stream of a peer.
+    /// A new stream of a peer, whose replies that became due are told by [`Ingest::take_ready`].
     #[must_use]
     pub fn conversation(self: &Arc<Self>, peer: Arc<Peer>) -> Conversation {
         let id = self.conversations.fetch_add(1, Ordering::Relaxed);
-        Conversation::new(id, Arc::clone(self), peer)
+        Conversation::new(id, ReplyTo::List(id), Arc::clone(self), peer)
+    }
+
+    /// A new stream of a peer, served by a task that is woken when replies became due.
+    #[must_use]
+    pub fn conversation_of_task(self: &Arc<Self>, peer: Arc<Peer>, wake: WakeTask) -> Conversation {
+        let id = self.conversations.fetch_add(1, Ordering::Relaxed);
+        Conversation::new(id, ReplyTo::Task(wake), Arc::clone(self), peer)
+    }
+
+    /// Whether more bytes may be in flight. While they may not, whoever waits for a commit had better not read on.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.over_bytes(&self.policy())
     }
 
     /// The cursor of a consumer, which is required from now on: what it has not stored is kept.
@@ -384,7 +400,7 @@ impl CommitSink<Pending> for Shared {
             counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
             self.left_flight(item);
         }
-        self.ready.lock().extend(records.iter().map(|record| record.item.conversation));
+        self.tell(records.iter().map(|record| &record.item.reply_to));
         let mut recent = self.recent.lock();
         for Appended { start, end, item } in records {
             recent.push(Committed { start, end, block: item.block });
@@ -404,7 +420,7 @@ impl CommitSink<Pending> for Shared {
         for item in &items {
             self.left_flight(item);
         }
-        self.ready.lock().extend(items.iter().map(|item| item.conversation));
+        self.tell(items.iter().map(|item| &item.reply_to));
         self.notify();
     }
 }
@@ -420,13 +436,25 @@ impl Shared {
         self.counters.inflight_bytes.fetch_sub(item.frame_bytes, Ordering::Relaxed);
     }
 
+    /// Tells each once where its batches stand together, as those of one stream mostly do.
+    fn tell<'a>(&self, decided: impl Iterator<Item = &'a ReplyTo>) {
+        let mut ready = self.ready.lock();
+        let mut told: Option<&ReplyTo> = None;
+        for reply_to in decided {
+            if !told.is_some_and(|told| told.is(reply_to)) {
+                reply_to.tell(&mut ready);
+                told = Some(reply_to);
+            }
+        }
+    }
+
     /// Adds the conversations whose copies are decided, and wakes whoever serves them.
     fn notify(&self) {
         let mut ready = self.ready.lock();
-        self.copies.lock().retain(|(ticket, conversation)| {
+        self.copies.lock().retain(|(ticket, reply_to)| {
             let pending = ticket.outcome() == Outcome::Pending;
             if !pending {
-                ready.push(*conversation);
+                reply_to.tell(&mut ready);
             }
             pending
         });

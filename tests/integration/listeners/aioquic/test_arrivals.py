@@ -16,10 +16,11 @@ from tests.support.fake_site import Site, Sites
 from tests.support.quic_pair import agent_configuration
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector.listeners.quic_aioquic import Deadlines, shedding
+from telemetry_collector.listeners import shedding
 from telemetry_collector.listeners.quic_aioquic.datagrams import Path
 from telemetry_collector.listeners.quic_aioquic.listener import CONNECTION_ID_BYTES
 from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
+from telemetry_collector.listeners.settings import Deadlines
 
 FLOOD_SOURCES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 

@@ -20,7 +20,7 @@ from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListenerSettings
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket
-from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
+from telemetry_collector.listeners.reset import ResetTokens
 from telemetry_collector.model import CloseCode
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
