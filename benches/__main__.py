@@ -1,9 +1,12 @@
-"""`python -m benches [stages] [wire] [hotpath] [load] [flood] [reliability]`: prints a table; all unless named."""
+"""`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
+
+stages, wire, hotpath, load, listener, flood and reliability: docs/benchmarks.md says what is in each.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, load, reliability, stages, wire
+from benches import flood, hotpath, listener, load, reliability, stages, wire
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -11,6 +14,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "wire": wire.measure,
     "hotpath": hotpath.measure,
     "load": load.measure,
+    "listener": listener.measure,
     "flood": flood.measure,
     "reliability": reliability.measure,
 }

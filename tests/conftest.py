@@ -1,8 +1,16 @@
-"""Fixtures of every room of tests."""
+"""What tests of every kind ask for."""
 
 import pytest
+from tests.support.transports import TRANSPORTS
 
 from telemetry_collector.sender import TransportName, settings
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """A value of `server.transport`: who asks for it runs once with each listener."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(params=["quinn", "aioquic"])

@@ -99,7 +99,8 @@ class Client(QuicConnectionProtocol):
 class Site:
     """Certificates, a directory, and the collector that runs there now and then."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, transport: str = "aioquic") -> None:
+        self.transport = transport
         self.authority = Authority()
         self.directory = directory
         self.server = self.authority.issue(dns="collector", usages=SERVER).write(directory, "server")
@@ -111,7 +112,7 @@ class Site:
     async def running(self, **sections: Any) -> AsyncIterator[Collector]:
         """The collector, until the end of the block. `sections` are merged into a small configuration."""
         document: dict[str, Any] = {
-            "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 10},
+            "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 10, "transport": self.transport},
             "security": {
                 "tls_cert_path": str(self.server[0]),
                 "tls_key_path": str(self.server[1]),

@@ -50,15 +50,15 @@ async def grown(process: asyncio.subprocess.Process, path: Path, by: int) -> Non
             await asyncio.sleep(0.005)
 
 
-async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_path: Path) -> None:
+async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_path: Path, transport: str) -> None:
     port = free_port()
-    path, transport = collector_site(tmp_path, port, port)
+    path, settings = collector_site(tmp_path, transport, port, port)
     site = {
         "directory": str(tmp_path),
         "port": port,
-        "cert": str(transport.cert_path),
-        "key": str(transport.key_path),
-        "ca": str(transport.ca_path),
+        "cert": str(settings.cert_path),
+        "key": str(settings.key_path),
+        "ca": str(settings.ca_path),
     }
     async with command("run", path, "--json") as collector:
         await collector.logged("started")
@@ -67,7 +67,7 @@ async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_pat
                 # An odd life is killed while its first batches are on their way, an even one in the middle of its work.
                 await grown(process, tmp_path / ("durable" if life % 2 else "answered"), 3 + 9 * life)
         spool = SpoolSettings(directory=tmp_path / "spool", bytes_max=1 << 26)
-        rest = Sender(transport, spool=spool)
+        rest = Sender(settings, spool=spool)
         await rest.start()
         async with asyncio.timeout(6 * PATIENCE_SECS):
             await rest.drained()

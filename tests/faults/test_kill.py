@@ -44,12 +44,13 @@ def free_port() -> int:
         return port
 
 
-def collector_site(tmp_path: Path, port: int, reached_at: int) -> tuple[Path, TransportSettings]:
+def collector_site(tmp_path: Path, transport: str, port: int, reached_at: int) -> tuple[Path, TransportSettings]:
     """The document of a collector on a port, and how to reach it at that port or another."""
     files = set_up(tmp_path / "certs", node="node-1")
     document = collector_document(
         tmp_path,
         files,
+        transport,
         server={"listen_addr": f"127.0.0.1:{port}"},
         journal={"dir": str(tmp_path / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 28},
         parquet={"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 0.3},
@@ -57,7 +58,7 @@ def collector_site(tmp_path: Path, port: int, reached_at: int) -> tuple[Path, Tr
     )
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
-    transport = TransportSettings(
+    settings = TransportSettings(
         endpoints=(Address("127.0.0.1", reached_at),),
         cert_path=files.node_certificate,
         key_path=files.node_key,
@@ -65,15 +66,15 @@ def collector_site(tmp_path: Path, port: int, reached_at: int) -> tuple[Path, Tr
         server_name="localhost",
         backoff_max_secs=0.5,
     )
-    return path, transport
+    return path, settings
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> tuple[Path, Sender]:
+def site(tmp_path: Path, transport: str) -> tuple[Path, Sender]:
     """A collector's document, and a sender to it."""
     port = free_port()
-    document, transport = collector_site(tmp_path, port, port)
-    return document, Sender(transport)
+    document, settings = collector_site(tmp_path, transport, port, port)
+    return document, Sender(settings)
 
 
 async def send_for_ever(sender: Sender) -> None:

@@ -14,9 +14,9 @@ from telemetry_collector.sender import Sender, TransportSettings
 BATCHES = 20
 
 
-async def send(transport: TransportSettings, first: int) -> None:
+async def send(settings: TransportSettings, first: int) -> None:
     """Batches under names of their own, until they are acknowledged."""
-    sender = Sender(transport)
+    sender = Sender(settings)
     await sender.start()
     for number in range(first, first + BATCHES):
         await sender.put(batch(number))
@@ -25,24 +25,26 @@ async def send(transport: TransportSettings, first: int) -> None:
     assert sender.stats.batches_acknowledged == BATCHES
 
 
-async def life(document: Path, transport: TransportSettings, first: int, logs: str = "started") -> None:
+async def life(document: Path, settings: TransportSettings, first: int, logs: str = "started") -> None:
     async with command("run", document, "--json") as collector:
         await collector.logged(logs)
-        await send(transport, first)
+        await send(settings, first)
         code, _ = await collector.stop()
         assert code == 0
 
 
-async def test_a_copy_of_the_journal_that_is_put_back_costs_nothing_that_comes_later(tmp_path: Path) -> None:
+async def test_a_copy_of_the_journal_that_is_put_back_costs_nothing_that_comes_later(
+    tmp_path: Path, transport: str
+) -> None:
     port = free_port()
-    document, transport = collector_site(tmp_path, port, port)
-    await life(document, transport, 0)
+    document, settings = collector_site(tmp_path, transport, port, port)
+    await life(document, settings, 0)
     shutil.copytree(tmp_path / "journal", tmp_path / "copy")
-    await life(document, transport, 1_000)
+    await life(document, settings, 1_000)
     shutil.rmtree(tmp_path / "journal")
     (tmp_path / "copy").rename(tmp_path / "journal")
-    await life(document, transport, 2_000, logs="journal_behind_destination")
-    await life(document, transport, 3_000)
+    await life(document, settings, 2_000, logs="journal_behind_destination")
+    await life(document, settings, 3_000)
     found = duckdb.sql(f"SELECT count(*), count(DISTINCT value) FROM '{tmp_path}/parquet/date=*/hour=*/*.parquet'")
     assert found is not None, "a query has rows"
     points = 4 * BATCHES * 1_000

@@ -14,14 +14,14 @@ from telemetry_collector.sender.events import Disconnected, SenderEvent
 from telemetry_collector.torture.relay import Relay
 
 
-async def test_a_restarted_collector_resets_the_connections_of_its_life_before(tmp_path: Path) -> None:
+async def test_a_restarted_collector_resets_the_connections_of_its_life_before(tmp_path: Path, transport: str) -> None:
     events: list[SenderEvent] = []
     port = free_port()
     # Behind the relay nothing reports that a port is closed: an agent would wait for replies until it gives up.
     relay = Relay(("127.0.0.1", port), Random(1))
     await relay.start()
-    document, transport = collector_site(tmp_path, port, relay.port)
-    sender = Sender(transport, on_event=events.append)
+    document, settings = collector_site(tmp_path, transport, port, relay.port)
+    sender = Sender(settings, on_event=events.append)
     await sender.start()
     async with command("run", document, "--json") as collector:
         sender.offer(batch(1))

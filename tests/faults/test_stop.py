@@ -41,7 +41,7 @@ LIVES = (
 class Site:
     """A collector's document, and agents that know where it will be."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, transport: str) -> None:
         self.directory = directory
         self.files = set_up(directory / "certs", node="node-1")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -50,6 +50,7 @@ class Site:
         self.document: dict[str, Any] = collector_document(
             directory,
             self.files,
+            transport,
             server={"listen_addr": str(self.address), "shutdown_timeout_secs": SHUTDOWN_SECS},
             journal={"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 28},
             # Parts come into being by stopping alone.
@@ -75,8 +76,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, transport: str) -> Site:
+    return Site(tmp_path, transport)
 
 
 async def end(process: Process) -> tuple[int, float]:

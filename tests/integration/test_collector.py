@@ -35,10 +35,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @asynccontextmanager
-async def collector(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Collector]:
+async def collector(directory: Path, certificates: Files, transport: str, **sections: Any) -> AsyncIterator[Collector]:
     """One that runs in this process until the end of the block."""
     parquet = {"output_dir": str(directory / "parquet"), "flush_interval_secs": FLUSH_SECS}
-    document = collector_document(directory, certificates, **{"parquet": parquet, **sections})
+    document = collector_document(directory, certificates, transport, **{"parquet": parquet, **sections})
     running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await running.start()
     try:
@@ -89,8 +89,10 @@ def query(directory: Path, sql: str) -> list[tuple[Any, ...]]:
     return found.fetchall()
 
 
-async def test_what_agents_sent_is_in_the_files_once_with_its_names(tmp_path: Path, certificates: Files) -> None:
-    async with collector(tmp_path, certificates) as running:
+async def test_what_agents_sent_is_in_the_files_once_with_its_names(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    async with collector(tmp_path, certificates, transport) as running:
         clients = await asyncio.gather(
             send(running, certificates, *(batch(500, 1_000.0 * part) for part in range(10))),
             send(running, certificates, *(batch(500, 1_000.0 * part) for part in range(10)), node="node-2"),
@@ -110,39 +112,41 @@ async def test_what_agents_sent_is_in_the_files_once_with_its_names(tmp_path: Pa
     assert rows == [(f"spiffe://telemetry/node/node-{place}", "eu", "3", "gauge", "1") for place in (1, 2)]
 
 
-async def test_a_restart_loses_nothing_and_repeats_nothing(tmp_path: Path, certificates: Files) -> None:
+async def test_a_restart_loses_nothing_and_repeats_nothing(tmp_path: Path, certificates: Files, transport: str) -> None:
     for life in range(3):
-        async with collector(tmp_path, certificates) as running:
+        async with collector(tmp_path, certificates, transport) as running:
             await send(running, certificates, batch(700, 1e6 * life))
             assert running.summary()["series"] == 10, "series are known again after a restart"
     assert query(tmp_path, "SELECT count(*), count(DISTINCT (epoch, sequence, value)) FROM FILES") == [(2_100, 2_100)]
 
 
-async def test_parts_become_visible_while_it_runs(tmp_path: Path, certificates: Files) -> None:
-    async with collector(tmp_path, certificates) as running:
+async def test_parts_become_visible_while_it_runs(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with collector(tmp_path, certificates, transport) as running:
         await send(running, certificates, batch(100))
         await until(lambda: running.summary()["writers"]["parquet"]["points_written"] == 100)
         assert query(tmp_path, "SELECT count(*) FROM FILES") == [(100,)]
 
 
-async def test_a_second_collector_on_the_same_data_fails_and_names_it(tmp_path: Path, certificates: Files) -> None:
-    async with collector(tmp_path, certificates) as first:
+async def test_a_second_collector_on_the_same_data_fails_and_names_it(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    async with collector(tmp_path, certificates, transport) as first:
         with pytest.raises(JournalError, match=r"journal .* is held by another process"):
-            async with collector(tmp_path, certificates):
+            async with collector(tmp_path, certificates, transport):
                 pass
         with pytest.raises(ConfigError, match=str(tmp_path / "parquet")):
-            async with collector(tmp_path, certificates, journal={"dir": str(tmp_path / "other")}):
+            async with collector(tmp_path, certificates, transport, journal={"dir": str(tmp_path / "other")}):
                 pass
         await send(first, certificates, batch(10))
     assert query(tmp_path, "SELECT count(*) FROM FILES") == [(10,)]
 
 
-async def test_a_revocation_acts_on_an_open_connection(tmp_path: Path) -> None:
+async def test_a_revocation_acts_on_an_open_connection(tmp_path: Path, transport: str) -> None:
     directory = tmp_path / "certs"
     files = set_up(directory, node="node-1")
     Authority.open(directory).issue_node("node-2")
     security = {**server_tls(files), "tls_crl_path": str(files.crl)}
-    async with collector(tmp_path, files, security=security) as running:
+    async with collector(tmp_path, files, transport, security=security) as running:
         clients = [sender(running, files), sender(running, files, "node-2")]
         for client in clients:
             await client.start()
@@ -159,8 +163,10 @@ async def test_a_revocation_acts_on_an_open_connection(tmp_path: Path) -> None:
             await client.stop(0)
 
 
-async def test_over_the_cardinality_limit_known_series_go_on(tmp_path: Path, certificates: Files) -> None:
-    async with collector(tmp_path, certificates, limits={"max_cardinality": 5}) as running:
+async def test_over_the_cardinality_limit_known_series_go_on(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    async with collector(tmp_path, certificates, transport, limits={"max_cardinality": 5}) as running:
         client = await send(running, certificates, batch(100))
         assert client.stats.points_acknowledged == 50
         assert dict(client.stats.refused_by_reason) == {"cardinality_limit": 50}

@@ -45,10 +45,11 @@ def influxdb(url: str, **keys: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def collector(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Collector]:
+async def collector(directory: Path, certificates: Files, transport: str, **sections: Any) -> AsyncIterator[Collector]:
     document = collector_document(
         directory,
         certificates,
+        transport,
         **{
             "journal": {"dir": str(directory / "journal"), "segment_bytes": MIB, "max_bytes": 5 * MIB},
             "parquet": {"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.1},
@@ -124,13 +125,15 @@ class Switch:
 
 
 async def test_at_a_full_journal_a_writer_that_may_drop_loses_its_oldest_counted_and_nobody_else_anything(
-    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     monkeypatch.setattr(composed, "CORE_MAINTENANCE_SECS", 0.02)
     switch, batches = Switch(), 60
     async with (
         switch.influx,
-        collector(tmp_path, certificates, influxdb=influxdb(switch.influx.url, when_full="drop_oldest")) as running,
+        collector(
+            tmp_path, certificates, transport, influxdb=influxdb(switch.influx.url, when_full="drop_oldest")
+        ) as running,
         sending(running.listen_addr, certificates) as sender,
     ):
         for number in range(batches):
@@ -156,12 +159,12 @@ async def test_at_a_full_journal_a_writer_that_may_drop_loses_its_oldest_counted
 
 
 async def test_at_a_full_journal_a_writer_that_blocks_loses_nothing_and_agents_come_back_later(
-    tmp_path: Path, certificates: Files
+    tmp_path: Path, certificates: Files, transport: str
 ) -> None:
     switch, batches = Switch(), 60
     async with (
         switch.influx,
-        collector(tmp_path, certificates, influxdb=influxdb(switch.influx.url)) as running,
+        collector(tmp_path, certificates, transport, influxdb=influxdb(switch.influx.url)) as running,
         sending(running.listen_addr, certificates) as sender,
     ):
         for number in range(batches):
@@ -177,7 +180,7 @@ async def test_at_a_full_journal_a_writer_that_blocks_loses_nothing_and_agents_c
 
 @pytest.mark.slow
 async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives(
-    tmp_path: Path, certificates: Files
+    tmp_path: Path, certificates: Files, transport: str
 ) -> None:
     """In which order, a database does not tell; the test above does."""
     number = 0
@@ -189,7 +192,7 @@ async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives(
 
         journal = {"dir": str(tmp_path / "journal"), "segment_bytes": MIB, "max_bytes": 64 * MIB}
         async with (
-            collector(tmp_path, certificates, journal=journal, influxdb=influxdb(database.url)) as running,
+            collector(tmp_path, certificates, transport, journal=journal, influxdb=influxdb(database.url)) as running,
             sending(running.listen_addr, certificates) as sender,
         ):
 
@@ -223,7 +226,9 @@ async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives(
     assert in_parquet(tmp_path) == (sent, sent)
 
 
-async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(tmp_path: Path, certificates: Files) -> None:
+async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
     """The database takes connections and never answers."""
     hanging: list[asyncio.StreamWriter] = []
     hole = await asyncio.start_server(lambda _, connection: hanging.append(connection), "127.0.0.1", 0)
@@ -232,6 +237,7 @@ async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(tmp_pa
     document = collector_document(
         tmp_path,
         certificates,
+        transport,
         server={"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": shutdown_secs},
         parquet={"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 60},
         influxdb=influxdb(url, timeout_secs=60),
@@ -265,7 +271,7 @@ async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(tmp_pa
 
 
 async def test_a_defect_in_one_round_of_maintenance_does_not_end_all(
-    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     looks = 0
     look = Refusals.look
@@ -279,5 +285,5 @@ async def test_a_defect_in_one_round_of_maintenance_does_not_end_all(
 
     monkeypatch.setattr(composed, "CORE_MAINTENANCE_SECS", 0.05)
     monkeypatch.setattr(Refusals, "look", broken_once)
-    async with collector(tmp_path, certificates):
+    async with collector(tmp_path, certificates, transport):
         await until(lambda: looks >= 3)

@@ -34,10 +34,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @asynccontextmanager
-async def at_work(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Collector]:
+async def at_work(directory: Path, certificates: Files, transport: str, **sections: Any) -> AsyncIterator[Collector]:
     """A collector with a writer that works, one that fails, and every kind of traffic behind it."""
     document = {
-        "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 1},
+        "server": {"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": 1, "transport": transport},
         "security": {
             "tls_cert_path": str(certificates.server_certificate),
             "tls_key_path": str(certificates.server_key),
@@ -128,8 +128,8 @@ def promtool(page: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=page, capture_output=True, text=True, check=False, timeout=60)
 
 
-async def test_promtool_finds_nothing_wrong_with_the_page(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_promtool_finds_nothing_wrong_with_the_page(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         status, content_type, page = await asyncio.to_thread(get, running, "/metrics")
     assert (status, content_type.partition(";")[0]) == (200, "text/plain")
     found = await asyncio.to_thread(promtool, page)
@@ -142,8 +142,8 @@ async def test_promtool_would_find_something() -> None:
     assert found.returncode != 0
 
 
-async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         _, _, page = await asyncio.to_thread(get, running, "/metrics")
     values = {
         (sample.name.removeprefix("telemetry_collector_"), *sample.labels.values()): sample.value
@@ -184,16 +184,18 @@ async def test_the_page_tells_what_happened(tmp_path: Path, certificates: Files)
     assert 0 < values["journal_room_bytes",] <= 1 << 23
 
 
-async def test_openmetrics_is_given_to_who_asks_for_it(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_openmetrics_is_given_to_who_asks_for_it(tmp_path: Path, certificates: Files, transport: str) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         accept = "application/openmetrics-text; version=1.0.0"
         _, content_type, page = await asyncio.to_thread(get, running, "/metrics", accept)
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith("# EOF\n")
 
 
-async def test_health_and_ready_are_json_and_name_the_writer_that_fails(tmp_path: Path, certificates: Files) -> None:
-    async with at_work(tmp_path, certificates) as running:
+async def test_health_and_ready_are_json_and_name_the_writer_that_fails(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    async with at_work(tmp_path, certificates, transport) as running:
         health, ready = await asyncio.gather(
             asyncio.to_thread(get, running, "/health"), asyncio.to_thread(get, running, "/ready")
         )

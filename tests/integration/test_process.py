@@ -30,10 +30,11 @@ def write(path: Path, document: dict[str, Any]) -> Path:
     return path
 
 
-def collector_file(directory: Path, certificates: Files) -> Path:
+def collector_file(directory: Path, certificates: Files, transport: str) -> Path:
     document = collector_document(
         directory,
         certificates,
+        transport,
         security={**server_tls(certificates), "tls_crl_path": str(certificates.crl)},
         parquet={"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.5},
         observability=OBSERVABILITY,
@@ -69,8 +70,10 @@ def racks(directory: Path) -> set[str | None]:
     return {rack for (rack,) in found.fetchall()}
 
 
-async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, certificates: Files) -> None:
-    async with command("run", collector_file(tmp_path, certificates), "--json") as collector:
+async def test_both_survive_sighup_and_agree_on_every_count(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    async with command("run", collector_file(tmp_path, certificates, transport), "--json") as collector:
         address = (await collector.logged("started"))["listen_addr"]
         async with command("agent", agent_file(tmp_path, certificates, address), "--json") as agent:
             await collector.logged("connections_opened")
@@ -92,8 +95,10 @@ async def test_both_survive_sighup_and_agree_on_every_count(tmp_path: Path, cert
     assert sent["points_acknowledged"] == stored["points_committed"] == stored["writers"]["parquet"]["points_written"]
 
 
-async def test_a_start_that_fails_says_why_and_exits_with_one(tmp_path: Path, certificates: Files) -> None:
-    document = collector_file(tmp_path, certificates)
+async def test_a_start_that_fails_says_why_and_exits_with_one(
+    tmp_path: Path, certificates: Files, transport: str
+) -> None:
+    document = collector_file(tmp_path, certificates, transport)
     async with command("run", document, "--json") as first:
         await first.logged("started")
         async with command("run", document, "--json") as second:

@@ -28,13 +28,14 @@ RELOADS = 30
 class Site:
     """A collector in this process, its document and its certificates."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, transport: str) -> None:
         self.directory = directory
         self.files = set_up(directory / "certs", node="node-1")
         self.path = directory / "collector.yaml"
         self.document: dict[str, Any] = collector_document(
             directory,
             self.files,
+            transport,
             security={**server_tls(self.files), "tls_crl_path": str(self.files.crl)},
             parquet={"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.2},
         )
@@ -87,8 +88,8 @@ async def answered_anew(agents: Sequence[Agent]) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path, transport: str) -> Site:
+    return Site(tmp_path, transport)
 
 
 async def test_thirty_reloads_cost_twenty_agents_no_connection_and_no_batch(site: Site, tmp_path: Path) -> None:

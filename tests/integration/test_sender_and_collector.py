@@ -41,9 +41,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def collecting(certificates: Path, directory: Path, port: int = 0, **limits: int) -> AsyncIterator[Collector]:
+async def collecting(
+    certificates: Path, directory: Path, transport: str, port: int = 0, **limits: int
+) -> AsyncIterator[Collector]:
     document = {
-        "server": {"listen_addr": f"127.0.0.1:{port}"},
+        "server": {"listen_addr": f"127.0.0.1:{port}", "transport": transport},
         "security": {
             "tls_cert_path": str(certificates / "server.pem"),
             "tls_key_path": str(certificates / "server.key"),
@@ -99,8 +101,10 @@ def rows(directory: Path, what: str = "count(*)") -> Any:
 
 @pytest.mark.parametrize("form", ["dense", "columnar", "row"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-async def test_acknowledged_points_are_rows(certificates: Path, tmp_path: Path, form: str, compression: str) -> None:
-    async with collecting(certificates, tmp_path) as collector:
+async def test_acknowledged_points_are_rows(
+    certificates: Path, tmp_path: Path, form: str, compression: str, transport: str
+) -> None:
+    async with collecting(certificates, tmp_path, transport) as collector:
         async with sending(certificates, collector, form=form, compression=compression) as (sender, _):
             for place in range(40):
                 sender.offer(batch(100, name=f"system.load.{place}"))
@@ -113,9 +117,9 @@ async def test_acknowledged_points_are_rows(certificates: Path, tmp_path: Path, 
     assert rows(tmp_path, "min(node_id)") == NODE
 
 
-async def test_batches_over_the_collectors_size_are_split(certificates: Path, tmp_path: Path) -> None:
+async def test_batches_over_the_collectors_size_are_split(certificates: Path, tmp_path: Path, transport: str) -> None:
     async with (
-        collecting(certificates, tmp_path, max_batch_size=100) as collector,
+        collecting(certificates, tmp_path, transport, max_batch_size=100) as collector,
         sending(certificates, collector) as (sender, _),
     ):
         sender.offer(batch(1_000))
@@ -125,9 +129,11 @@ async def test_batches_over_the_collectors_size_are_split(certificates: Path, tm
     assert rows(tmp_path) == 1_000
 
 
-async def test_frames_over_the_collectors_size_become_smaller(certificates: Path, tmp_path: Path) -> None:
+async def test_frames_over_the_collectors_size_become_smaller(
+    certificates: Path, tmp_path: Path, transport: str
+) -> None:
     async with (
-        collecting(certificates, tmp_path, frame_bytes_max=4_096) as collector,
+        collecting(certificates, tmp_path, transport, frame_bytes_max=4_096) as collector,
         sending(certificates, collector, compression="none") as (sender, _),
     ):
         for _ in range(5):
@@ -137,9 +143,11 @@ async def test_frames_over_the_collectors_size_become_smaller(certificates: Path
     assert rows(tmp_path) == 4_500
 
 
-async def test_points_over_the_cardinality_limit_are_refused_and_told(certificates: Path, tmp_path: Path) -> None:
+async def test_points_over_the_cardinality_limit_are_refused_and_told(
+    certificates: Path, tmp_path: Path, transport: str
+) -> None:
     async with (
-        collecting(certificates, tmp_path, max_cardinality=30) as collector,
+        collecting(certificates, tmp_path, transport, max_cardinality=30) as collector,
         sending(certificates, collector) as (sender, events),
     ):
         sender.offer(batch(50))
@@ -151,8 +159,11 @@ async def test_points_over_the_cardinality_limit_are_refused_and_told(certificat
     assert rows(tmp_path) == 30
 
 
-async def test_a_batch_for_another_node_is_refused_whole(certificates: Path, tmp_path: Path) -> None:
-    async with collecting(certificates, tmp_path) as collector, sending(certificates, collector) as (sender, _):
+async def test_a_batch_for_another_node_is_refused_whole(certificates: Path, tmp_path: Path, transport: str) -> None:
+    async with (
+        collecting(certificates, tmp_path, transport) as collector,
+        sending(certificates, collector) as (sender, _),
+    ):
         sender.offer(batch(5, node="gpu-8"))
         sender.offer(batch(5))
         await sender.drained()
@@ -161,8 +172,10 @@ async def test_a_batch_for_another_node_is_refused_whole(certificates: Path, tmp
     assert rows(tmp_path) == 5
 
 
-async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(certificates: Path, tmp_path: Path) -> None:
-    async with collecting(certificates, tmp_path) as first:
+async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(
+    certificates: Path, tmp_path: Path, transport: str
+) -> None:
+    async with collecting(certificates, tmp_path, transport) as first:
         port = Address.parse(first.listen_addr).port
         sender_context = sending(certificates, first)
         sender, _ = await sender_context.__aenter__()
@@ -171,7 +184,7 @@ async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(certif
                 sender.offer(batch(50))
             await until(lambda: sender.stats.points_acknowledged)
             await first.stop()
-            async with collecting(certificates, tmp_path, port):
+            async with collecting(certificates, tmp_path, transport, port):
                 for _ in range(20):
                     sender.offer(batch(50))
                 await sender.drained()
@@ -184,9 +197,11 @@ async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(certif
     assert rows(tmp_path, "count(DISTINCT sequence)") == 120
 
 
-async def test_back_pressure_slows_the_sender_and_loses_nothing(certificates: Path, tmp_path: Path) -> None:
+async def test_back_pressure_slows_the_sender_and_loses_nothing(
+    certificates: Path, tmp_path: Path, transport: str
+) -> None:
     async with (
-        collecting(certificates, tmp_path, backpressure_threshold=2) as collector,
+        collecting(certificates, tmp_path, transport, backpressure_threshold=2) as collector,
         sending(certificates, collector) as (sender, _),
     ):
         for _ in range(200):
@@ -197,14 +212,14 @@ async def test_back_pressure_slows_the_sender_and_loses_nothing(certificates: Pa
 
 
 async def test_batches_go_to_the_second_collector_and_back_to_the_first_when_it_recovers(
-    certificates: Path, tmp_path: Path
+    certificates: Path, tmp_path: Path, transport: str
 ) -> None:
     async with (
-        collecting(certificates, tmp_path / "first") as first,
-        collecting(certificates, tmp_path / "second") as second,
+        collecting(certificates, tmp_path / "first", transport) as first,
+        collecting(certificates, tmp_path / "second", transport) as second,
     ):
         endpoints = (Address.parse(first.listen_addr), Address.parse(second.listen_addr))
-        transport = TransportSettings(
+        settings = TransportSettings(
             endpoints=endpoints,
             cert_path=certificates / f"{NODE}.pem",
             key_path=certificates / f"{NODE}.key",
@@ -214,7 +229,7 @@ async def test_batches_go_to_the_second_collector_and_back_to_the_first_when_it_
             unreachable_secs=0.05,
             failback_secs=0.05,
         )
-        sender = Sender(transport, spool=SpoolSettings(directory=tmp_path / "spool"))
+        sender = Sender(settings, spool=SpoolSettings(directory=tmp_path / "spool"))
         await sender.start()
         try:
             async with asyncio.timeout(60):
@@ -225,7 +240,7 @@ async def test_batches_go_to_the_second_collector_and_back_to_the_first_when_it_
                 await sender.drained()
                 assert sender.stats.connected_to == str(endpoints[1])
                 assert sender.stats.collectors[str(endpoints[0])] != "closed"
-                async with collecting(certificates, tmp_path / "first", endpoints[0].port):
+                async with collecting(certificates, tmp_path / "first", transport, endpoints[0].port):
                     await until(lambda: sender.stats.connected_to == str(endpoints[0]))
                     sender.offer(batch(30))
                     await sender.drained()

@@ -6,9 +6,9 @@ from typing import Any
 from telemetry_collector.security.authority import Files
 
 
-def collector_document(directory: Path, files: Files, **sections: Any) -> dict[str, Any]:
+def collector_document(directory: Path, files: Files, transport: str = "aioquic", **sections: Any) -> dict[str, Any]:
     """A collector on ports that the system chooses, with Parquet; `sections` take the place of those of their names."""
-    return {
+    document: dict[str, Any] = {
         "server": {"listen_addr": "127.0.0.1:0"},
         "security": server_tls(files),
         "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 24},
@@ -16,6 +16,8 @@ def collector_document(directory: Path, files: Files, **sections: Any) -> dict[s
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         **sections,
     }
+    document["server"]["transport"] = transport
+    return document
 
 
 def server_tls(files: Files) -> dict[str, str]:

@@ -86,6 +86,9 @@ class Pair:
         self.heard: list[quic.QuicEvent] = []
         """What the agent's transport told."""
         self.woken = False
+        self.answers = 0
+        """Datagrams that the collector sent."""
+        self._expired = False
         self.resets = ResetTokens(b"the collector's key")
         self.routes: dict[bytes, AgentConnection] = {}
         self.agent = QuicConnection(configuration=configuration or agent_configuration(authority, self.credentials))
@@ -162,8 +165,10 @@ class Pair:
         said = self.agent.datagrams_to_send(self.now)
         for data, _ in said:
             self.collector.receive(data, AGENT, self.now)
-        self.collector.process(self.now)
-        answered = self.collector.transmit(self.now)
+        speaks = self.collector.process(self.now) or self._expired
+        self._expired = False
+        answered = self.collector.transmit(self.now) if speaks else []
+        self.answers += len(answered)
         for data, _ in answered:
             if self.wire(data):
                 self.agent.receive_datagram(data, COLLECTOR, self.now)
@@ -187,6 +192,7 @@ class Pair:
             self.agent.handle_timer(self.now)
         if collector is not None and collector <= self.now:
             self.collector.expire(self.now)
+            self._expired = True
 
     def commit(self) -> None:
         """The consumer's commit makes replies ready; the collector sends them."""

@@ -12,6 +12,11 @@ import click
 )
 @click.option("--kills", type=click.IntRange(min=1), help="Stop after so many kills, if that is sooner.")
 @click.option("--seed", type=click.IntRange(min=0), help="Decides what is done when; chosen and printed otherwise.")
+@click.option(
+    "--transport",
+    type=click.Choice(["aioquic", "quinn"]),
+    help="What every collector listens with. Otherwise one of each, so that agents also change from one to the other.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print nothing but the result, as JSON, on standard output.")
 @click.option("--verbose", is_flag=True, help="Tell of everything that is done.")
 @click.option("--keep", is_flag=True, help="Keep the files of a run in which all was well, too.")
@@ -23,7 +28,14 @@ import click
     help="Each run keeps its files in a directory of its own below this one.",
 )
 def torture(
-    minutes: float, kills: int | None, seed: int | None, as_json: bool, verbose: bool, keep: bool, data_dir: Path
+    minutes: float,
+    kills: int | None,
+    seed: int | None,
+    transport: str | None,
+    as_json: bool,
+    verbose: bool,
+    keep: bool,
+    data_dir: Path,
 ) -> None:
     """Run collectors and agents on loopback under a schedule of kill -9, restarts, power losses, full disks, torn
     writes, I/O errors, outages of a database, lost, late and doubled datagrams; then compare what agents were told with
@@ -45,6 +57,7 @@ def torture(
             minutes=minutes,
             kills=kills,
             seed=seed,
+            transport=transport,
             data_dir=data_dir,
             keep=keep,
             json_wanted=as_json,

@@ -27,6 +27,7 @@ import uvloop
 
 from telemetry_collector.torture.ordeal import Ordeal
 from telemetry_collector.torture.result import Result, as_json
+from telemetry_collector.torture.site import TRANSPORTS
 from telemetry_collector.torture.view import TortureView
 
 
@@ -47,17 +48,26 @@ async def _run(ordeal: Ordeal, seconds: float, kills_max: int | None) -> Result:
 
 
 def run_torture(
-    *, minutes: float, kills: int | None, seed: int | None, data_dir: Path, keep: bool, json_wanted: bool, verbose: bool
+    *,
+    minutes: float,
+    kills: int | None,
+    seed: int | None,
+    transport: str | None,
+    data_dir: Path,
+    keep: bool,
+    json_wanted: bool,
+    verbose: bool,
 ) -> int:
     """Runs it and prints what came of it; 0 when nothing was lost, doubled or unreadable and nothing else was wrong.
 
+    Every collector listens with `transport`, or without one they take turns.
     The files of a run in which all was well are removed, unless `keep`.
     """
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     directory = (data_dir / f"torture-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}").resolve()
     with TortureView(quiet=json_wanted, verbose=verbose, seconds=minutes * 60) as view:
         view.say(f"seed {seed}; everything is in {directory}")
-        ordeal = Ordeal(directory, seed, view.happened)
+        ordeal = Ordeal(directory, seed, view.happened, (transport,) if transport else TRANSPORTS)
         view.watch(ordeal.result)
         try:
             result = uvloop.run(_run(ordeal, minutes * 60, kills))

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final, final
@@ -22,7 +22,7 @@ from telemetry_collector.torture.plan import Blow, Spell, Strike, Trouble, spell
 from telemetry_collector.torture.relay import Relay
 from telemetry_collector.torture.result import Result
 from telemetry_collector.torture.sink import OUTAGES, Mood, Sink
-from telemetry_collector.torture.site import Seat, Site
+from telemetry_collector.torture.site import TRANSPORTS, Seat, Site
 from telemetry_collector.torture.watcher import Watcher
 
 COLLECTORS: Final = 2
@@ -56,11 +56,15 @@ _IO_ERRORS: Final = (
 class Ordeal:
     """`run` is all of it."""
 
-    def __init__(self, directory: Path, seed: int, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path, seed: int, notify: Callable[[str], None], transports: Sequence[str] = TRANSPORTS
+    ) -> None:
+        """`transports` are what collectors listen with, in turns."""
         self.result = Result(seed=seed, directory=str(directory))
         self._site = Site(directory)
         self._seed = seed
         self._notify = notify
+        self._transports = transports
         self._random = Random(f"network {seed}")
         self._sinks = [Sink() for _ in range(COLLECTORS)]
         self._relays: list[Relay] = []
@@ -103,7 +107,7 @@ class Ordeal:
             relay = Relay(("127.0.0.1", listen_port), self._random)
             await relay.start()
             self._relays.append(relay)
-            seat = Seat(listen_port, metrics_port, sink.url)
+            seat = Seat(listen_port, metrics_port, sink.url, self._transports[number % len(self._transports)])
             self._collectors.append(self._site.collector(number, seat, self._seed))
         ports = [relay.port for relay in self._relays]
         for number in range(AGENTS):

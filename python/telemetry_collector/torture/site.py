@@ -21,6 +21,8 @@ FLUSH_INTERVAL_SECS = 0.5
 ROTATION_INTERVAL_SECS = 15
 BATCHES_PER_SEC = 12.0
 POINTS_MAX = 300
+# What collectors listen with, in turns: one of each, so that agents fail over between the two as well.
+TRANSPORTS = ("aioquic", "quinn")
 # Agents' disks forget other things than collectors'.
 AGENT_SEEDS = 1_000
 
@@ -32,6 +34,7 @@ class Seat:
     listen_port: int
     metrics_port: int
     sink_url: str
+    transport: str
 
 
 class Site:
@@ -98,7 +101,7 @@ class Site:
     def _collector_config(self, home: Path, seat: Seat) -> dict[str, Any]:
         files = self._files
         return {
-            "server": {"listen_addr": f"127.0.0.1:{seat.listen_port}"},
+            "server": {"listen_addr": f"127.0.0.1:{seat.listen_port}", "transport": seat.transport},
             "security": {
                 "tls_cert_path": str(files.server_certificate),
                 "tls_key_path": str(files.server_key),

@@ -121,14 +121,19 @@ class AgentConnection:
             self._farewell.missed()
         self._transport.receive_datagram(data, address, now)
 
-    def process(self, now: float) -> None:
-        """Acts on what arrived, and on replies that became ready."""
+    def process(self, now: float) -> bool:
+        """Acts on what arrived, and on replies that became ready. Whether to `transmit` now, rather than at the
+        deadline."""
         event = self._transport.next_event()
         while event is not None:
             self._on_event(event, now)
             event = self._transport.next_event()
-        self._advance(now)
+        wrote = self._advance(now)
         self._notice_end()
+        if wrote or self.phase is not Phase.OPEN:
+            return True
+        mid_frame = any(stream.mid_frame for stream in self._streams.values())
+        return not self._transport.can_wait(now, replies_follow=not mid_frame)
 
     def transmit(self, now: float) -> Datagrams:
         """The datagrams to send now."""

@@ -361,10 +361,14 @@ class QuicListener:
 
     def _process(self, connection: AgentConnection) -> None:
         try:
-            connection.process(self._loop.time())
+            speaks = connection.process(self._loop.time())
         except Exception as error:  # noqa: BLE001  # see _receive
             self._fail(connection, error)
-        self._transmit(connection)
+            speaks = True
+        if speaks:
+            self._transmit(connection)
+        elif (timer := self._connections.get(connection)) is not None:
+            self._arm(connection, timer)
 
     def _transmit(self, connection: AgentConnection) -> None:
         timer = self._connections.get(connection)

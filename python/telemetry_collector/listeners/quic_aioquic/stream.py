@@ -59,6 +59,11 @@ class AgentStream:
         return self._conversation is None
 
     @property
+    def mid_frame(self) -> bool:
+        """A frame has begun and not ended."""
+        return self._frame_due is not None
+
+    @property
     def settled(self) -> bool:
         """Every batch that was handed over is answered and the answer is sent."""
         answered = self._conversation is None or self._conversation.pending == 0

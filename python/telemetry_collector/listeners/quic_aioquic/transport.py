@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import K_GRANULARITY
 from aioquic.quic.connection import (
     CONNECTION_LIMIT_FRAME_CAPACITY,
     MAX_STREAM_DATA_FRAME_CAPACITY,
@@ -17,12 +18,15 @@ from aioquic.quic.connection import (
     NetworkAddress,
     QuicConnectionError,
     QuicConnectionState,
+    QuicReceiveContext,
 )
+from aioquic.quic.crypto import CryptoError  # type: ignore[attr-defined]  # from C, without types
 from aioquic.quic.events import ConnectionTerminated
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, get_spin_bit
 from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
+from aioquic.tls import Epoch
 
 from telemetry_collector.listeners.quic_aioquic.mtls import MtlsConnection, Verify
 from telemetry_collector.model import CloseCode
@@ -39,12 +43,22 @@ CONNECTION_WINDOW_BYTES = 2 * STREAM_WINDOW_BYTES
 WINDOW_STEP = 4
 """A window is moved when that part of it is free again: fewer frames, and a sender in full flow never meets its end."""
 
+REPLY_WAIT_SECS = 0.02
+"""How long an acknowledgement may wait for replies to leave with: less than the 25 ms that peers are told. While more
+of a frame is to come there are no replies to wait for, and aioquic's own millisecond holds."""
+
+ACK_DATAGRAMS_MAX = 8
+"""Datagrams that may wait for their acknowledgement: fewer than a sender may have on its way when it begins."""
+
 GAPS_MAX = 1_024
 """Separate ranges that a stream may have received beyond a gap. Loss makes a few hundred at most; more is an attack on
 the time that keeping them takes."""
 
 HANDSHAKE_GAPS_MAX = 32
 """The same of the handshake's own data."""
+
+
+_SHORT_HEADER_MASK, _SHORT_HEADER, _RESERVED_BITS = 0xC0, 0x40, 0x18
 
 
 class Transport(MtlsConnection):
@@ -68,6 +82,9 @@ class Transport(MtlsConnection):
         )
         self._reset_token = reset_token
         self._name_resets()
+        self._unacknowledged = 0
+        """Datagrams received since an acknowledgement was sent."""
+        self._unacknowledged_since = 0.0
         self.unread: dict[int, int] = {}
         """Bytes by stream that were taken out as events and that the consumer has not had yet."""
         self.closed_here = False
@@ -90,6 +107,24 @@ class Transport(MtlsConnection):
     def lost(self) -> bool:
         """Whether it ended without either side closing it: the path went silent."""
         return self._close_event is not None and not self.closed_here and self._state is QuicConnectionState.TERMINATED
+
+    def can_wait(self, now: float, *, replies_follow: bool) -> bool:
+        """Whether all there is to send is an acknowledgement that is not due yet, and what may leave along with it.
+
+        Replies follow within a commit's time, mostly, and one datagram costs half of two.
+        """
+        space = self._spaces[Epoch.ONE_RTT]
+        if space.ack_at is None or self._handshake_done_pending:
+            # Without an acknowledgement to come no timer would send what else there may be.
+            return False
+        space.ack_at = self._unacknowledged_since + (REPLY_WAIT_SECS if replies_follow else K_GRANULARITY)
+        return (
+            space.ack_at > now
+            and self._unacknowledged < ACK_DATAGRAMS_MAX
+            # A gap is told at once, so that what was lost comes again soon.
+            and len(space.ack_queue) <= 1
+            and not any(_has_something_to_say(stream) for stream in self._streams.values())
+        )
 
     def abort(self) -> None:
         """Closes with the transport's internal error: the fault is on this side."""
@@ -135,7 +170,11 @@ class Transport(MtlsConnection):
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """See QuicConnection."""
-        super().receive_datagram(data, addr, now)
+        if not self._unacknowledged:
+            self._unacknowledged_since = now
+        self._unacknowledged += 1
+        if not self._receive_ordinary(data, addr, now):
+            super().receive_datagram(data, addr, now)
         # The handshake's streams go on to exist when it is over.
         if _in_pieces(self._streams.values(), GAPS_MAX) or _in_pieces(
             self._crypto_streams.values(), HANDSHAKE_GAPS_MAX
@@ -145,6 +184,69 @@ class Transport(MtlsConnection):
                 frame_type=QuicFrameType.PADDING,
                 reason_phrase="data in too many pieces",
             )
+
+    def _receive_ordinary(self, data: bytes, addr: NetworkAddress, now: float) -> bool:
+        """What aioquic does with nearly every datagram, without asking what it may be besides: one packet of an open
+        connection, on the path and with the connection id in use. False, and nothing is done, for any other."""
+        if (
+            data[0] & _SHORT_HEADER_MASK != _SHORT_HEADER
+            or not self._handshake_confirmed
+            or self._state is not QuicConnectionState.CONNECTED
+            or self._network_paths[0].addr != addr
+            or not self._network_paths[0].is_validated
+            or not data.startswith(self.host_cid, 1)
+        ):
+            return False
+        space = self._spaces[Epoch.ONE_RTT]
+        try:
+            header, payload, number = self._cryptos[Epoch.ONE_RTT].decrypt_packet(
+                data, 1 + len(self.host_cid), space.expected_packet_number
+            )
+        except CryptoError:
+            return True
+        if number in space.received_packets:
+            return True
+        if header[0] & _RESERVED_BITS:
+            self.close(QuicErrorCode.PROTOCOL_VIOLATION, QuicFrameType.PADDING, "Reserved bits must be zero")
+            return True
+        if number > space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > self._spin_highest_pn:
+            self._spin_bit = get_spin_bit(header[0])
+            self._spin_highest_pn = number
+        context = QuicReceiveContext(
+            epoch=Epoch.ONE_RTT,
+            host_cid=self.host_cid,
+            network_path=self._network_paths[0],
+            quic_logger_frames=None,
+            time=now,
+            version=None,
+        )
+        try:
+            is_ack_eliciting, _ = self._payload_received(context, payload)
+        except QuicConnectionError as error:
+            self.close(error.error_code, error.frame_type, error.reason_phrase)
+        if self._state is not QuicConnectionState.CONNECTED or self._close_pending:
+            return True
+        self._close_at = now + self._idle_timeout()
+        self._ack_eliciting_sent_since_receipt = False
+        if number > space.largest_received_packet:
+            space.largest_received_packet = number
+            space.largest_received_time = now
+        space.ack_queue.add(number)
+        space.received_packets.add(number)
+        if len(space.ack_queue) > MAX_ACK_RANGES:
+            space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + self._ack_delay
+        return True
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        """See QuicConnection. Whatever leaves takes the acknowledgement along."""
+        self._unacknowledged = 0
+        if self._handshake_confirmed and self._spaces[Epoch.ONE_RTT].ack_at is not None:
+            self._spaces[Epoch.ONE_RTT].ack_at = now
+        return super().datagrams_to_send(now)
 
     def _replenish_connection_ids(self) -> None:
         super()._replenish_connection_ids()
@@ -212,6 +314,13 @@ class Transport(MtlsConnection):
         return gaps + self.unread.get(stream.stream_id or 0, 0)
 
 
+def _has_something_to_say(stream: QuicStream) -> bool:
+    return not stream.sender.buffer_is_empty or stream.sender.reset_pending or stream.receiver.stop_pending
+
+
 def _in_pieces(streams: Iterable[QuicStream], gaps_max: int) -> bool:
-    # The first look is the cheap one: without a gap nothing is buffered.
-    return any(stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max for stream in streams)
+    # Asked for every datagram, hence the loop; the first look is the cheap one, for without a gap nothing is buffered.
+    for stream in streams:  # noqa: SIM110
+        if stream.receiver._buffer and len(stream.receiver._ranges) > gaps_max:
+            return True
+    return False

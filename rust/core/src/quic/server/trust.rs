@@ -113,6 +113,8 @@ fn refusal(error: Error) -> CertificateError {
         Error::InvalidCertificate(
             CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. },
         ) => unknowable(Unknowable::ListRanOut),
+        // An authority of the same name with another key: it is not one of ours.
+        Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer,
         Error::InvalidCertificate(error) => error,
         _ => CertificateError::BadEncoding,
     }

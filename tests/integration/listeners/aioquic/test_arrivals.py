@@ -12,14 +12,15 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from tests.support.certificates import Authority
 from tests.support.consumer import frame, reply
+from tests.support.fake_site import Site, Sites
 from tests.support.quic_pair import agent_configuration
-from tests.support.quic_site import Site, Sites
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector.listeners.quic_aioquic import Deadlines, shedding
+from telemetry_collector.listeners import shedding
 from telemetry_collector.listeners.quic_aioquic.datagrams import Path
 from telemetry_collector.listeners.quic_aioquic.listener import CONNECTION_ID_BYTES
 from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
+from telemetry_collector.listeners.settings import Deadlines
 
 FLOOD_SOURCES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
@@ -120,19 +121,6 @@ async def test_handshakes_and_connections_of_one_address_are_bounded(sites: Site
         assert len(site.listener._connections) == 2
         other.initial()
         await until(lambda: len(site.listener._connections) == 3)
-
-
-async def test_an_address_begins_so_many_connections_a_second(sites: Sites) -> None:
-    site = await sites(connections_per_address_per_sec=1)
-    async with site.agent() as first, site.agent() as second:
-        for node in (first, second):
-            node.say(0, frame(b"batch"))
-            await node.reply(0, reply(1))
-        # What is dropped comes again by itself, and by then there is room.
-        async with site.agent() as third:
-            third.say(0, frame(b"batch"))
-            await third.reply(0, reply(1))
-    assert site.count("connections_refused_total", reason="too_many_connections_of_address") >= 1
 
 
 @asynccontextmanager

@@ -1,0 +1,114 @@
+"""A listener of either kind with the real core behind it, and agents that connect to it."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from tests.support.certificates import Authority, Credentials
+from tests.support.quic_agent import QuicAgent, agent
+from tests.support.quic_pair import NODE_URI, agent_configuration
+from tests.support.waiting import until
+
+from telemetry_collector import _core
+from telemetry_collector.app.listening import Listener
+from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_aioquic import QuicListener
+from telemetry_collector.listeners.quic_quinn import QuinnListener
+from telemetry_collector.listeners.settings import QuicListenerSettings
+from telemetry_collector.model import ALPN, Outcome
+from telemetry_collector.pipeline.ingest import Ingest
+from telemetry_collector.security.allowlist import AllowList
+from telemetry_collector.security.verifier import ClientVerifier
+
+POINTS = 100
+"""Series of a `batch`, and its points unless there are to be more."""
+
+
+def listener_of(
+    transport: str,
+    settings: QuicListenerSettings,
+    core: _core.Ingest,
+    ingest: Ingest,
+    verifier: ClientVerifier,
+    allowlist: AllowList,
+    events: ListenerEvents,
+) -> Listener:
+    """The listener that `server.transport` names, not started yet. Both have the same surface."""
+    if transport == "quinn":
+        return QuinnListener(settings, core, verifier, allowlist, events)
+    return QuicListener(settings, ingest, verifier, allowlist, events)
+
+
+@dataclass
+class Site:
+    """A running listener and all that a test asks it about."""
+
+    authority: Authority
+    listener: Listener
+    core: _core.Ingest
+    registry: CollectorRegistry
+
+    def agent(
+        self,
+        who: str | Credentials | None = NODE_URI,
+        *,
+        host: str = "127.0.0.1",
+        alpn: str = ALPN,
+        room: int = 1024 * 1024,
+        **options: object,
+    ) -> AbstractAsyncContextManager[QuicAgent]:
+        """An agent with the identity in a URI, with other credentials or with none; it begins with so many bytes of
+        room for the replies of a stream."""
+        credentials = self.authority.issue(uri=who) if isinstance(who, str) else who
+        configuration = agent_configuration(self.authority, credentials, alpn=alpn, max_stream_data=room, **options)
+        return agent(self.listener.address, configuration, host)
+
+    async def counted(self, name: str, count: float = 1, **labels: str) -> None:
+        """Waits for a counter: what happens on threads of the core is told a moment later."""
+        await until(lambda: self.count(name, **labels) >= count)
+        assert self.count(name, **labels) == count
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0
+
+
+Sites = Callable[..., Awaitable[Site]]
+"""Starts listeners with these settings; they stop at the end of the test."""
+
+
+def batch(node: str = "node-1", points: int = POINTS) -> _core.Batch:
+    return _core.Batch(
+        common_tags=[("node_id", node)],
+        series=[(f"test.metric.{number}", [("core", str(number))], 2, "1", False) for number in range(POINTS)],
+        series_index=array("I", [number % POINTS for number in range(points)]),
+        timestamps_unix_ns=array("q", [time.time_ns()] * points),
+        values=array("d", [float(number) for number in range(points)]),
+    )
+
+
+def frame(sequence: int = 1, node: str = "node-1") -> bytes:
+    """A batch of its own definitions, under a name that tells it from others."""
+    return _core.FrameEncoder().frame(batch(node), sequence=sequence, epoch=1)
+
+
+async def acks(node: QuicAgent, stream_id: int, count: int) -> list[_core.Ack]:
+    """The first replies of a stream, as many as asked for; fewer when the connection ends."""
+
+    def read() -> list[_core.Ack]:
+        return _core.AckReader().feed(node.received(stream_id))
+
+    await node.until(lambda: len(read()) >= count or node.closing is not None)
+    return read()
+
+
+async def served(node: QuicAgent, sequence: int = 1, name: str = "node-1") -> None:
+    """Sends one batch on a stream of its own, and sees it stored."""
+    stream_id = 4 * (sequence - 1)
+    node.say(stream_id, frame(sequence, name), end=True)
+    replies = await acks(node, stream_id, 1)
+    assert [ack.outcome for ack in replies] == [Outcome.STORED], node.closing
