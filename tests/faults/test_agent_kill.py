@@ -15,7 +15,7 @@ from tests.support.process import command
 from tests.support.spool_process import BATCH_POINTS
 from tests.support.waiting import PATIENCE_SECS
 
-from telemetry_collector.sender import Sender, SpoolSettings
+from telemetry_collector.sender import Sender, SpoolSettings, TransportName
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,12 +50,15 @@ async def grown(process: asyncio.subprocess.Process, path: Path, by: int) -> Non
             await asyncio.sleep(0.005)
 
 
-async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(tmp_path: Path, transport: str) -> None:
+async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(
+    tmp_path: Path, transport: str, sender_transport: TransportName
+) -> None:
     port = free_port()
     path, settings = collector_site(tmp_path, transport, port, port)
     site = {
         "directory": str(tmp_path),
         "port": port,
+        "transport": sender_transport,
         "cert": str(settings.cert_path),
         "key": str(settings.key_path),
         "ca": str(settings.ca_path),

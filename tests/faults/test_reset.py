@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import pytest
 from tests.faults.test_kill import batch, collector_site, free_port
 from tests.support.process import command
 from tests.support.waiting import until
@@ -14,6 +15,7 @@ from telemetry_collector.sender.events import Disconnected, SenderEvent
 from telemetry_collector.torture.relay import Relay
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_a_restarted_collector_resets_the_connections_of_its_life_before(tmp_path: Path, transport: str) -> None:
     events: list[SenderEvent] = []
     port = free_port()

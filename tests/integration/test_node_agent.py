@@ -61,6 +61,7 @@ def agent(certificates: Path, address: Address, *sources: Source, **changes: obj
     return NodeAgent(config, security(certificates), CollectorRegistry(), sources=sources or None)
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_this_machines_metrics_arrive_with_the_node_of_the_certificate(certificates: Path) -> None:
     async with QuicCollector(certificates) as collector:
         running = agent(certificates, collector.address, region="eu", tags={"rack": "r1"}, interval_secs=0.5)
@@ -111,6 +112,7 @@ async def test_readings_that_wait_for_their_batch_are_sent_when_the_agent_stops(
         assert sum(times) == running.stats.samples
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_an_agent_starts_without_a_collector_and_stops_in_time(certificates: Path) -> None:
     running = agent(certificates, Address("127.0.0.1", 9), Steady(), drain_secs=0.05)
     await running.start()
@@ -144,6 +146,7 @@ def test_a_certificate_that_cannot_be_read_is_named(certificates: Path, tmp_path
         NodeAgent(NodeAgentConfig(), missing, CollectorRegistry())
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_a_collector_whose_certificate_is_revoked_gets_nothing(tmp_path: Path) -> None:
     authority, _ = Authority.create(tmp_path)
     authority.issue_server("collector", ["127.0.0.1"], file="server")
@@ -184,6 +187,7 @@ async def test_a_spool_that_cannot_be_had_is_a_start_that_fails_and_names_the_ke
     await running.stop()
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_an_agents_batches_outlive_it(certificates: Path, tmp_path: Path) -> None:
     first = agent(certificates, Address("127.0.0.1", 9), Steady(), spool_dir=tmp_path / "spool")
     await first.start()

@@ -26,8 +26,6 @@ from telemetry_collector.sender import (
 )
 from telemetry_collector.sender.events import Refused, SenderEvent
 
-pytestmark = pytest.mark.usefixtures("sender_transport")
-
 NODE = "gpu-7"
 
 
@@ -129,6 +127,7 @@ async def test_batches_over_the_collectors_size_are_split(certificates: Path, tm
     assert rows(tmp_path) == 1_000
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_frames_over_the_collectors_size_become_smaller(
     certificates: Path, tmp_path: Path, transport: str
 ) -> None:
@@ -172,6 +171,7 @@ async def test_a_batch_for_another_node_is_refused_whole(certificates: Path, tmp
     assert rows(tmp_path) == 5
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(
     certificates: Path, tmp_path: Path, transport: str
 ) -> None:
@@ -197,6 +197,7 @@ async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(
     assert rows(tmp_path, "count(DISTINCT sequence)") == 120
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_back_pressure_slows_the_sender_and_loses_nothing(
     certificates: Path, tmp_path: Path, transport: str
 ) -> None:
@@ -211,6 +212,7 @@ async def test_back_pressure_slows_the_sender_and_loses_nothing(
     assert rows(tmp_path) == 4_000
 
 
+@pytest.mark.usefixtures("sender_transport")
 async def test_batches_go_to_the_second_collector_and_back_to_the_first_when_it_recovers(
     certificates: Path, tmp_path: Path, transport: str
 ) -> None:

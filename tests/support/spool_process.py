@@ -39,6 +39,7 @@ async def run(site: dict[str, Any]) -> None:
         cert_path=Path(site["cert"]),
         key_path=Path(site["key"]),
         ca_path=Path(site["ca"]),
+        transport=site["transport"],
         server_name="localhost",
         backoff_min_secs=0.05,
         backoff_max_secs=0.2,

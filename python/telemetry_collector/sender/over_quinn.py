@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from cryptography import x509
@@ -30,7 +31,7 @@ class Quinn:
         """Raises CertificateError that names the file."""
         self._settings = settings
         self._server_name = server_name
-        self._credentials = credentials(settings)
+        self._credentials = credentials(settings.cert_path, settings.key_path, settings.ca_path)
 
     async def start(self, connection: Connection, _family: socket.AddressFamily, address: tuple[str, int]) -> None:
         """Begins a handshake. OSError when there is no way to the address."""
@@ -47,24 +48,22 @@ class Quinn:
         hub.add(quic.number, connection)
 
 
-def credentials(settings: TransportSettings) -> _core.QuicCredentials:
+def credentials(cert_path: Path, key_path: Path, ca_path: Path) -> _core.QuicCredentials:
     """Reads certificates and key. Raises CertificateError that names the file."""
     try:
-        authorities = x509.load_pem_x509_certificates(settings.ca_path.read_bytes())
+        authorities = x509.load_pem_x509_certificates(ca_path.read_bytes())
     except (OSError, ValueError) as error:
-        raise CertificateError(f"cannot read the certificate authority {settings.ca_path}: {error}") from error
+        raise CertificateError(f"cannot read the certificate authority {ca_path}: {error}") from error
     try:
-        chain = x509.load_pem_x509_certificates(settings.cert_path.read_bytes())
-        key = load_pem_private_key(settings.key_path.read_bytes(), password=None)
+        chain = x509.load_pem_x509_certificates(cert_path.read_bytes())
+        key = load_pem_private_key(key_path.read_bytes(), password=None)
         return _core.QuicCredentials(
             chain=[each.public_bytes(Encoding.DER) for each in chain],
             key=key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
             authorities=[each.public_bytes(Encoding.DER) for each in authorities],
         )
     except (OSError, ValueError, TypeError) as error:
-        raise CertificateError(
-            f"cannot use the certificate {settings.cert_path} with the key {settings.key_path}: {error}"
-        ) from error
+        raise CertificateError(f"cannot use the certificate {cert_path} with the key {key_path}: {error}") from error
 
 
 class _Hub:

@@ -18,7 +18,7 @@ Form = Literal["dense", "columnar", "row"]
 TransportName = Literal["quinn", "aioquic"]
 
 TRANSPORT_DEFAULT: TransportName = "quinn" if hasattr(_core, "QuicClient") else "aioquic"
-"""quinn takes a fraction of the time; a build of the core without it leaves aioquic, which always works."""
+"""quinn takes half the processor time; a build of the core without it leaves aioquic, which always works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
