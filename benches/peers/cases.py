@@ -147,5 +147,5 @@ OURS = {
     for kept, writers in WRITERS.items()
 }
 """Transport and writers, as `telemetry-collector bench` takes them."""
-OUR_FORM = "columnar"
+OUR_FORM = "dense"
 OURS_ACKNOWLEDGED_WHEN = "it is in the journal, after its fdatasync"

@@ -25,6 +25,7 @@ IMPORTERS = {
         "telemetry_collector.pipeline",
         "telemetry_collector.rollups",
         "telemetry_collector.sender",
+        "telemetry_collector.store.encoding",
         "telemetry_collector.writers",
     },
     "aioquic": {"telemetry_collector.listeners.quic_aioquic", "telemetry_collector.sender"},

@@ -17,7 +17,7 @@ const POINTS: usize = 1_000;
 /// Batches of the corpus. The first one defines the series and is never measured.
 const FRAMES: usize = 64;
 /// How batches are written on the wire; each has its own stages.
-const FORMS: [(Form, &str); 2] = [(Form::Row, "row"), (Form::Columnar, "columnar")];
+const FORMS: [(Form, &str); 3] = [(Form::Row, "row"), (Form::Columnar, "columnar"), (Form::Dense, "dense")];
 
 /// What a batch of the corpus looks like.
 #[derive(Clone, Copy)]
