@@ -76,7 +76,7 @@ impl Fleet {
                     spent.cpu_ns += took;
                     spent.longest_ns = spent.longest_ns.max(took);
                 }
-                if first % LANDMARK == 0 && first - from >= (to - from) / 2 {
+                if first.is_multiple_of(LANDMARK) && first - from >= (to - from) / 2 {
                     let each = (resident_bytes() - before - so_far as f64) / (first + BATCH - from) as f64;
                     highest.fetch_max((each * 10.0) as usize, Relaxed);
                 }
@@ -119,11 +119,11 @@ impl Fleet {
         let share = streams / self.threads;
         let bytes = AtomicUsize::new(0);
         let spent = self.run(|thread| {
-            let (mut keys, mut builder, mut spent) = (Keys::default(), KeyBuilder::default(), Spent::default());
+            let (mut builder, mut spent) = (KeyBuilder::default(), Spent::default());
             let mut common = CommonTags::default();
             common.update(&[], b"node");
             let mut open: Vec<StreamDictionary> = (thread * share..(thread + 1) * share)
-                .map(|stream| keys.stream(stream * apart * STREAM, &common, &mut builder, &self.registry))
+                .map(|stream| stream_of(stream * apart * STREAM, &common, &mut builder, &self.registry))
                 .collect();
             if thread == 0 {
                 bytes.store((resident_bytes() - before).max(0.0) as usize, Relaxed);
@@ -187,34 +187,28 @@ impl Keys {
         let (node, device) = (format!("node-{:05}", number / 100), format!("device-{}", number % 100));
         self.builder.build(b"system.cpu.usage", &tags(&node, &device), common).expect("it is valid").to_key()
     }
+}
 
-    /// A stream that has resolved all its series.
-    fn stream(
-        &mut self,
-        first: usize,
-        common: &CommonTags,
-        builder: &mut KeyBuilder,
-        registry: &Registry,
-    ) -> StreamDictionary {
-        let mut dictionary = StreamDictionary::new(b"node");
-        dictionary.begin();
-        for (id, number) in (0_u32..).zip(first..first + STREAM) {
-            let (node, device) = (format!("node-{:05}", number / 100), format!("device-{}", number % 100));
-            let tags = tags(&node, &device);
-            let raw = RawDefinition {
-                name: b"system.cpu.usage",
-                tags: &tags,
-                crowd: None,
-                type_number: 2,
-                unit: b"1",
-                delta: false,
-            };
-            dictionary.define(id, raw).expect("there is room");
-            let place = dictionary.place(id).expect("it is defined");
-            dictionary.resolve(place, common, builder, registry, SOURCE).expect("it is known");
-        }
-        dictionary
+/// A stream that has resolved all its series.
+fn stream_of(first: usize, common: &CommonTags, builder: &mut KeyBuilder, registry: &Registry) -> StreamDictionary {
+    let mut dictionary = StreamDictionary::new(b"node");
+    dictionary.begin();
+    for (id, number) in (0_u32..).zip(first..first + STREAM) {
+        let (node, device) = (format!("node-{:05}", number / 100), format!("device-{}", number % 100));
+        let tags = tags(&node, &device);
+        let raw = RawDefinition {
+            name: b"system.cpu.usage",
+            tags: &tags,
+            crowd: None,
+            type_number: 2,
+            unit: b"1",
+            delta: false,
+        };
+        dictionary.define(id, raw).expect("there is room");
+        let place = dictionary.place(id).expect("it is defined");
+        dictionary.resolve(place, common, builder, registry, SOURCE).expect("it is known");
     }
+    dictionary
 }
 
 fn tags<'a>(node: &'a str, device: &'a str) -> [RawTag<'a>; 5] {

@@ -83,7 +83,7 @@ impl Replaying {
         let (hash, before) = (address_hash(series), self.registry.changed());
         let same = |known: &Readmitted| Arc::ptr_eq(&known.series, series) && known.changed == before;
         if let Some(known) = self.readmitted.find(hash, same) {
-            known.known.iter().for_each(|series| self.registry.readmit_known(series, seen_secs));
+            known.known.iter().for_each(|series| series.readmit(seen_secs));
             return;
         }
         let readmit =

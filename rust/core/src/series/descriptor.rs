@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::key::{KeyRef, SeriesKey};
-use super::standing::Standing;
+use super::standing::{Standing, seconds};
 use super::{text, varint};
 
 /// The five kinds of metric, with their numbers on the wire.
@@ -107,6 +107,12 @@ impl Descriptor {
     #[inline]
     pub fn is_current(&self) -> bool {
         self.standing.is_current()
+    }
+
+    /// What [`super::Registry::readmit`] does, for a series that is active and has not changed since.
+    #[inline]
+    pub(crate) fn readmit(&self, last_seen_secs: u64) {
+        self.standing.touch(seconds(last_seen_secs).max(self.standing.seen_secs()));
     }
 
     /// What is stored beside each point.

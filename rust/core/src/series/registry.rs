@@ -190,7 +190,7 @@ impl<H: KeyHasher> Registry<H> {
         let mut shard = self.shards.of(hash);
         let series = if let Some(known) = shard.find(hash, descriptor.key) {
             let known = Arc::clone(known);
-            self.readmit_known(&known, last_seen_secs);
+            known.readmit(last_seen_secs);
             if known.meta() == descriptor.meta { known } else { self.change(&mut shard, &known, descriptor.meta) }
         } else {
             self.owners.lock().readmit();
@@ -200,13 +200,6 @@ impl<H: KeyHasher> Registry<H> {
             self.adopt(&series, identity);
         }
         series
-    }
-
-    /// The same for a series that has just been made active and has not changed since.
-    #[inline]
-    pub(crate) fn readmit_known(&self, series: &Descriptor, last_seen_secs: u64) {
-        let seen = seconds(last_seen_secs).max(series.standing.seen_secs());
-        series.standing.touch(seen);
     }
 
     /// Notes that a series had a point; false when it has expired. A descriptor whose series has changed its type or unit
@@ -240,7 +233,9 @@ impl<H: KeyHasher> Registry<H> {
             let gone = shard.expire(seconds(idle_since));
             if !gone.is_empty() {
                 let mut owners = self.owners.lock();
-                gone.iter().for_each(|series| owners.give_back(series.standing.owner()));
+                for series in &gone {
+                    owners.give_back(series.standing.owner());
+                }
             }
             drop(shard);
             expired += gone.len();

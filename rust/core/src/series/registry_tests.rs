@@ -157,23 +157,28 @@ fn run<H: KeyHasher>(operations: &[Operation], hasher: impl Fn() -> H) -> Result
                 }
             }
         }
-        prop_assert_eq!(registry.len(), model.active.len());
-        for (series, (descriptor, _, delta)) in &model.active {
-            let found = registry.lookup(keys[*series as usize].borrowed());
-            prop_assert!(found.is_some_and(|found| Arc::ptr_eq(&found, descriptor)));
-            prop_assert!(descriptor.is_current());
-            prop_assert_eq!(&descriptor.key, &keys[*series as usize]);
-            prop_assert_eq!(descriptor.delta, *delta);
-        }
-        // Only the active series' own descriptors are current, and no two share a number.
-        let current: Vec<_> = model.given.iter().filter(|(descriptor, _)| descriptor.is_current()).collect();
-        for (descriptor, series) in current {
-            prop_assert!(model.active.get(series).is_some_and(|active| Arc::ptr_eq(&active.0, descriptor)));
-        }
-        for (one, _) in &model.given {
-            let same = |(other, _): &(Arc<Descriptor>, u8)| other.number() == one.number() && !Arc::ptr_eq(one, other);
-            prop_assert!(one.number().is_some() && !model.given.iter().any(same));
-        }
+        agree(&registry, &model, &keys)?;
+    }
+    Ok(())
+}
+
+fn agree(registry: &Registry<impl KeyHasher>, model: &Model, keys: &[SeriesKey]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(registry.len(), model.active.len());
+    for (series, (descriptor, _, delta)) in &model.active {
+        let found = registry.lookup(keys[*series as usize].borrowed());
+        prop_assert!(found.is_some_and(|found| Arc::ptr_eq(&found, descriptor)));
+        prop_assert!(descriptor.is_current());
+        prop_assert_eq!(&descriptor.key, &keys[*series as usize]);
+        prop_assert_eq!(descriptor.delta, *delta);
+    }
+    // Only the active series' own descriptors are current, and no two share a number.
+    let current: Vec<_> = model.given.iter().filter(|(descriptor, _)| descriptor.is_current()).collect();
+    for (descriptor, series) in current {
+        prop_assert!(model.active.get(series).is_some_and(|active| Arc::ptr_eq(&active.0, descriptor)));
+    }
+    for (one, _) in &model.given {
+        let same = |(other, _): &(Arc<Descriptor>, u8)| other.number() == one.number() && !Arc::ptr_eq(one, other);
+        prop_assert!(one.number().is_some() && !model.given.iter().any(same));
     }
     Ok(())
 }
