@@ -65,12 +65,12 @@ fn header() -> BatchHeader {
     }
 }
 
-fn block(registry: &mut Registry) -> PointBlock {
+fn block(registry: &Registry) -> PointBlock {
     let (mut keys, mut builder, common) = (KeyBuilder::default(), BlockBuilder::default(), common());
     for (point, series) in (0_u32..).zip(&Series::all()) {
         let key = keys.build(series.name.as_bytes(), &series.tags(), &common).expect("valid");
-        let handle = registry.admit(key, META, SOURCE).expect("there is room");
-        let index = builder.descriptor(registry.get(handle).expect("it was just admitted"));
+        let series = registry.admit(key, META, SOURCE).expect("there is room");
+        let index = builder.descriptor(&series);
         let jitter = i64::from(point * 7 % 3) * 1_000_000;
         builder.push(index, 1_700_000_000_000_000_000 + jitter, f64::from(point * 7_919 % 100_000) / 100.0);
     }
@@ -81,7 +81,7 @@ fn admission(criterion: &mut Criterion) {
     let series = Series::all();
     let mut group = criterion.benchmark_group("admission");
     group.throughput(Throughput::Elements(SERIES as u64));
-    let (mut keys, mut registry, common) = (KeyBuilder::default(), Registry::new(1_000_000), common());
+    let (mut keys, registry, common) = (KeyBuilder::default(), Registry::new(1_000_000), common());
     let tags: Vec<_> = series.iter().map(|one| (one.name.as_bytes(), one.tags(), one.all_tags())).collect();
     let mut none = CommonTags::default();
     none.update(&[], b"node-0001.dc1.example");
@@ -122,8 +122,8 @@ fn admission(criterion: &mut Criterion) {
                 let index = if let Some(index) = dictionary.index(place) {
                     index
                 } else {
-                    let resolved = dictionary.resolve(place, &common, &mut keys, &mut registry, SOURCE).expect("valid");
-                    let index = builder.descriptor(resolved.1);
+                    let resolved = dictionary.resolve(place, &common, &mut keys, &registry, SOURCE).expect("valid");
+                    let index = builder.descriptor(resolved);
                     dictionary.set_index(place, index);
                     index
                 };
@@ -136,8 +136,8 @@ fn admission(criterion: &mut Criterion) {
 }
 
 fn journal(criterion: &mut Criterion) {
-    let mut registry = Registry::new(1_000_000);
-    let block = block(&mut registry);
+    let registry = Registry::new(1_000_000);
+    let block = block(&registry);
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements(SERIES as u64));
     let mut bytes = Vec::new();
@@ -177,8 +177,8 @@ fn journal(criterion: &mut Criterion) {
 }
 
 fn destinations(criterion: &mut Criterion) {
-    let mut registry = Registry::new(1_000_000);
-    let block = block(&mut registry);
+    let registry = Registry::new(1_000_000);
+    let block = block(&registry);
     let mut group = criterion.benchmark_group("destinations");
     group.throughput(Throughput::Elements(10 * SERIES as u64));
     let mut assembler = ArrowAssembler::new();

@@ -6,7 +6,7 @@ reasons and close codes are those of proto/telemetry.proto.
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, Protocol, TypeAlias, final
 
 from typing_extensions import Buffer, CapsuleType
 
@@ -29,11 +29,19 @@ __all__ = [
     "JournalError",
     "LineProtocol",
     "PartEncoder",
+    "QuicClient",
+    "QuicConnection",
+    "QuicCredentials",
+    "QuicLoad",
+    "QuicServer",
+    "QuicServerSettings",
+    "QuicTrust",
     "Quota",
     "Quotas",
     "RecordBatch",
     "Spool",
     "__version__",
+    "identity_of",
     "inspect_journal",
 ]
 
@@ -102,6 +110,69 @@ class FaultDisk:
         """Forgets failures that have not happened yet."""
     def power_loss(self) -> None:
         """Leaves in the directory what chance decides of what was not synchronized; everything fails afterwards."""
+
+@final
+class QuicServerSettings:
+    """How the listener is built; frozen. Certificates and the key (PKCS#8) are in DER."""
+
+    def __new__(
+        cls,
+        *,
+        certificates: Sequence[bytes],
+        key: bytes,
+        reset_key: bytes,
+        threads: int | None = ...,
+        connections_max: int,
+        handshakes_max: int,
+        handshakes_per_address: int,
+        connections_per_address_per_sec: int,
+        idle_secs: float,
+        handshake_secs: float,
+        frame_secs: float,
+        replies_secs: float,
+        expiry_secs: float,
+    ) -> QuicServerSettings: ...
+
+@final
+class QuicTrust:
+    """Whom the listener lets in; frozen. With any revocation list, every certificate needs one of its issuer."""
+
+    def __new__(
+        cls,
+        *,
+        authorities: Sequence[bytes],
+        revocation_lists: Sequence[bytes],
+        allowed: Sequence[str],
+        relays: Sequence[str],
+    ) -> QuicTrust:
+        """Certificates and lists in DER, patterns of identities. CoreError says which cannot be used."""
+
+@final
+class QuicServer:
+    """The listener on quinn: journals what agents send, on threads of its own."""
+
+    def __new__(cls, ingest: Ingest, socket_fd: int, settings: QuicServerSettings, trust: QuicTrust) -> QuicServer:
+        """Serves a bound UDP socket, on a descriptor of its own. CoreError says what cannot be used."""
+    @property
+    def connections(self) -> int:
+        """Open connections that were let in."""
+    @property
+    def offloads(self) -> tuple[int, int]:
+        """Datagrams of one flow that the system sends, and hands over, in one call; 1 where it does not bundle them."""
+    def fileno(self) -> int:
+        """Readable when there are events to take."""
+    def events(self) -> tuple[list[tuple[object, ...]], list[tuple[str, list[str], int]]]:
+        """What has happened since the last call, each with its kind first, and by kind and labels how much more did."""
+    def counters(self) -> dict[str, int]:
+        """What was counted since the start."""
+    def reconfigure(self, settings: QuicServerSettings) -> None:
+        """New handshakes show its certificate; bounds and deadlines hold for all. CoreError: nothing has changed."""
+    def update_trust(self, trust: QuicTrust) -> None:
+        """Returns when every open connection was judged by it."""
+    def settle(self, timeout_secs: float) -> int:
+        """Lets nobody in, reads no more and answers what was received; how many connections are still open then."""
+    def close(self) -> None:
+        """Says SHUTTING_DOWN to all that are left and frees everything. Idempotent; ends a `settle` under way."""
 
 @final
 class Quota:
@@ -488,6 +559,135 @@ class AckReader:
 
     def __new__(cls) -> AckReader: ...
     def feed(self, data: bytes) -> list[Ack]: ...
+
+@final
+class QuicCredentials:
+    """What connections of one agent prove themselves with, and whom they believe; everything in DER.
+
+    Absent, as the next three are, where the core was built without quinn.
+    """
+
+    def __new__(cls, *, chain: Sequence[bytes], key: bytes, authorities: Sequence[bytes]) -> QuicCredentials:
+        """The certificate and its intermediates, its private key, and the only authorities of collectors' certificates.
+
+        Raises ValueError when they cannot be used.
+        """
+
+_QuicEvent: TypeAlias = (
+    tuple[int, Literal["established"], list[bytes]]
+    | tuple[int, Literal["received"], int, bytes]
+    | tuple[int, Literal["ended"], int]
+    | tuple[int, Literal["stopped"], int, int]
+    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network"], int, str]
+)
+"""The connection's number, what happened, and with what: the collector's certificate and its intermediates in DER; a
+stream and its bytes; a stream that brings nothing more; a stream that the collector reads no further, and its code; who
+ended the connection, the code and the reason. Exists in this stub only."""
+
+@final
+class QuicClient:
+    """Connections over quinn whose events come out of one queue. Their work is done on one thread of the process."""
+
+    def __new__(cls) -> QuicClient: ...
+    def fileno(self) -> int:
+        """An eventfd that becomes readable when something has happened; `take` makes it unreadable again."""
+    def connect(
+        self,
+        host: str,
+        port: int,
+        *,
+        server_name: str,
+        credentials: QuicCredentials,
+        datagram_bytes_max: int = 1_200,
+        unreachable_secs: float = 1.0,
+    ) -> QuicConnection:
+        """Begins a handshake with an address. `server_name` is what the collector's certificate must carry.
+
+        Once the network has said that nobody listens, a handshake ends at once, and an established connection after
+        `unreachable_secs` without a datagram. Raises OSError without a socket or a way, ValueError for a bad address.
+        """
+    def departed(self, timeout_secs: float) -> bool:
+        """Waits until every close is sent, and says whether they are: for a process that is about to end."""
+    def take(self) -> list[_QuicEvent]:
+        """What has happened to all connections since the last call, in order for each.
+
+        At most 4 MiB of received bytes wait here; beyond that flow control holds the collectors back.
+        """
+
+@final
+class QuicConnection:
+    """One connection; its methods never wait. Forgotten without `close`, it is closed with code 0."""
+
+    @property
+    def number(self) -> int:
+        """What events call it; never used twice by one client."""
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes written that flow control has not let through yet."""
+    def write(self, stream: int, data: bytes, *, finish: bool = False) -> None:
+        """Puts bytes on a bidirectional stream of the caller's numbering, which the first ones open.
+
+        Does nothing once the connection is over. Raises CoreError, and sends nothing, when more than 64 MiB would wait.
+        """
+    def close(self, code: int, reason: str = "") -> None:
+        """Closes the connection with a code of the wire contract. No event tells of it."""
+
+@final
+class QuicLoad:
+    """Simulated agents, each with a connection and a closed loop over one stream, all in the core.
+
+    An agent follows the collector's credit and sends again what is to be sent again, under its name. One whose
+    connection is lost is lost: what it had acknowledged counts, and it sends no more. Agents close with code 0.
+    """
+
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        *,
+        server_name: str,
+        agents: Sequence[tuple[QuicCredentials, int, Sequence[bytes], Sequence[bytes]]],
+        batches_per_sec: float | None = None,
+        inflight_max: int = 1_024,
+        datagram_bytes_max: int = 1_200,
+        connect_timeout_secs: float = 30.0,
+    ) -> QuicLoad:
+        """Begins to connect; each agent sends `batches_per_sec`, or as many as credit and `inflight_max` let through.
+
+        An agent is its credentials, its epoch (not 0), frames sent once and first, and frames sent over and over after
+        these; all of one `FrameEncoder`, which made those that define series first. The frames' own names are replaced:
+        sequences are 1, 2, 3, …, so sequence s is `opening[s - 1]`, then `cycle[(s - 1 - len(opening)) % len(cycle)]`.
+        Agents of a rate are spread over its interval. Raises ValueError for what cannot be, OSError without sockets, or
+        for bytes that are no frame.
+        """
+    def begin(self) -> None:
+        """Agents send from now on. Wait for `poll()["connected"]` first to leave the handshakes out."""
+    def poll(self) -> dict[str, int]:
+        """Counters of all agents together.
+
+        `connected` and `lost` agents; `batches_sent` (again does not count), `batches_acknowledged` (STORED, PARTIAL,
+        DUPLICATE), `batches_refused` (REJECTED), `batches_retried` (RETRY_LATER); `points_acknowledged`,
+        `points_refused`; `frame_bytes_sent` with prefixes and without QUIC.
+        """
+    def latency_secs(self, part: float) -> float:
+        """The quantile of the time from when a batch was due (sent, where there is no rate) to its final answer.
+
+        At most 1/32 too long; 0 before the first answer.
+        """
+    def forget_latency(self) -> None:
+        """Latencies are measured from now on."""
+    @property
+    def faults(self) -> list[str]:
+        """Why agents were lost, 16 of the first."""
+    def stop(self, drain_secs: float) -> None:
+        """Sends nothing new, waits so long for answers to what is in flight, closes all connections. Idempotent."""
+    def acknowledged(self) -> list[bytes]:
+        """For each agent an array of unsigned 32-bit integers in native order (`array("I", …)`), by sequence from 1 on.
+
+        The points on stable storage; 0 for a refused batch, 0xFFFFFFFF for one without a final answer.
+        """
+def identity_of(certificate: bytes) -> tuple[str, str] | None:
+    """The identity and the node that a certificate in DER names, as the quinn listener sees them."""
 
 def inspect_journal(
     directory: str | PathLike[str], progress: Callable[[int, int], object] | None = None

@@ -26,6 +26,8 @@ from telemetry_collector.sender import (
 )
 from telemetry_collector.sender.events import Refused, SenderEvent
 
+pytestmark = pytest.mark.usefixtures("sender_transport")
+
 NODE = "gpu-7"
 
 

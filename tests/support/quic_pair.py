@@ -15,8 +15,6 @@ from tests.support.consumer import FakeConsumer
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
-from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
-from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
@@ -24,6 +22,8 @@ from telemetry_collector.listeners.quic_aioquic.transport import (
     Transport,
 )
 from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
+from telemetry_collector.listeners.reset import ResetTokens
+from telemetry_collector.listeners.settings import Deadlines
 from telemetry_collector.model import ALPN
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists

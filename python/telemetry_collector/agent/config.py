@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
 from telemetry_collector.model import STANDARD_TAGS
+from telemetry_collector.sender import TransportName, settings
 
 SourceName = Literal["cpu", "memory", "disk", "network", "host", "gpu", "agent"]
 SOURCES: tuple[SourceName, ...] = ("cpu", "memory", "disk", "network", "host", "gpu", "agent")
@@ -85,6 +86,10 @@ class NodeAgentConfig(Section):
     )
     outbox_points_max: PositiveInt = Field(1_000_000, description="points kept in memory where there is no spool")
     outbox_bytes_max: int = Field(64 * _MIB, ge=_MIB, description="memory for points that wait")
+    transport: TransportName = Field(
+        default_factory=lambda: settings.TRANSPORT_DEFAULT,
+        description="what speaks QUIC: quinn, or aioquic where the extension is built without it",
+    )
     max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
     drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
 

@@ -299,5 +299,6 @@ def _transport(config: NodeAgentConfig, security: Tls, clock: Clock) -> Transpor
         ca_path=security.tls_ca_path,
         judge=judge_of(security.tls_ca_path, crl_path, clock) if crl_path is not None else None,
         server_name=config.server_name,
+        transport=config.transport,
         max_datagram_size=config.max_datagram_size,
     )

@@ -27,6 +27,7 @@ from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
+from telemetry_collector.app.listening import Listener, listener_of, listener_settings
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
 from telemetry_collector.app.trust import check_own, read_trust
@@ -35,7 +36,6 @@ from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quot
 from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
 from telemetry_collector.observe import logs
 from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
@@ -81,7 +81,7 @@ class Collector:
         self._core: _core.Ingest | None = None
         self._destinations: Destinations | None = None
         self._room: JournalRoom | None = None
-        self._listener: QuicListener | None = None
+        self._listener: Listener | None = None
         # From now on a file that changes is noticed: before any is read.
         self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
         watched = config.observability
@@ -118,9 +118,7 @@ class Collector:
 
             await self.endpoint.start()
             self._stack.push_async_callback(self.endpoint.stop)
-            self._listener = QuicListener(
-                _listener_settings(config), ingest, verifier, allowlist, ListenerEvents(self._registry)
-            )
+            self._listener = listener_of(config, core, ingest, verifier, allowlist, ListenerEvents(self._registry))
             await self._listener.start()
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
@@ -164,7 +162,7 @@ class Collector:
         new = new.keeping(restart_needed, self._config)
         verifier, allowlist = await asyncio.to_thread(read_trust, new.security)
         check_own(new.security, self._now())
-        await self._listener.reconfigure(_listener_settings(new), verifier, allowlist)
+        await self._listener.reconfigure(listener_settings(new), verifier, allowlist)
         self._core.set_policy(_ingest_settings(new))
         if new.quotas != self._config.quotas:
             self._core.set_quotas(_quotas(new.quotas))
@@ -308,18 +306,6 @@ def _quota(config: Quota) -> _core.Quota:
         points_per_sec=config.points_per_sec,
         bytes_per_sec=config.bytes_per_sec,
         series=config.series,
-    )
-
-
-def _listener_settings(config: Config) -> QuicListenerSettings:
-    return QuicListenerSettings(
-        address=config.server.listen_addr,
-        tls_cert_path=config.security.tls_cert_path,
-        tls_key_path=config.security.tls_key_path,
-        connections_max=config.server.max_connections,
-        handshakes_per_address=config.server.handshakes_per_address,
-        connections_per_address_per_sec=config.server.connections_per_address_per_sec,
-        deadlines=Deadlines(idle=config.server.connection_timeout_secs),
     )
 
 

@@ -28,6 +28,12 @@ class Server(Section):
     """The QUIC listener."""
 
     listen_addr: Address = Field(Address("0.0.0.0", 5001), description="the address to listen on, as host:port")
+    transport: Literal["aioquic", "quinn"] = Field(
+        "aioquic", description="what speaks QUIC: aioquic, which uses one processor, or quinn, which uses all"
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1_024, description="threads of the quinn transport, or null for one a processor"
+    )
     max_connections: int = Field(1000, ge=1, le=1_000_000, description="connections open at a time")
     handshakes_per_address: int = Field(
         64, ge=1, le=1_000_000, description="handshakes of one address under way at a time"

@@ -4,6 +4,8 @@ Lines that strangers can cause are told once in a while, with how often it happe
 certificate are told each time.
 """
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector.clock import Clock
@@ -25,6 +27,15 @@ _HANDLER_FAILED = Event(
     "connection_errors", "Connections closed because handling them raised an error", level="error", every_secs=1.0
 )
 _DROPPED = Event("datagrams_dropped", "Datagrams thrown away", labels=("reason",), level="debug", every_secs=60.0)
+
+_KINDS = {
+    "opened": _OPENED,
+    "closed": _CLOSED,
+    "refused": _REFUSED,
+    "handshake_failed": _HANDSHAKE_FAILED,
+    "stream_failed": _STREAM_FAILED,
+    "handler_failed": _HANDLER_FAILED,
+}
 
 
 class ListenerEvents:
@@ -57,13 +68,13 @@ class ListenerEvents:
         """Datagrams were read from the socket."""
         self._datagrams.inc(count)
 
-    def datagram_dropped(self, reason: str) -> None:
-        """One was thrown away: garbage, of no connection, or not taken by the system when sending."""
-        self._events.happened(_DROPPED, reason=reason)
+    def datagram_dropped(self, reason: str, count: int = 1) -> None:
+        """One was thrown away, or more: garbage, of no connection, or not taken by the system when sending."""
+        self._events.happened(_DROPPED, amount=count, reason=reason)
 
-    def retry_sent(self) -> None:
-        """A newcomer was sent away for a token."""
-        self._retries.inc()
+    def retry_sent(self, count: int = 1) -> None:
+        """A newcomer was sent away for a token, or more."""
+        self._retries.inc(count)
 
     def datagrams_lost(self, count: int) -> None:
         """The system dropped datagrams before they could be read."""
@@ -73,9 +84,9 @@ class ListenerEvents:
         """Of first datagrams, the system lets this share through."""
         self._passing.set(share)
 
-    def stream_opened(self) -> None:
-        """A peer sent its first bytes on a new stream."""
-        self._streams.inc()
+    def stream_opened(self, count: int = 1) -> None:
+        """A peer sent its first bytes on a new stream, or on more."""
+        self._streams.inc(count)
 
     def stream_received(self, size: int, frames: int) -> None:
         """Bytes of a stream were handed on, and completed so many frames."""
@@ -104,6 +115,13 @@ class ListenerEvents:
     def handshake_failed(self, alert: str, peer: str, problem: str) -> None:
         """A peer was refused by TLS, gave up, or took too long."""
         self._events.happened(_HANDSHAKE_FAILED, alert=alert, peer=peer, problem=problem)
+
+    def missed(self, kind: str, labels: Sequence[str], count: int) -> None:
+        """Events that came too many at a time to be told one by one: counted as ever, and told as one line."""
+        if kind in ("opened", "closed"):
+            self._connections.inc(count if kind == "opened" else -count)
+        event = _KINDS[kind]
+        self._events.happened(event, amount=count, **dict(zip(event.labels, labels, strict=True)))
 
     def handler_failed(self, peer: str, identity: str | None, error: Exception) -> None:
         """Handling one connection raised an error, a fault of ours; that connection is closed, no other."""

@@ -9,8 +9,12 @@ class AllowList:
 
     def __init__(self, allowed: Iterable[str] = ("*",), relays: Iterable[str] = ()) -> None:
         """An empty `allowed` lets nobody in; being a relay does not let anybody in by itself."""
-        self._allowed = _compiled(allowed)
-        self._relays = _compiled(relays)
+        self.allowed = tuple(allowed)
+        """The patterns of who may connect."""
+        self.relays = tuple(relays)
+        """The patterns of who may speak for any node."""
+        self._allowed = _compiled(self.allowed)
+        self._relays = _compiled(self.relays)
 
     def allows(self, identity: str) -> bool:
         """Whether a peer of this identity may connect."""

@@ -26,8 +26,9 @@ class RevocationLists:
 
     def __init__(self, lists: Sequence[x509.CertificateRevocationList], source: str = "the revocation list") -> None:
         """CertificateError when a list covers only part of an authority's certificates, which is not supported."""
+        self.lists = tuple(lists)
         self._by_issuer: dict[bytes, list[_List]] = {}
-        for crl in lists:
+        for crl in self.lists:
             _refuse_partial(crl, source)
             self._by_issuer.setdefault(crl.issuer.public_bytes(), []).append(_List(crl))
 

@@ -52,6 +52,8 @@ class ClientVerifier:
         """`authorities` may be roots or intermediates. CertificateError when one could never be trusted."""
         for authority in authorities:
             _require_usable(authority)
+        self.authorities = tuple(authorities)
+        """Whose certificates are good."""
         self._store = Store(list(authorities))
         self._clock = clock or SystemClock()
         self._revocations = revocations
@@ -75,6 +77,11 @@ class ClientVerifier:
     def revocations_end_unix_secs(self) -> float | None:
         """When the first revocation list runs out and its authority's certificates are refused; None for never."""
         return self._revocations.next_update_unix_secs if self._revocations else None
+
+    @property
+    def revocation_lists(self) -> tuple[x509.CertificateRevocationList, ...]:
+        """The lists that certificates are looked up in; none when there is no revocation."""
+        return self._revocations.lists if self._revocations else ()
 
     def verify(self, certificate: x509.Certificate, intermediates: Sequence[x509.Certificate]) -> None:
         """Returns when the client's certificate is good, raises CertificateRefused with the TLS alert when not."""

@@ -1,9 +1,9 @@
 """The client half of the wire: what an agent, a forwarder or a bench needs to get batches to a collector.
 
 ```text
-offer/put ─► Outbox ─► Delivery ─► Session ─► Connection (aioquic) ─► collector
-             names     what next   streams,   datagrams, TLS
-             bounds    answers     credit
+offer/put ─► Outbox ─► Delivery ─► Session ─► Connection ─► quinn or aioquic ─► collector
+             names     what next   streams,   handshake,   datagrams, TLS
+             bounds    answers     credit     timers
                           ▲           │
                           └── replies ┘
 ```
@@ -16,7 +16,13 @@ from telemetry_collector._core import Batch, Heartbeat
 from telemetry_collector.model import MetricType
 from telemetry_collector.sender.points import Point, TimedPoints, batch_of, batch_of_readings
 from telemetry_collector.sender.sender import Sender
-from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, SpoolSettings, TransportSettings
+from telemetry_collector.sender.settings import (
+    DeliverySettings,
+    OutboxSettings,
+    SpoolSettings,
+    TransportName,
+    TransportSettings,
+)
 from telemetry_collector.sender.stats import SenderStats
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "SenderStats",
     "SpoolSettings",
     "TimedPoints",
+    "TransportName",
     "TransportSettings",
     "batch_of",
     "batch_of_readings",

@@ -4,20 +4,24 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any
-
-from aioquic.quic.connection import QuicConnection
+from typing import Any, Protocol
 
 from telemetry_collector.config import Address
 from telemetry_collector.errors import AddressError
-from telemetry_collector.sender.connection import Connection, configuration_of
+from telemetry_collector.sender.connection import Connection
+from telemetry_collector.sender.over_aioquic import Aioquic
 from telemetry_collector.sender.session import Session
 from telemetry_collector.sender.settings import TransportSettings
 
 ADDRESSES_MAX = 4
 """Addresses of one name that are tried, in the order of the system's resolver."""
 
-SEND_BUFFER_BYTES = 1024 * 1024
+
+class Way(Protocol):
+    """One of the transports, with the certificates read and the collector's name known."""
+
+    async def start(self, connection: Connection, family: socket.AddressFamily, address: tuple[str, int]) -> None:
+        """Begins a handshake. OSError when there is no way to the address."""
 
 
 async def dial(endpoint: Address, new_session: Callable[[], Session], settings: TransportSettings) -> Connection:
@@ -26,7 +30,7 @@ async def dial(endpoint: Address, new_session: Callable[[], Session], settings: 
     Raises AddressError with the reason when the collector cannot be reached or refuses us, and CertificateError when
     our own files cannot be used.
     """
-    configuration = configuration_of(settings, settings.server_name or endpoint.host)
+    way = _way(settings, settings.server_name or endpoint.host)
     problem = f"no reply within {settings.connect_timeout_secs:g} s"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(settings.connect_timeout_secs):
@@ -36,15 +40,16 @@ async def dial(endpoint: Address, new_session: Callable[[], Session], settings: 
                 raise AddressError(f"cannot find the collector {endpoint}: {error.strerror or error}") from error
             share = settings.connect_timeout_secs / len(addresses)
             for family, address in addresses:
-                connection = await _start(
-                    QuicConnection(configuration=configuration), new_session(), settings, family, address
-                )
+                connection = Connection(new_session(), settings)
                 try:
+                    await way.start(connection, family, address)
                     waits = (connection.good, connection.lost)
                     await asyncio.wait(waits, timeout=share, return_when=asyncio.FIRST_COMPLETED)
                 except asyncio.CancelledError:
                     connection.shut("given up")
                     raise
+                except OSError as error:
+                    connection.lose(str(error))
                 if connection.good.done() and not connection.lost.done():
                     return connection
                 if connection.lost.done():
@@ -65,26 +70,10 @@ async def _addresses(endpoint: Address) -> list[tuple[socket.AddressFamily, tupl
     return [(family, (str(address[0]), int(address[1]))) for family, _, _, _, address in found[:ADDRESSES_MAX]]
 
 
-async def _start(
-    quic: QuicConnection,
-    session: Session,
-    settings: TransportSettings,
-    family: socket.AddressFamily,
-    address: tuple[str, int],
-) -> Connection:
-    creating = asyncio.ensure_future(
-        asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: Connection(quic, session, settings), family=family, remote_addr=address
-        )
-    )
-    try:
-        transport, connection = await asyncio.shield(creating)
-    except asyncio.CancelledError:
-        # It takes one round of the event loop, and uvloop leaves the socket open when it is cut short.
-        transport, _ = await creating
-        transport.close()
-        raise
-    # The default holds a few dozen datagrams; what does not fit would count as lost on the network.
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    connection.start(transport.get_extra_info("peername"))
-    return connection
+def _way(settings: TransportSettings, server_name: str) -> Way:
+    if settings.transport == "aioquic":
+        return Aioquic(settings, server_name)
+    # Not every build of the core has it.
+    from telemetry_collector.sender.over_quinn import Quinn
+
+    return Quinn(settings, server_name)

@@ -48,3 +48,24 @@ def close_label(number: int) -> str:
         return CloseCode(number).label
     except ValueError:
         return f"close_code_{number}"
+
+
+RESET_WORDS: Final = "the collector no longer knows the connection (stateless reset)"
+"""Why a connection ended that its collector has forgotten."""
+
+_CRYPTO_ERROR: Final = 0x100
+
+
+def close_words(code: int, reason: str) -> str:
+    """Words for a close by the collector: its code, and its reason if it gave one."""
+    return _with_reason(close_label(code), reason)
+
+
+def transport_words(code: int, reason: str) -> str:
+    """Words for the end of a connection by TLS or QUIC, on either side."""
+    name = f"TLS alert {code - _CRYPTO_ERROR}" if code >= _CRYPTO_ERROR else f"QUIC error {code:#x}"
+    return _with_reason(name, reason)
+
+
+def _with_reason(name: str, reason: str) -> str:
+    return f"{name}: {reason}" if reason else name

@@ -25,6 +25,13 @@ pub(crate) struct Ingest {
     wake: WakeFd,
 }
 
+#[cfg(feature = "quinn")]
+impl Ingest {
+    pub(crate) fn inner(&self) -> &Arc<ingest::Ingest> {
+        &self.inner
+    }
+}
+
 #[pymethods]
 impl Ingest {
     #[new]

@@ -15,6 +15,12 @@ mod ingest;
 mod inspection;
 mod line_protocol;
 mod part_encoder;
+#[cfg(feature = "quinn")]
+mod quic_client;
+#[cfg(feature = "quinn")]
+mod quic_load;
+#[cfg(feature = "quinn")]
+mod quic_server;
 mod quotas;
 mod record_batch;
 mod settings;
@@ -46,6 +52,17 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<spool::Spool>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
+    #[cfg(feature = "quinn")]
+    {
+        module.add_class::<quic_client::QuicCredentials>()?;
+        module.add_class::<quic_client::QuicClient>()?;
+        module.add_class::<quic_client::QuicConnection>()?;
+        module.add_class::<quic_load::QuicLoad>()?;
+        module.add_class::<quic_server::QuicServerSettings>()?;
+        module.add_class::<quic_server::QuicTrust>()?;
+        module.add_class::<quic_server::QuicServer>()?;
+        module.add_function(wrap_pyfunction!(quic_server::identity_of, module)?)?;
+    }
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
     Ok(())
 }

@@ -25,7 +25,7 @@ from telemetry_collector.errors import AddressError, CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import Deadlines, QuicListener, QuicListenerSettings
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket
-from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
+from telemetry_collector.listeners.reset import ResetTokens
 from telemetry_collector.model import CloseCode
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists

@@ -6,7 +6,7 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.quic_pair import Pair
 
-from telemetry_collector.listeners.quic_aioquic.reset import TOKEN_BYTES, ResetTokens
+from telemetry_collector.listeners.reset import TOKEN_BYTES, ResetTokens
 
 CONNECTION_ID = b"8 bytes!"
 

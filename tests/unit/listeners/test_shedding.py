@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from telemetry_collector.listeners.quic_aioquic.shedding import NEWCOMERS_PER_SEC, SHARE_MIN, Shedding
+from telemetry_collector.listeners.shedding import NEWCOMERS_PER_SEC, SHARE_MIN, Shedding
 
 SENT = 120
 INITIAL, INITIAL_PROTECTED, HANDSHAKE, SHORT = 0xC0, 0xCF, 0xE3, 0x4A

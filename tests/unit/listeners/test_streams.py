@@ -9,7 +9,6 @@ from tests.support.consumer import FakeConsumer, frame, reply
 from tests.support.quic_pair import AGENT, NODE_URI, Pair, agent_configuration
 
 from telemetry_collector.listeners.quic_aioquic.mtls import MESSAGE_BYTES_MAX
-from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.stream import REPLY_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
@@ -18,6 +17,7 @@ from telemetry_collector.listeners.quic_aioquic.transport import (
     STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 )
+from telemetry_collector.listeners.settings import Deadlines
 from telemetry_collector.model import CloseCode
 
 

@@ -16,6 +16,6 @@ Nothing else in the package but `sender` may import aioquic.
 """
 
 from telemetry_collector.listeners.quic_aioquic.listener import QuicListener
-from telemetry_collector.listeners.quic_aioquic.settings import Deadlines, QuicListenerSettings
+from telemetry_collector.listeners.settings import Deadlines, QuicListenerSettings
 
 __all__ = ["Deadlines", "QuicListener", "QuicListenerSettings"]

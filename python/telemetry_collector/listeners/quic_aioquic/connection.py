@@ -20,11 +20,11 @@ from telemetry_collector.clock import Clock
 from telemetry_collector.component import BatchConsumer
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic.ending import DROPPED, Ending, Farewell, describe
-from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.stream import AgentStream
 from telemetry_collector.listeners.quic_aioquic.transport import Transport
 from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust
+from telemetry_collector.listeners.settings import Deadlines
 from telemetry_collector.model import CloseCode
 from telemetry_collector.security.identity import Identity
 from telemetry_collector.security.refusal import CertificateRefused

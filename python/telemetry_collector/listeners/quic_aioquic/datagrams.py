@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from telemetry_collector.config.section import Address
-from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic.shedding import Shedding
+from telemetry_collector.listeners.shedding import Shedding
+from telemetry_collector.listeners.sockets import Losses, bound
 from telemetry_collector.observe.logs import logger
 
 RECEIVES_MAX = 64
@@ -27,9 +27,8 @@ RECEIVES_MAX = 64
 RECEIVE_BYTES_MAX = 512 * 1024
 """Bytes a wake-up, the last call's aside: a few milliseconds of work."""
 
-# From linux/udp.h, linux/in.h and asm/socket.h; the socket module does not name them.
+# From linux/udp.h and linux/in.h; the socket module does not name them.
 _UDP_GRO = 104
-_SO_MEMINFO = 55
 _IP_PKTINFO = 8
 _IN_PKTINFO = struct.Struct("@i4s4s")  # interface, local address, destination
 _DATAGRAM_BYTES_MAX = 65_535
@@ -63,35 +62,14 @@ class DatagramSocket:
         self._buffer = bytearray(_DATAGRAM_BYTES_MAX)
         self._view = memoryview(self._buffer)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lost = 0
+        self._losses = Losses(sock)
 
     @classmethod
     async def bind(
         cls, address: Address, *, receive_buffer_bytes: int, send_buffer_bytes: int, events: ListenerEvents
     ) -> DatagramSocket:
         """Binds to the first address that the host's name stands for. AddressError says what is wrong."""
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
-            family, kind, protocol, _, name = found[0]
-            sock = socket.socket(family, kind, protocol)
-        except OSError as error:
-            raise _not_to_be_had(address, error) from error
-        try:
-            sock.setblocking(False)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            sock.bind(name)
-            if name[0] in ("0.0.0.0", "::"):
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-                else:
-                    sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        except OSError as error:
-            sock.close()
-            raise _not_to_be_had(address, error) from error
-        _size_buffer(sock, socket.SO_RCVBUF, receive_buffer_bytes, "net.core.rmem_max")
-        _size_buffer(sock, socket.SO_SNDBUF, send_buffer_bytes, "net.core.wmem_max")
+        sock = await bound(address, receive_buffer_bytes=receive_buffer_bytes, send_buffer_bytes=send_buffer_bytes)
         try:
             sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
         except OSError as error:
@@ -127,11 +105,7 @@ class DatagramSocket:
 
     def count_lost(self) -> None:
         """Counts what the system dropped since the last call: the buffer was full, or newcomers were shed."""
-        try:
-            (lost,) = struct.unpack_from("@I", self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36), 32)
-        except (OSError, struct.error):
-            return
-        new, self._lost = (lost - self._lost) % 2**32, lost
+        new = self._losses.new()
         if new:
             self._events.datagrams_lost(new)
 
@@ -183,24 +157,3 @@ def _source(level: int, kind: int, data: bytes) -> Ancillary | None:
         link_local = data[0] == 0xFE and data[1] & 0xC0 == 0x80
         return level, kind, data if link_local else data[:16] + bytes(4)
     return None
-
-
-def _size_buffer(sock: socket.socket, option: int, wanted: int, setting: str) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, option, wanted)
-    # The kernel doubles what it is asked for, to have room for its own records, and reports the double.
-    given = sock.getsockopt(socket.SOL_SOCKET, option) // 2
-    if given < wanted:
-        _log.warning(
-            "the kernel gives the socket a smaller buffer; bursts may lose datagrams",
-            wanted_bytes=wanted,
-            given_bytes=given,
-            advice=f"sysctl -w {setting}={wanted}",
-        )
-
-
-def _not_to_be_had(address: Address, error: OSError) -> AddressError:
-    reason = (error.strerror or str(error)).lower()
-    return AddressError(
-        f"cannot listen on {address}: {reason}; expected one of this machine's addresses, and a port that is free for "
-        "UDP, in server.listen_addr"
-    )

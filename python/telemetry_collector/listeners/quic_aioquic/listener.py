@@ -23,10 +23,7 @@ from telemetry_collector.listeners.quic_aioquic.arrivals import Arrivals, addres
 from telemetry_collector.listeners.quic_aioquic.backlog import Backlog
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
-from telemetry_collector.listeners.quic_aioquic.reset import ResetTokens
 from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
-from telemetry_collector.listeners.quic_aioquic.settings import QuicListenerSettings
-from telemetry_collector.listeners.quic_aioquic.shedding import ADJUST_SECS, Shedding
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
@@ -34,6 +31,9 @@ from telemetry_collector.listeners.quic_aioquic.transport import (
     Transport,
 )
 from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
+from telemetry_collector.listeners.reset import ResetTokens
+from telemetry_collector.listeners.settings import QuicListenerSettings
+from telemetry_collector.listeners.shedding import ADJUST_SECS, Shedding
 from telemetry_collector.model import ALPN, CloseCode
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.security.allowlist import AllowList

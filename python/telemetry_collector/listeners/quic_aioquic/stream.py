@@ -14,8 +14,8 @@ from collections import deque
 
 from telemetry_collector.component import Conversation
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic.settings import Deadlines
 from telemetry_collector.listeners.quic_aioquic.transport import Transport
+from telemetry_collector.listeners.settings import Deadlines
 from telemetry_collector.model import CloseCode
 
 REPLY_BYTES_MAX = 64 * 1024

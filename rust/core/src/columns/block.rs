@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 use crate::series::Descriptor;
 
+/// The series of a block, in one list that is shared by blocks that have the same: those of a stream whose agent sends
+/// what it sent before, and those that a decoder found to be equal. What was worked out for a list is good for each block
+/// whose list is at the same address, as long as the list is held.
+pub type SharedSeries = Arc<[Arc<Descriptor>]>;
+
 /// What one batch became after admission. Immutable once journalled; every consumer shares it.
 ///
 /// The three point columns have equal lengths. `descriptor_index[i]` points into `descriptors`, where each distinct
@@ -21,7 +26,7 @@ pub struct PointBlock {
     /// Time of receipt, microseconds since 1970.
     pub received_unix_us: i64,
     /// Distinct descriptors of the block.
-    pub descriptors: Vec<Arc<Descriptor>>,
+    pub descriptors: SharedSeries,
     /// For each point, its place in `descriptors`.
     pub descriptor_index: Vec<u32>,
     /// For each point, nanoseconds since 1970.

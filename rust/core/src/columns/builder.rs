@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::block::{Distribution, PointBlock};
-use super::descriptor_table::DescriptorTable;
+use super::block::{Distribution, PointBlock, SharedSeries};
+use super::series_list::SeriesList;
 use crate::series::Descriptor;
 
 /// Collects admitted points; reused from batch to batch.
 #[derive(Debug, Default)]
 pub struct BlockBuilder {
-    descriptors: DescriptorTable,
+    descriptors: SeriesList,
     descriptor_index: Vec<u32>,
     timestamps_unix_ns: Vec<i64>,
     values: Vec<f64>,
@@ -32,10 +32,16 @@ pub struct BatchHeader {
 }
 
 impl BlockBuilder {
+    /// Begins a block whose series are most likely these.
+    pub fn expect(&mut self, series: &SharedSeries) {
+        self.clear();
+        self.descriptors.expect(series);
+    }
+
     /// The place of a descriptor in the block, which it enters if it is new.
     #[inline]
     pub fn descriptor(&mut self, descriptor: &Arc<Descriptor>) -> u32 {
-        self.descriptors.number(descriptor).0
+        self.descriptors.number(descriptor)
     }
 
     /// Adds a descriptor that the caller knows to be new to the block, without looking for it: its place.

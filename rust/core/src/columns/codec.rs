@@ -23,7 +23,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 use zstd::bulk::{Compressor, Decompressor};
 
-use super::block::PointBlock;
+use super::block::{PointBlock, SharedSeries};
 use super::descriptor_table::address_hash;
 use super::generations::Generations;
 use crate::series::descriptor::DescriptorRef;
@@ -170,9 +170,6 @@ pub struct BlockDecoder {
     identity: Arc<str>,
 }
 
-/// The series of a block, shared by all blocks that a decoder found to have the same.
-pub(crate) type SharedSeries = Arc<[Arc<Descriptor>]>;
-
 struct KnownSeries {
     section: Box<[u8]>,
     descriptors: SharedSeries,
@@ -205,7 +202,7 @@ impl BlockDecoder {
     pub fn decode(&mut self, mut bytes: &[u8]) -> Result<PointBlock, DecodeError> {
         let rest = &mut bytes;
         let BlockHead { mut block, counts, series } = self.head(rest)?;
-        block.descriptors = series.to_vec();
+        block.descriptors = series;
         block.descriptor_index = read_indexes(&counts, rest).ok_or(DecodeError::Damaged("indexes"))?;
         block.timestamps_unix_ns =
             read_timestamps(&counts, block.received_unix_us, rest).ok_or(DecodeError::Damaged("timestamps"))?;
@@ -249,7 +246,7 @@ impl BlockDecoder {
             sequence: varint::read(rest)?,
             oldest_unacknowledged: varint::read(rest)?,
             received_unix_us: varint::unzigzag(varint::read(rest)?),
-            descriptors: Vec::new(),
+            descriptors: SharedSeries::default(),
             descriptor_index: Vec::new(),
             timestamps_unix_ns: Vec::new(),
             values: Vec::new(),

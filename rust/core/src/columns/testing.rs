@@ -15,7 +15,7 @@ pub(crate) fn descriptor(name: &str, tags: &[(&str, &str)], metric_type: MetricT
     let mut bytes = Vec::new();
     write_key(&mut bytes, name.as_bytes(), sorted.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())));
     let key = SeriesKey::from_canonical(&bytes).expect("tests name valid parts");
-    Arc::new(Descriptor { key, metric_type, unit: "By".into(), delta: false })
+    Arc::new(Descriptor::new(key, metric_type, "By".into(), false))
 }
 
 /// A block of one scalar point for each descriptor.

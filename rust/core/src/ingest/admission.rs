@@ -12,8 +12,9 @@ use super::names::Verdict;
 use super::points::{PointJudge, Scratch, Work};
 use super::policy::Policy;
 use super::quotas::Standing;
+use super::reply_to::ReplyTo;
 use super::{Ingest, Pending};
-use crate::columns::{BatchHeader, PointBlock};
+use crate::columns::{BatchHeader, PointBlock, SharedSeries};
 use crate::journal::{AppendError, Ticket};
 use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
@@ -41,6 +42,8 @@ pub struct Peer {
 pub(super) struct StreamState {
     pub(super) dictionary: StreamDictionary,
     pub(super) common: CommonTags,
+    /// The series of the block before.
+    pub(super) series: SharedSeries,
 }
 
 /// What became of a frame.
@@ -57,7 +60,7 @@ pub(super) enum Judged {
 
 /// A frame and where it came from.
 pub(super) struct Arrival<'a> {
-    pub(super) conversation: u64,
+    pub(super) reply_to: &'a ReplyTo,
     pub(super) peer: &'a Peer,
     pub(super) frame: &'a [u8],
     pub(super) now_unix_ns: i64,
@@ -102,7 +105,7 @@ impl Ingest {
 
         let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
-            Verdict::Pending(ticket) => return self.copy_of(arrival.conversation, batch.sequence, ticket),
+            Verdict::Pending(ticket) => return self.copy_of(arrival.reply_to, batch.sequence, ticket),
             Verdict::New => true,
             Verdict::NoRoom => false,
         };
@@ -129,15 +132,13 @@ impl Ingest {
 
         let series_max = self.accounts.series_max(identity);
         let judge = PointJudge::new(&arrival.policy.limits, identity, series_max, arrival.now_unix_ns);
-        let mut registry = self.registry.lock();
-        let rejections = judge.judge(&batch, stream, work, &mut registry, |name, limit| {
+        let rejections = judge.judge(&batch, stream, work, &self.registry, |name, limit| {
             self.offenders.lock().record(identity, name, 1);
             if let CardinalityLimit::Identity { .. } = limit {
                 self.counters().quota_series_refused.fetch_add(1, Relaxed);
                 self.accounts.series_refused(identity, 1);
             }
         });
-        drop(registry);
         let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
         if work.block.is_empty() {
             self.count_refused(&rejections);
@@ -157,6 +158,7 @@ impl Ingest {
             oldest_unacknowledged: batch.oldest_unacknowledged,
             received_unix_us: self.receipt(arrival.now_unix_ns),
         });
+        stream.series = Arc::clone(&block.descriptors);
         record.clear();
         // What is closing stores nothing more, and a record that is not written need not be made.
         let judged = if self.closed.load(Relaxed) {
@@ -199,14 +201,15 @@ impl Ingest {
             Verdict::Stored => return Judged::Answered(answer::plain(block.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => {
                 drop(names);
-                return self.copy_of(arrival.conversation, block.sequence, ticket);
+                return self.copy_of(arrival.reply_to, block.sequence, ticket);
             }
             Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
         }
         let counters = self.counters();
         counters.inflight_batches.fetch_add(1, Relaxed);
         counters.inflight_bytes.fetch_add(frame_bytes, Relaxed);
-        let pending = Pending { block: Arc::clone(&block), conversation: arrival.conversation, frame_bytes, received };
+        let reply_to = arrival.reply_to.clone();
+        let pending = Pending { block: Arc::clone(&block), reply_to, frame_bytes, received };
         match self.journal.append(record, pending) {
             Ok(ticket) => {
                 names.reserve(&block.identity, block.epoch, block.sequence, ticket.clone());
@@ -248,8 +251,8 @@ impl Ingest {
         names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
     }
 
-    fn copy_of(&self, conversation: u64, sequence: u64, ticket: Ticket) -> Judged {
-        self.shared.copies.lock().push((ticket.clone(), conversation));
+    fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
+        self.shared.copies.lock().push((ticket.clone(), reply_to.clone()));
         Judged::CopyOf(sequence, ticket)
     }
 

@@ -13,11 +13,9 @@ use super::names::{DurableEpoch, Names};
 use super::ranges::RangeSet;
 use crate::columns::{BlockDecoder, DecodeError, Generations, SharedSeries, address_hash};
 use crate::journal::{Position, Record, Replay, Ticket};
-use crate::series::{Descriptor, Handle, Registry, varint};
+use crate::series::{Descriptor, Registry, varint};
 
 const VERSION: u8 = 1;
-/// Slots of the registry that are copied under its lock at a time, so that batches do not wait for the whole.
-const SNAPSHOT_SLOTS: usize = 16_384;
 
 /// Series of blocks that are remembered during replay, in bytes of each of two generations.
 const READMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -25,12 +23,12 @@ const READMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
 const READMITTED_BYTES: usize = 256;
 
 /// The payload of a checkpoint. Names and series may be newer than its position, never older.
-pub(super) fn encode(names: &Mutex<Names<Ticket>>, registry: &Mutex<Registry>) -> Vec<u8> {
+pub(super) fn encode(names: &Mutex<Names<Ticket>>, registry: &Registry) -> Vec<u8> {
     let mut out = vec![VERSION];
     encode_names(&names.lock(), &mut out);
     let mut next = Some(0);
-    while let Some(first_slot) = next {
-        next = registry.lock().snapshot(first_slot, SNAPSHOT_SLOTS, &mut out);
+    while let Some(shard) = next {
+        next = registry.snapshot(shard, &mut out);
     }
     out
 }
@@ -63,7 +61,7 @@ pub(super) struct Replaying {
 /// The series of some block, which the registry has.
 struct Readmitted {
     series: SharedSeries,
-    handles: Box<[Handle]>,
+    known: Box<[Arc<Descriptor>]>,
     /// What the registry had counted of changes then. As long as that is so, it says of these series what the block
     /// says, and all that another block of the same adds is the time.
     changed: u64,
@@ -85,16 +83,16 @@ impl Replaying {
         let (hash, before) = (address_hash(series), self.registry.changed());
         let same = |known: &Readmitted| Arc::ptr_eq(&known.series, series) && known.changed == before;
         if let Some(known) = self.readmitted.find(hash, same) {
-            known.handles.iter().for_each(|&handle| self.registry.readmit_known(handle, seen_secs));
+            known.known.iter().for_each(|series| self.registry.readmit_known(series, seen_secs));
             return;
         }
         let readmit =
             |descriptor: &Arc<Descriptor>| self.registry.readmit(descriptor.borrowed(), Some(identity), seen_secs);
-        let handles: Box<[Handle]> = series.iter().map(readmit).collect();
+        let known: Box<[Arc<Descriptor>]> = series.iter().map(readmit).collect();
         let changed = self.registry.changed();
         // A block may name a series twice with two units; then each block of it changes the registry twice.
         if changed == before {
-            let known = Readmitted { series: Arc::clone(series), handles, changed };
+            let known = Readmitted { series: Arc::clone(series), known, changed };
             self.readmitted.insert(hash, series.len() * READMITTED_BYTES, known);
         }
     }

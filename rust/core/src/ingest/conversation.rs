@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Arrival, Judged, Peer, StreamState};
+use super::reply_to::ReplyTo;
 use super::{Ingest, answer};
+use crate::columns::SharedSeries;
 use crate::journal::{Outcome as Commit, Ticket};
 use crate::limits::CREDIT_INITIAL;
 use crate::series::{CommonTags, StreamDictionary};
@@ -21,6 +23,7 @@ const RETRY_AFTER_FAILURE_MS: u32 = 500;
 /// A stream's state: its definitions, its window and the replies that are not taken yet.
 pub struct Conversation {
     id: u64,
+    reply_to: ReplyTo,
     ingest: Arc<Ingest>,
     peer: Arc<Peer>,
     reader: FrameReader,
@@ -41,12 +44,13 @@ struct Reply {
 }
 
 impl Conversation {
-    pub(super) fn new(id: u64, ingest: Arc<Ingest>, peer: Arc<Peer>) -> Self {
+    pub(super) fn new(id: u64, reply_to: ReplyTo, ingest: Arc<Ingest>, peer: Arc<Peer>) -> Self {
         let reader = FrameReader::new(ingest.policy().limits.frame_bytes_max);
         let dictionary = StreamDictionary::new(peer.node.as_bytes());
-        let stream = StreamState { dictionary, common: CommonTags::default() };
+        let stream = StreamState { dictionary, common: CommonTags::default(), series: SharedSeries::default() };
         Self {
             id,
+            reply_to,
             ingest,
             peer,
             reader,
@@ -99,7 +103,6 @@ impl Conversation {
 
     /// Takes the stream's next bytes. After a fault they are ignored.
     pub fn receive(&mut self, mut input: &[u8], now_unix_ns: i64) {
-        let conversation = self.id;
         let policy = &*self.ingest.policy();
         // The reader lends frames out of itself, so it is set aside while they are judged.
         let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
@@ -107,9 +110,9 @@ impl Conversation {
         while self.fault.is_none() && !self.finished {
             let shed = reader.sheds();
             match reader.next(&mut input) {
-                Ok(Some(head)) if shed => self.take(|ingest, _, _| ingest.judge_shed(head)),
-                Ok(Some(frame)) => self.take(|ingest, peer, stream| {
-                    ingest.judge(&Arrival { conversation, peer, frame, now_unix_ns, policy }, stream)
+                Ok(Some(head)) if shed => self.take(|ingest, _, _, _| ingest.judge_shed(head)),
+                Ok(Some(frame)) => self.take(|ingest, reply_to, peer, stream| {
+                    ingest.judge(&Arrival { reply_to, peer, frame, now_unix_ns, policy }, stream)
                 }),
                 Ok(None) => break,
                 Err(_) => self.fault = Some(CloseCode::FrameTooLarge),
@@ -146,13 +149,13 @@ impl Conversation {
     }
 
     /// Takes a frame that ended: its judgement is what the reply says.
-    fn take(&mut self, judge: impl FnOnce(&Ingest, &Peer, &mut StreamState) -> Judged) {
+    fn take(&mut self, judge: impl FnOnce(&Ingest, &ReplyTo, &Peer, &mut StreamState) -> Judged) {
         self.frames += 1;
         if self.replies.len() >= self.window_max as usize {
             self.fault = Some(CloseCode::CreditExceeded);
             return;
         }
-        let reply = match judge(&self.ingest, &self.peer, &mut self.stream) {
+        let reply = match judge(&self.ingest, &self.reply_to, &self.peer, &mut self.stream) {
             Judged::Answered(ack) => Reply { ack, waits_for: None },
             Judged::Appended(ack, ticket) => Reply { ack, waits_for: Some(ticket) },
             Judged::CopyOf(sequence, ticket) => {

@@ -7,8 +7,8 @@
 //! BlockCursor (a consumer) ◄── recent blocks, else the journal on disk
 //! ```
 //!
-//! Locks are taken in the order names → journal; the registry's, the accounts', the recent blocks' and the others' are
-//! leaves.
+//! Locks are taken in the order names → journal; the registry's shards (and in one, its owners), the accounts', the recent
+//! blocks' and the others' are leaves.
 
 mod admission;
 mod answer;
@@ -28,6 +28,7 @@ mod policy;
 pub mod quotas;
 pub mod ranges;
 mod recent;
+mod reply_to;
 mod row_cache;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ use self::policy::CurrentPolicy;
 pub use self::policy::Policy;
 use self::quotas::{Accounts, Quotas};
 use self::recent::{Committed, Recent};
+use self::reply_to::ReplyTo;
+pub use self::reply_to::WakeTask;
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{
     Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket,
@@ -59,8 +62,8 @@ use crate::journal::{
 use crate::limits::{CREDIT_INITIAL, Limits};
 use crate::series::{Offender, Offenders, Registry};
 
-/// Slots of the registry that one call of [`Ingest::maintain`] looks at for idle series.
-const EXPIRE_SLOTS_MAX: usize = 65_536;
+/// Series that one call of [`Ingest::maintain`] looks at for idle ones, and the rest of the last of their shards.
+const EXPIRE_SERIES_MAX: usize = 65_536;
 
 /// What a developer passes.
 #[derive(Clone, Debug)]
@@ -83,7 +86,7 @@ pub struct Ingest {
     policy: CurrentPolicy,
     journal_settings: JournalSettings,
     journal: Journal<Pending>,
-    registry: Mutex<Registry>,
+    registry: Registry,
     offenders: Mutex<Offenders>,
     heartbeats: Mutex<Heartbeats>,
     accounts: Accounts,
@@ -116,7 +119,7 @@ pub struct Recovered {
 /// What travels with a record to its commit.
 struct Pending {
     block: Arc<PointBlock>,
-    conversation: u64,
+    reply_to: ReplyTo,
     frame_bytes: u64,
     received: Instant,
 }
@@ -129,7 +132,7 @@ struct Shared {
     recent: Mutex<Recent>,
     ready: Mutex<Vec<u64>>,
     /// Conversations that wait for the commit of a batch they sent a copy of.
-    copies: Mutex<Vec<(Ticket, u64)>>,
+    copies: Mutex<Vec<(Ticket, ReplyTo)>>,
     counters: Counters,
     wake: Wake,
 }
@@ -166,7 +169,7 @@ impl Ingest {
         Ok(Arc::new(Self {
             policy: CurrentPolicy::new(Policy::from(&settings)),
             journal_settings: settings.journal,
-            registry: Mutex::new(replay.registry),
+            registry: replay.registry,
             offenders: Mutex::default(),
             heartbeats: Mutex::default(),
             accounts: Accounts::default(),
@@ -181,11 +184,24 @@ impl Ingest {
         }))
     }
 
-    /// A new stream of a peer.
+    /// A new stream of a peer, whose replies that became due are told by [`Ingest::take_ready`].
     #[must_use]
     pub fn conversation(self: &Arc<Self>, peer: Arc<Peer>) -> Conversation {
         let id = self.conversations.fetch_add(1, Ordering::Relaxed);
-        Conversation::new(id, Arc::clone(self), peer)
+        Conversation::new(id, ReplyTo::List(id), Arc::clone(self), peer)
+    }
+
+    /// A new stream of a peer, served by a task that is woken when replies became due.
+    #[must_use]
+    pub fn conversation_of_task(self: &Arc<Self>, peer: Arc<Peer>, wake: WakeTask) -> Conversation {
+        let id = self.conversations.fetch_add(1, Ordering::Relaxed);
+        Conversation::new(id, ReplyTo::Task(wake), Arc::clone(self), peer)
+    }
+
+    /// Whether more bytes may be in flight. While they may not, whoever waits for a commit had better not read on.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.over_bytes(&self.policy())
     }
 
     /// The cursor of a consumer, which is required from now on: what it has not stored is kept.
@@ -212,7 +228,7 @@ impl Ingest {
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
         let idle_secs = self.policy().limits.series_idle_secs;
-        self.registry.lock().expire(now_unix_secs, idle_secs, EXPIRE_SLOTS_MAX);
+        self.registry.expire(now_unix_secs, idle_secs, EXPIRE_SERIES_MAX);
         self.accounts.forget_idle(i64::try_from(now_unix_secs.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX));
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());
         let due = behind >= self.journal_settings.segment_bytes || self.journal.wants_checkpoint();
@@ -297,7 +313,7 @@ impl Ingest {
 
     /// Judges by another policy from the next frames on. Series that are active go on, also above a lower limit.
     pub fn set_policy(&self, policy: Policy) {
-        self.registry.lock().set_max_cardinality(policy.limits.max_cardinality);
+        self.registry.set_max_cardinality(policy.limits.max_cardinality);
         self.policy.replace(policy);
     }
 
@@ -327,8 +343,7 @@ impl Ingest {
     /// Active series, series expired so far, and changes of a series' type or unit so far.
     #[must_use]
     pub fn series(&self) -> (usize, u64, u64) {
-        let registry = self.registry.lock();
-        (registry.len(), registry.expired(), registry.changed())
+        (self.registry.len(), self.registry.expired(), self.registry.changed())
     }
 
     /// The worst offenders against the cardinality limit, worst first.
@@ -384,7 +399,7 @@ impl CommitSink<Pending> for Shared {
             counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
             self.left_flight(item);
         }
-        self.ready.lock().extend(records.iter().map(|record| record.item.conversation));
+        self.tell(records.iter().map(|record| &record.item.reply_to));
         let mut recent = self.recent.lock();
         for Appended { start, end, item } in records {
             recent.push(Committed { start, end, block: item.block });
@@ -404,7 +419,7 @@ impl CommitSink<Pending> for Shared {
         for item in &items {
             self.left_flight(item);
         }
-        self.ready.lock().extend(items.iter().map(|item| item.conversation));
+        self.tell(items.iter().map(|item| &item.reply_to));
         self.notify();
     }
 }
@@ -420,13 +435,25 @@ impl Shared {
         self.counters.inflight_bytes.fetch_sub(item.frame_bytes, Ordering::Relaxed);
     }
 
+    /// Tells each once where its batches stand together, as those of one stream mostly do.
+    fn tell<'a>(&self, decided: impl Iterator<Item = &'a ReplyTo>) {
+        let mut ready = self.ready.lock();
+        let mut told: Option<&ReplyTo> = None;
+        for reply_to in decided {
+            if !told.is_some_and(|told| told.is(reply_to)) {
+                reply_to.tell(&mut ready);
+                told = Some(reply_to);
+            }
+        }
+    }
+
     /// Adds the conversations whose copies are decided, and wakes whoever serves them.
     fn notify(&self) {
         let mut ready = self.ready.lock();
-        self.copies.lock().retain(|(ticket, conversation)| {
+        self.copies.lock().retain(|(ticket, reply_to)| {
             let pending = ticket.outcome() == Outcome::Pending;
             if !pending {
-                ready.push(*conversation);
+                reply_to.tell(&mut ready);
             }
             pending
         });

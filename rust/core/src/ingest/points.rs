@@ -6,7 +6,7 @@ use super::StreamState;
 use super::row_cache::{Lookup, RowCache};
 use crate::columns::{BlockBuilder, BlockEncoder, Distribution, Histogram, Quantile, Summary};
 use crate::limits::Limits;
-use crate::series::{CardinalityLimit, CommonTags, Handle, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal};
+use crate::series::{CardinalityLimit, CommonTags, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal};
 use crate::series::{Registry, Rule, Source, check_unit};
 use crate::wire::decode::{RECEIPT_TIME, Row, RowData};
 use crate::wire::{DecodeScratch, DecodedBatch, Reason, Rejection, validate};
@@ -94,11 +94,11 @@ impl<'a> PointJudge<'a> {
         batch: &DecodedBatch<'_>,
         stream: &mut StreamState,
         work: &mut Work,
-        registry: &mut Registry,
+        registry: &Registry,
         over_limit: impl FnMut(&str, CardinalityLimit),
     ) -> Vec<Rejection> {
         let mut refusals = Refusals { rejections: Vec::new(), over_limit };
-        work.block.clear();
+        work.block.expect(&stream.series);
         if !batch.rows().is_empty() {
             work.rows.begin(stream.common.given());
         }
@@ -118,44 +118,33 @@ impl<'a> PointJudge<'a> {
         row: &Row,
         common: &CommonTags,
         work: &mut Work,
-        registry: &mut Registry,
+        registry: &Registry,
         tags: &mut Vec<RawTag<'b>>,
     ) -> Result<(), (Reason, Fault)> {
         let bytes = row.key_span.map(|span| batch.text(span));
-        let active = |handle| registry.get(handle).is_some();
-        let seen = bytes.map_or(Lookup::Resting, |bytes| work.rows.find(bytes, active));
-        if let Lookup::Known(handle) = seen {
-            return self.judge_known(batch, row, handle, work, registry);
-        }
+        let seen = bytes.map_or(Lookup::Resting, |bytes| work.rows.find(bytes));
+        let unknown = match seen {
+            Lookup::Known(series) => {
+                let (meta, timestamp) = self.judge_besides_key(batch, row)?;
+                if series.meta() == meta && registry.touch(series, self.source) {
+                    let index = work.block.descriptor(series);
+                    push(batch, row, index, timestamp, &mut work.block);
+                    return Ok(());
+                }
+                None
+            }
+            Lookup::Unknown(hash) => Some(hash),
+            Lookup::Resting => None,
+        };
         tags.clear();
         tags.extend(batch.tags(row).iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))));
         let key = work.keys.build(batch.text(row.name), tags, common).map_err(invalid)?;
         let (meta, timestamp) = self.judge_besides_key(batch, row)?;
-        let handle = registry.admit(key, meta, self.source).map_err(over_limit)?;
-        let Some(descriptor) = registry.get(handle) else { return Err(over_limit(CardinalityLimit::Collector)) };
-        if let (Lookup::Unknown(hash), Some(bytes)) = (seen, bytes) {
-            work.rows.keep(hash, bytes, handle);
+        let series = registry.admit(key, meta, self.source).map_err(over_limit)?;
+        if let (Some(hash), Some(bytes)) = (unknown, bytes) {
+            work.rows.keep(hash, bytes, &series);
         }
-        let index = work.block.descriptor(descriptor);
-        push(batch, row, index, timestamp, &mut work.block);
-        Ok(())
-    }
-
-    /// Judges a row whose name and tags came before.
-    #[inline]
-    fn judge_known(
-        &self,
-        batch: &DecodedBatch<'_>,
-        row: &Row,
-        handle: Handle,
-        work: &mut Work,
-        registry: &mut Registry,
-    ) -> Result<(), (Reason, Fault)> {
-        let (meta, timestamp) = self.judge_besides_key(batch, row)?;
-        let Some(descriptor) = registry.revisit(handle, meta, self.source) else {
-            return Err(over_limit(CardinalityLimit::Collector));
-        };
-        let index = work.block.descriptor(descriptor);
+        let index = work.block.descriptor(&series);
         push(batch, row, index, timestamp, &mut work.block);
         Ok(())
     }
@@ -174,7 +163,7 @@ impl<'a> PointJudge<'a> {
         batch: &DecodedBatch<'_>,
         stream: &mut StreamState,
         work: &mut Work,
-        registry: &mut Registry,
+        registry: &Registry,
         refusals: &mut Refusals<impl FnMut(&str, CardinalityLimit)>,
     ) {
         let points = work.places.iter().zip(batch.timestamps_unix_ns()).zip(batch.values());
@@ -206,14 +195,14 @@ impl<'a> PointJudge<'a> {
         stream: &mut StreamState,
         keys: &mut KeyBuilder,
         block: &mut BlockBuilder,
-        registry: &mut Registry,
+        registry: &Registry,
     ) -> Result<u32, (Reason, Fault)> {
-        let StreamState { dictionary, common } = stream;
+        let StreamState { dictionary, common, .. } = stream;
         if !valid {
             return dictionary.check(place, common, keys).map(|()| 0).map_err(invalid);
         }
         match dictionary.resolve(place, common, keys, registry, self.source) {
-            Ok((_, descriptor)) => {
+            Ok(descriptor) => {
                 // The dictionary remembers the place, so each definition comes here once a batch.
                 let index = block.append_descriptor(descriptor);
                 dictionary.set_index(place, index);

@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::columns::Generations;
-use crate::series::Handle;
+use crate::series::Descriptor;
 
 /// Bytes of each of the two generations.
 const GENERATION_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -39,13 +40,13 @@ pub(super) struct RowCache {
 struct Known {
     common: u32,
     row: Box<[u8]>,
-    handle: Handle,
+    series: Arc<Descriptor>,
 }
 
 /// What is known of a row: its series, or where to keep it.
-pub(super) enum Lookup {
+pub(super) enum Lookup<'a> {
     /// The series that these bytes named the last time.
-    Known(Handle),
+    Known(&'a Arc<Descriptor>),
     /// Unknown; to be given to [`RowCache::keep`].
     Unknown(u64),
     /// The cache rests.
@@ -82,9 +83,10 @@ impl RowCache {
         self.commons.insert(common.into(), self.common);
     }
 
-    /// Looks for the bytes of a row's name and tags. A series that is no longer `active` was never seen.
+    /// Looks for the bytes of a row's name and tags. A series that has expired or changed its type or unit since was never
+    /// seen.
     #[inline]
-    pub(super) fn find(&mut self, row: &[u8], active: impl Fn(Handle) -> bool) -> Lookup {
+    pub(super) fn find(&mut self, row: &[u8]) -> Lookup<'_> {
         if self.resting > 0 {
             self.resting -= 1;
             return Lookup::Resting;
@@ -98,19 +100,19 @@ impl RowCache {
         self.asked += 1;
         let hash = xxh3_64_with_seed(row, self.seed ^ u64::from(self.common));
         let common = self.common;
-        let fits = |known: &Known| known.common == common && *known.row == *row && active(known.handle);
+        let fits = |known: &Known| known.common == common && *known.row == *row && known.series.is_current();
         match self.entries.find(hash, fits) {
             Some(known) => {
                 self.found += 1;
-                Lookup::Known(known.handle)
+                Lookup::Known(&known.series)
             }
             None => Lookup::Unknown(hash),
         }
     }
 
     /// Keeps the series of a row that was found valid.
-    pub(super) fn keep(&mut self, hash: u64, row: &[u8], handle: Handle) {
-        let known = Known { common: self.common, row: row.into(), handle };
+    pub(super) fn keep(&mut self, hash: u64, row: &[u8], series: &Arc<Descriptor>) {
+        let known = Known { common: self.common, row: row.into(), series: Arc::clone(series) };
         self.entries.insert(hash, row.len() + ENTRY_BYTES, known);
     }
 }
@@ -121,40 +123,41 @@ mod tests {
     use crate::series::descriptor::Meta;
     use crate::series::{KeyRef, MetricType, Registry, Source};
 
-    fn handles() -> (Handle, Handle) {
-        let mut registry = Registry::new(10);
+    fn admit(registry: &Registry, name: &[u8]) -> Arc<Descriptor> {
         let meta = Meta { metric_type: MetricType::Gauge, unit: "", delta: false };
-        let mut admit = |name: &[u8]| {
-            let key = [&[name.len() as u8], name].concat();
-            let key = KeyRef::from_canonical(&key).expect("a name is a key");
-            registry
-                .admit(key, meta, Source { identity: "node-1", series_max: usize::MAX, now_secs: 0 })
-                .expect("there is room")
-        };
-        (admit(b"a"), admit(b"b"))
+        let key = [&[name.len() as u8], name].concat();
+        let key = KeyRef::from_canonical(&key).expect("a name is a key");
+        registry
+            .admit(key, meta, Source { identity: "node-1", series_max: usize::MAX, now_secs: 0 })
+            .expect("there is room")
     }
 
-    fn found(cache: &mut RowCache, row: &[u8]) -> Option<Handle> {
-        match cache.find(row, |_| true) {
-            Lookup::Known(handle) => Some(handle),
+    fn two() -> (Arc<Descriptor>, Arc<Descriptor>) {
+        let registry = Registry::new(10);
+        (admit(&registry, b"a"), admit(&registry, b"b"))
+    }
+
+    fn found(cache: &mut RowCache, row: &[u8]) -> Option<Arc<Descriptor>> {
+        match cache.find(row) {
+            Lookup::Known(series) => Some(Arc::clone(series)),
             Lookup::Unknown(_) | Lookup::Resting => None,
         }
     }
 
-    fn keep(cache: &mut RowCache, row: &[u8], handle: Handle) {
-        let Lookup::Unknown(hash) = cache.find(row, |_| true) else { panic!("the row was not kept yet") };
-        cache.keep(hash, row, handle);
+    fn keep(cache: &mut RowCache, row: &[u8], series: &Arc<Descriptor>) {
+        let Lookup::Unknown(hash) = cache.find(row) else { panic!("the row was not kept yet") };
+        cache.keep(hash, row, series);
     }
 
     #[test]
     fn equal_rows_under_other_common_tags_are_other_rows() {
-        let (first, second) = handles();
+        let (first, second) = two();
         let mut cache = RowCache::default();
         cache.begin(b"node-1");
-        keep(&mut cache, b"row", first);
+        keep(&mut cache, b"row", &first);
         cache.begin(b"node-2");
         assert_eq!(found(&mut cache, b"row"), None);
-        keep(&mut cache, b"row", second);
+        keep(&mut cache, b"row", &second);
         assert_eq!(found(&mut cache, b"row"), Some(second));
         cache.begin(b"node-1");
         assert_eq!(found(&mut cache, b"row"), Some(first));
@@ -162,22 +165,22 @@ mod tests {
 
     #[test]
     fn a_series_that_expired_is_forgotten_and_can_be_kept_anew() {
-        let (old, new) = handles();
+        let registry = Registry::new(10);
         let mut cache = RowCache::default();
         cache.begin(b"");
-        keep(&mut cache, b"row", old);
-        let active = |handle| handle != old;
-        let Lookup::Unknown(hash) = cache.find(b"row", active) else { panic!("its series has expired") };
-        cache.keep(hash, b"row", new);
-        assert!(matches!(cache.find(b"row", active), Lookup::Known(handle) if handle == new));
+        keep(&mut cache, b"row", &admit(&registry, b"a"));
+        assert_eq!(registry.expire(100, 10, usize::MAX), 1);
+        let new = admit(&registry, b"a");
+        keep(&mut cache, b"row", &new);
+        assert!(found(&mut cache, b"row").is_some_and(|series| Arc::ptr_eq(&series, &new)));
     }
 
     #[test]
     fn too_many_lists_of_common_tags_empty_it() {
-        let (handle, _) = handles();
+        let (series, _) = two();
         let mut cache = RowCache::default();
         cache.begin(b"first");
-        keep(&mut cache, b"row", handle);
+        keep(&mut cache, b"row", &series);
         for number in 0..COMMONS_MAX as u32 {
             cache.begin(&number.to_le_bytes());
         }
@@ -191,11 +194,11 @@ mod tests {
         let mut cache = RowCache::default();
         cache.begin(b"");
         for row in 0..=TRIAL_ROWS {
-            assert!(matches!(cache.find(&row.to_le_bytes(), |_| true), Lookup::Unknown(_)));
+            assert!(matches!(cache.find(&row.to_le_bytes()), Lookup::Unknown(_)));
         }
         for row in 0..REST_ROWS {
-            assert!(matches!(cache.find(&row.to_le_bytes(), |_| true), Lookup::Resting));
+            assert!(matches!(cache.find(&row.to_le_bytes()), Lookup::Resting));
         }
-        assert!(matches!(cache.find(b"row", |_| true), Lookup::Unknown(_)));
+        assert!(matches!(cache.find(b"row"), Lookup::Unknown(_)));
     }
 }

@@ -172,7 +172,7 @@ impl Prefixes {
             self.bytes.clear();
         }
         self.block.clear();
-        for descriptor in &block.descriptors {
+        for descriptor in block.descriptors.iter() {
             let (number, new) = self.known.number(descriptor);
             if new {
                 let start = self.bytes.len();

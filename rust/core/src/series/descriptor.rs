@@ -1,8 +1,10 @@
 //! A series together with what is stored beside each of its points: type, unit and temporality.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::key::{KeyRef, SeriesKey};
+use super::standing::Standing;
 use super::{text, varint};
 
 /// The five kinds of metric, with their numbers on the wire.
@@ -59,6 +61,8 @@ pub struct Descriptor {
     pub unit: Arc<str>,
     /// The value is the change since the previous point rather than a total.
     pub delta: bool,
+    /// What the registry notes of the series.
+    pub(super) standing: Standing,
 }
 
 /// A descriptor that has been decoded and judged, not yet copied.
@@ -85,6 +89,26 @@ pub struct Meta<'a> {
 const DELTA_BIT: u8 = 0x80;
 
 impl Descriptor {
+    /// A descriptor that no registry has.
+    #[must_use]
+    pub fn new(key: SeriesKey, metric_type: MetricType, unit: Arc<str>, delta: bool) -> Self {
+        Self { key, metric_type, unit, delta, standing: Standing::default() }
+    }
+
+    /// A number that the process gives to no other descriptor, counted up from 1 as series become active or change their
+    /// type or unit; `None` for a descriptor that no registry has, as in a block that was read from disk.
+    #[must_use]
+    pub fn number(&self) -> Option<NonZeroU64> {
+        self.standing.number()
+    }
+
+    /// The series is active, and this is its type and unit seen last.
+    #[must_use]
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        self.standing.is_current()
+    }
+
     /// What is stored beside each point.
     #[must_use]
     pub fn meta(&self) -> Meta<'_> {
@@ -120,6 +144,6 @@ impl<'a> DescriptorRef<'a> {
     /// A copy that lives on, with a unit that may be shared.
     pub(crate) fn to_descriptor(self, unit: Arc<str>) -> Descriptor {
         let Meta { metric_type, delta, .. } = self.meta;
-        Descriptor { key: self.key.to_key(), metric_type, unit, delta }
+        Descriptor::new(self.key.to_key(), metric_type, unit, delta)
     }
 }

@@ -3,7 +3,7 @@
 //! A definition is kept as it was sent, whether or not points may use it: a later one of the same id has to be the same,
 //! and one that breaks a rule makes its points refused, not its batch. The series that a definition stands for depends on
 //! the batch's common tags too; it is worked out once and remembered until those change or the series expires, so that a
-//! point of the columnar form costs an index and no hashing.
+//! point of the columnar form costs an index and no hashing. What is remembered is in [`super::meaning`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use super::descriptor::{Descriptor, Meta, MetricType};
 use super::effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
 use super::invalid::{InvalidSeries, Rule};
 use super::key::{KeyRef, write_key};
+use super::meaning::Meaning;
 use super::owners::Source;
-use super::registry::{CardinalityLimit, Handle, KeyHasher, Registry};
+use super::registry::{CardinalityLimit, KeyHasher, Registry};
 use super::{text, varint};
 use crate::limits;
 
@@ -107,32 +108,28 @@ pub struct StreamDictionary {
     kept: usize,
     batch: u32,
     scratch: Vec<u8>,
+    known: Vec<u8>,
 }
 
+/// 56 bytes: thousands of streams may have a thousand of them each.
 #[derive(Debug)]
 struct Definition {
+    meaning: Meaning,
+    /// The version of the common tags under which the meaning was worked out.
+    common_version: u64,
+    /// The batch for which `index` holds.
+    batch: u32,
+    index: u32,
     id: u32,
-    /// What was sent, in one order: `varint tags`, name and sorted tags as in a canonical key, then the unit. Of a crowd
-    /// of tags its digest: such a definition has a fault, so nothing else of them is asked for.
-    form: Box<[u8]>,
     bytes: u32,
     type_number: u32,
     delta: bool,
     claim: NodeClaim,
-    fault: Option<InvalidSeries>,
-    resolved: Option<Resolved>,
-    /// The batch for which `index` holds.
-    batch: u32,
-    index: u32,
-}
-
-#[derive(Debug)]
-struct Resolved {
-    common_version: u64,
-    series: Result<(Handle, Arc<Descriptor>), InvalidSeries>,
 }
 
 const NOWHERE: u32 = u32::MAX;
+/// In the place of a version of the common tags.
+const NEVER: u64 = u64::MAX;
 /// A buffer above this size is given back after its definition: thousands of streams may be open.
 const SCRATCH_BYTES_KEPT: usize = 4 * 1024;
 /// An id is looked up directly when it is below this, or below four times the number of definitions.
@@ -152,6 +149,7 @@ impl StreamDictionary {
             kept: 0,
             batch: 0,
             scratch: Vec::new(),
+            known: Vec::new(),
         }
     }
 
@@ -206,8 +204,10 @@ impl StreamDictionary {
     /// [`DefinitionError`]; the batch is malformed then, and the caller has to call [`StreamDictionary::rollback`].
     pub fn define(&mut self, id: u32, raw: RawDefinition<'_>) -> Result<bool, DefinitionError> {
         let outcome = self.compare_or_add(id, raw);
-        self.scratch.clear();
-        self.scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        for scratch in [&mut self.scratch, &mut self.known] {
+            scratch.clear();
+            scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        }
         outcome
     }
 
@@ -229,7 +229,8 @@ impl StreamDictionary {
 
         if let Some(Place(place)) = self.place(id) {
             let known = &self.definitions[place as usize];
-            let same = *known.form == *self.scratch && known.type_number == raw.type_number && known.delta == raw.delta;
+            known.meaning.write_form(&mut self.known);
+            let same = self.known == self.scratch && known.type_number == raw.type_number && known.delta == raw.delta;
             return if same { Ok(false) } else { Err(DefinitionError::Redefined(id)) };
         }
         let tag_bytes = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -245,16 +246,19 @@ impl StreamDictionary {
         self.strangers += usize::from(claim == NodeClaim::Other);
         self.link(id);
         self.definitions.push(Definition {
+            meaning: Meaning::Sent {
+                form: self.scratch.as_slice().into(),
+                fault: fault(raw.name, tags, raw.crowd, raw.unit, raw.type_number),
+                judged: None,
+            },
+            common_version: NEVER,
+            batch: 0,
+            index: 0,
             id,
-            form: self.scratch.as_slice().into(),
             bytes: bytes as u32,
             type_number: raw.type_number,
             delta: raw.delta,
             claim,
-            fault: fault(raw.name, tags, raw.crowd, raw.unit, raw.type_number),
-            resolved: None,
-            batch: 0,
-            index: 0,
         });
         Ok(true)
     }
@@ -286,8 +290,7 @@ impl StreamDictionary {
     /// The metric's name as it was sent, for examples in refusals.
     #[must_use]
     pub fn name(&self, place: Place) -> &[u8] {
-        let mut form = &*self.definitions[place.0 as usize].form;
-        varint::read(&mut form).and_then(|_| varint::read_bytes(&mut form)).unwrap_or_default()
+        self.definitions[place.0 as usize].meaning.name()
     }
 
     /// What [`StreamDictionary::set_index`] noted in the batch at hand: the definition's place in the block being built.
@@ -315,30 +318,21 @@ impl StreamDictionary {
         place: Place,
         common: &CommonTags,
         keys: &mut KeyBuilder,
-        registry: &mut Registry<H>,
+        registry: &Registry<H>,
         source: Source<'_>,
-    ) -> Result<(Handle, &Arc<Descriptor>), Refusal> {
+    ) -> Result<&Arc<Descriptor>, Refusal> {
         let definition = &mut self.definitions[place.0 as usize];
-        let fresh = match &definition.resolved {
-            Some(Resolved { common_version, series }) if *common_version == common.version() => match series {
-                Ok((handle, _)) => registry.touch(*handle, source),
-                Err(_) => true,
-            },
-            _ => false,
-        };
-        if !fresh {
-            let series = match definition.work_out(common, keys, registry, source) {
-                Ok(series) => Ok(series),
-                Err(Refusal::Invalid(fault)) => Err(fault),
-                // Not remembered: there may be room next time.
-                Err(limit @ Refusal::CardinalityLimit(_)) => return Err(limit),
+        let fresh = definition.common_version == common.version()
+            && match &definition.meaning {
+                Meaning::Series { series, .. } => registry.touch(series, source),
+                Meaning::Sent { .. } => true,
             };
-            definition.resolved = Some(Resolved { common_version: common.version(), series });
+        if !fresh {
+            definition.work_out(common, keys, registry, source)?;
         }
-        match &definition.resolved {
-            Some(Resolved { series: Ok((handle, descriptor)), .. }) => Ok((*handle, descriptor)),
-            Some(Resolved { series: Err(fault), .. }) => Err((*fault).into()),
-            None => Err(CardinalityLimit::Collector.into()),
+        match &definition.meaning {
+            Meaning::Series { series, .. } => Ok(series),
+            Meaning::Sent { judged, .. } => Err(judged.map_or(CardinalityLimit::Collector.into(), Refusal::Invalid)),
         }
     }
 
@@ -367,17 +361,25 @@ impl StreamDictionary {
 }
 
 impl Definition {
+    /// Works the meaning out anew.
     fn work_out<H: KeyHasher>(
-        &self,
+        &mut self,
         common: &CommonTags,
         keys: &mut KeyBuilder,
-        registry: &mut Registry<H>,
+        registry: &Registry<H>,
         source: Source<'_>,
-    ) -> Result<(Handle, Arc<Descriptor>), Refusal> {
-        let (key, meta) = self.judge(common, keys)?;
-        let handle = registry.admit(key, meta, source)?;
-        let descriptor = registry.get(handle).ok_or(CardinalityLimit::Collector)?;
-        Ok((handle, Arc::clone(descriptor)))
+    ) -> Result<(), CardinalityLimit> {
+        match self.judge(common, keys) {
+            // A refusal for the limit is not remembered: there may be room next time.
+            Ok((key, meta)) => {
+                let series = registry.admit(key, meta, source)?;
+                let (_, tags, _) = self.meaning.parts();
+                self.meaning = Meaning::series(series, &tags);
+            }
+            Err(broken) => self.meaning.refuse(broken),
+        }
+        self.common_version = common.version();
+        Ok(())
     }
 
     /// The series' key and what is stored beside its points, by the rules in the order of the contract's table: the
@@ -387,25 +389,16 @@ impl Definition {
         common: &CommonTags,
         keys: &'a mut KeyBuilder,
     ) -> Result<(KeyRef<'a>, Meta<'a>), InvalidSeries> {
-        if let Some(fault) = self.fault
+        if let Some(fault) = self.meaning.fault()
             && fault.rule() != Rule::Value
         {
             return Err(fault);
         }
-        let (name, tags, unit) = self.parts();
+        let (name, tags, unit) = self.meaning.parts();
         let key = keys.build(name, &tags, common)?;
         let unit = text::check_unit(unit)?;
         let metric_type = scalar_type(self.type_number)?;
         Ok((key, Meta { metric_type, unit, delta: self.delta }))
-    }
-
-    fn parts(&self) -> (&[u8], Vec<RawTag<'_>>, &[u8]) {
-        let mut rest = &*self.form;
-        let count = varint::read(&mut rest).unwrap_or_default();
-        let name = varint::read_bytes(&mut rest).unwrap_or_default();
-        let tags =
-            (0..count).map_while(|_| Some((varint::read_bytes(&mut rest)?, varint::read_bytes(&mut rest)?))).collect();
-        (name, tags, rest)
     }
 }
 

@@ -1,4 +1,6 @@
-//! Who brought how many of the active series: the numbers behind each identity's quota of series.
+//! How many series are active and who brought how many of them: the numbers behind the cardinality limit and behind each
+//! identity's quota of series. They are looked at only where a series is new, so one lock around them is enough, and makes
+//! both limits exact.
 //!
 //! A series counts for the identity that first sent a point of it, until it expires, whoever sends its points later. After
 //! a restart it is not known who brought a series of the checkpoint; the first to send a point of it then counts. Only
@@ -6,6 +8,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use super::registry::CardinalityLimit;
 
 /// Who brings points, and when.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +24,7 @@ pub struct Source<'a> {
 
 /// Names an identity for as long as it owns a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner(u32);
+pub(super) struct Owner(pub(super) u32);
 
 impl Owner {
     /// Of a series that nobody has sent a point of since the restart, and of a free slot.
@@ -28,8 +32,10 @@ impl Owner {
 }
 
 /// The owners of all active series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Owners {
+    pub(super) max_cardinality: usize,
+    active: usize,
     numbers: HashMap<Arc<str>, u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -42,20 +48,43 @@ struct Entry {
 }
 
 impl Owners {
-    /// Series that an identity has brought.
-    pub(super) fn series(&self, identity: &str) -> usize {
-        self.numbers.get(identity).map_or(0, |&number| self.entries[number as usize].series)
+    /// Nobody, who may bring so many series.
+    pub(super) fn new(max_cardinality: usize) -> Self {
+        Self { max_cardinality, active: 0, numbers: HashMap::new(), entries: Vec::new(), free: Vec::new() }
     }
 
-    /// One series more is this identity's.
-    pub(super) fn take(&mut self, identity: &str) -> Owner {
-        let number = self.numbers.get(identity).copied().unwrap_or_else(|| self.enter(identity));
-        self.entries[number as usize].series += 1;
-        Owner(number)
+    /// Active series.
+    pub(super) fn active(&self) -> usize {
+        self.active
+    }
+
+    /// One series more is active and this identity's.
+    pub(super) fn bring(&mut self, source: Source<'_>) -> Result<Owner, CardinalityLimit> {
+        let number = self.numbers.get(source.identity).copied();
+        let brought = number.map_or(0, |number| self.entries[number as usize].series);
+        if self.active >= self.max_cardinality {
+            return Err(CardinalityLimit::Collector);
+        }
+        if brought >= source.series_max {
+            return Err(CardinalityLimit::Identity { series_max: source.series_max });
+        }
+        self.active += 1;
+        Ok(self.count(number, source.identity))
+    }
+
+    /// One series more is active, whatever the limits say, and for now nobody's.
+    pub(super) fn readmit(&mut self) {
+        self.active += 1;
+    }
+
+    /// One of the active series that nobody owned is this identity's.
+    pub(super) fn adopt(&mut self, identity: &str) -> Owner {
+        self.count(self.numbers.get(identity).copied(), identity)
     }
 
     /// A series of this owner has expired.
     pub(super) fn give_back(&mut self, owner: Owner) {
+        self.active -= 1;
         if owner == Owner::NOBODY {
             return;
         }
@@ -65,6 +94,12 @@ impl Owners {
             self.numbers.remove(&entry.identity);
             self.free.push(owner.0);
         }
+    }
+
+    fn count(&mut self, number: Option<u32>, identity: &str) -> Owner {
+        let number = number.unwrap_or_else(|| self.enter(identity));
+        self.entries[number as usize].series += 1;
+        Owner(number)
     }
 
     fn enter(&mut self, identity: &str) -> u32 {

@@ -114,6 +114,25 @@ impl Outcome {
     }
 }
 
+impl CloseCode {
+    /// The code as operators see it: in logs and in metrics' labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::CreditExceeded => "credit_exceeded",
+            Self::NotAllowed => "not_allowed",
+            Self::Revoked => "revoked",
+            Self::TooManyConnections => "too_many_connections",
+            Self::TooManyStreams => "too_many_streams",
+            Self::TimedOut => "timed_out",
+            Self::ShuttingDown => "shutting_down",
+            Self::QuotaExceeded => "quota_exceeded",
+        }
+    }
+}
+
 impl Reason {
     /// The reason as operators see it: in logs, in metrics' labels and in examples.
     #[must_use]
@@ -171,6 +190,7 @@ mod tests {
         }
         for code in CloseCode::ALL {
             assert!(in_schema(&upper_snake(format!("{code:?}")), code.number()), "{code:?}");
+            assert_eq!(upper_snake(format!("{code:?}")).to_lowercase(), code.as_str());
         }
     }
 }

@@ -28,7 +28,8 @@ class ResetTokens:
 
     def __init__(self, secret: bytes) -> None:
         """`secret` is whatever outlives a restart, and is known to nobody else."""
-        self._key = hashlib.sha256(_LABEL + secret).digest()
+        self.key = hashlib.sha256(_LABEL + secret).digest()
+        """What tokens are made with: their HMAC-SHA256 key."""
 
     @classmethod
     def of_key_file(cls, path: Path) -> ResetTokens:
@@ -37,7 +38,7 @@ class ResetTokens:
 
     def token(self, connection_id: bytes) -> bytes:
         """The token of a connection id."""
-        return hmac.digest(self._key, connection_id, "sha256")[:TOKEN_BYTES]
+        return hmac.digest(self.key, connection_id, "sha256")[:TOKEN_BYTES]
 
     def answer(self, connection_id: bytes, received_bytes: int) -> bytes | None:
         """The reset for a packet that belongs to no connection; None when the packet was too small to be answered.

@@ -45,9 +45,9 @@ class Shedding:
         self._arrived = 0
         self.share = 1.0
 
-    def arrived(self) -> None:
-        """A first datagram got through."""
-        self._arrived += 1
+    def arrived(self, count: int = 1) -> None:
+        """First datagrams got through."""
+        self._arrived += count
 
     def adjust(self, secs: float) -> None:
         """So many seconds have passed since the last call: sets the share by what got through meanwhile."""

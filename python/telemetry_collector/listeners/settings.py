@@ -1,4 +1,4 @@
-"""What the listener is told, and the bounds that nobody needs to set."""
+"""What a QUIC listener is told, whichever one, and the bounds that nobody needs to set."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,3 +60,6 @@ class QuicListenerSettings:
 
     send_buffer_bytes: int = 2 * 1024 * 1024
     """The socket's buffer for replies."""
+
+    threads: int | None = None
+    """Threads that serve connections, where the transport has any of its own; None: one a processor."""

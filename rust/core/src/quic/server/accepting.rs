@@ -1,0 +1,78 @@
+//! Newcomers: whether each may begin, must prove its address first, or is not heard.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use quinn::{ConnectionError, Endpoint, Incoming};
+
+use super::Shared;
+use super::arrivals::Address;
+use super::connection;
+use super::ending::{Ending, is_alert};
+use super::events::Event;
+
+/// Decides about every newcomer until the endpoint is closed.
+pub(super) async fn accept_forever(shared: Arc<Shared>, endpoint: Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
+        shared.counters.newcomers.fetch_add(1, Relaxed);
+        accept(&shared, &endpoint, incoming);
+    }
+}
+
+fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
+    let peer = incoming.remote_address();
+    let refused = |reason| shared.events.happened(Event::Refused { reason, peer: peer.to_string(), identity: None });
+    if shared.orders.borrow().stopping {
+        refused("shutting_down");
+        return incoming.ignore();
+    }
+    // Those that are not let in yet, or on their way out.
+    let under_way = endpoint.open_connections().saturating_sub(shared.agents.lock().len());
+    if under_way >= shared.bounds.lock().handshakes_max {
+        refused("too_many_handshakes");
+        return incoming.ignore();
+    }
+    let (address, proven, now) = (Address::from(peer.ip()), incoming.remote_address_validated(), Instant::now());
+    let mut arrivals = shared.arrivals.lock();
+    if !proven && arrivals.must_prove(address, under_way, now) {
+        drop(arrivals);
+        shared.counters.retries_sent.fetch_add(1, Relaxed);
+        // Only who has come back with a token cannot be sent away for one.
+        let _ = incoming.retry();
+        return;
+    }
+    if let Some(reason) = arrivals.refusal(address, proven, now) {
+        drop(arrivals);
+        refused(reason);
+        return incoming.ignore();
+    }
+    arrivals.begun(address);
+    drop(arrivals);
+    let begun = Begun { shared: Arc::clone(shared), address };
+    match incoming.accept() {
+        Ok(connecting) => {
+            tokio::spawn(connection::serve(Arc::clone(shared), connecting, begun));
+        }
+        Err(ConnectionError::TransportError(error)) if is_alert(error.code) => {
+            let ending = Ending::of(&ConnectionError::TransportError(error));
+            shared.events.happened(Event::HandshakeFailed { ending, peer: peer.to_string() });
+        }
+        Err(_) => {
+            // Nothing in it was a client's first packet.
+            shared.counters.garbage.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// A handshake that is under way until this is dropped.
+pub(super) struct Begun {
+    shared: Arc<Shared>,
+    address: Address,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.shared.arrivals.lock().ended(self.address);
+    }
+}

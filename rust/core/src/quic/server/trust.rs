@@ -1,0 +1,195 @@
+//! Whom a listener lets in: one object that is replaced whole when certificates or the allow-list change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::ingest::quotas::Pattern;
+
+/// Certificates that a client may send; more are refused before any is looked at.
+const CHAIN_CERTIFICATES_MAX: usize = 8;
+
+/// A part of what is to be trusted that cannot be used; permanent until the file is another.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TrustError(String);
+
+/// Why a certificate is refused that nothing else is wrong with.
+#[derive(Debug, thiserror::Error)]
+enum Unknowable {
+    #[error("no revocation list of its issuer")]
+    NoList,
+    #[error("the revocation list of its issuer has run out")]
+    ListRanOut,
+}
+
+/// A verifier of certificates and the identities that are allowed.
+#[derive(Debug)]
+pub struct Trust {
+    verifier: Arc<dyn ClientCertVerifier>,
+    allowed: Vec<Pattern>,
+    relays: Vec<Pattern>,
+}
+
+impl Trust {
+    /// From authorities and revocation lists in DER, and patterns of identities. With any list, every certificate needs
+    /// one of its issuer that has not run out.
+    ///
+    /// # Errors
+    /// [`TrustError`] names the authority or list that cannot be used.
+    pub fn new(
+        authorities: &[Vec<u8>],
+        lists: Vec<Vec<u8>>,
+        allowed: &[String],
+        relays: &[String],
+    ) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        for (place, authority) in authorities.iter().enumerate() {
+            roots
+                .add(CertificateDer::from(authority.clone()))
+                .map_err(|error| TrustError(format!("authority {}: {error}", place + 1)))?;
+        }
+        let lists: Vec<_> = lists.into_iter().map(CertificateRevocationListDer::from).collect();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
+            .with_crls(lists)
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|error| {
+                TrustError(format!(
+                    "the authorities and revocation lists cannot be used: {error}; expected complete lists with the \
+                 extensions CRL number and authority key identifier"
+                ))
+            })?;
+        let patterns = |written: &[String]| written.iter().map(|one| Pattern::new(one)).collect();
+        Ok(Self { verifier, allowed: patterns(allowed), relays: patterns(relays) })
+    }
+
+    /// Whether a peer of this identity may connect.
+    pub(super) fn allows(&self, identity: &str) -> bool {
+        self.allowed.iter().any(|pattern| pattern.fits(identity))
+    }
+
+    /// Whether it may speak for nodes that are not its own.
+    pub(super) fn is_relay(&self, identity: &str) -> bool {
+        self.relays.iter().any(|pattern| pattern.fits(identity))
+    }
+
+    /// Whether a client's certificate is good now. The error is the one that TLS has an alert for.
+    pub(super) fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), CertificateError> {
+        let [certificate, intermediates @ ..] = chain else { return Err(CertificateError::BadEncoding) };
+        if intermediates.len() >= CHAIN_CERTIFICATES_MAX {
+            return Err(CertificateError::BadEncoding);
+        }
+        self.verifier.verify_client_cert(certificate, intermediates, now).map_err(refusal)?;
+        says_client(certificate)
+    }
+}
+
+/// rustls takes a certificate without extended key usage for one of any use.
+fn says_client(certificate: &[u8]) -> Result<(), CertificateError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    match certificate.extended_key_usage() {
+        Ok(Some(usage)) if usage.value.client_auth => Ok(()),
+        Ok(_) => Err(CertificateError::InvalidPurpose),
+        Err(_) => Err(CertificateError::BadEncoding),
+    }
+}
+
+/// What is not known about a certificate is told from what is known against it: other words, another alert.
+fn refusal(error: Error) -> CertificateError {
+    let unknowable = |why| CertificateError::Other(OtherError(Arc::new(why)));
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => unknowable(Unknowable::NoList),
+        Error::InvalidCertificate(
+            CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. },
+        ) => unknowable(Unknowable::ListRanOut),
+        Error::InvalidCertificate(error) => error,
+        _ => CertificateError::BadEncoding,
+    }
+}
+
+/// The cryptography of the listener, in one place.
+pub(super) fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// What holds now. Handshakes ask it; open connections are judged again when it is another.
+#[derive(Debug)]
+pub(super) struct CurrentTrust {
+    trust: RwLock<Arc<Trust>>,
+    generation: AtomicU64,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl CurrentTrust {
+    pub(super) fn new(trust: Arc<Trust>) -> Self {
+        Self {
+            trust: RwLock::new(trust),
+            generation: AtomicU64::new(0),
+            algorithms: provider().signature_verification_algorithms,
+        }
+    }
+
+    pub(super) fn get(&self) -> Arc<Trust> {
+        Arc::clone(&self.trust.read())
+    }
+
+    /// Grows with each replacement.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn replace(&self, trust: Arc<Trust>) {
+        *self.trust.write() = trust;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl ClientCertVerifier for CurrentTrust {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+        self.get().verify(&chain, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
