@@ -5,7 +5,8 @@
     reference     the data set
     frames        its batches as bytes, and the lanes that they go by
     load          what every load does
-    sender_load   the one there is, over the sender's connections; session is what each of them sends
+    core_load     one in the core, over quinn: the fastest
+    sender_load   one over the sender's connections, that always works; session is what each of them sends
     site          the files
     children      the processes, and what they took
     verification  what is stored against what was acknowledged

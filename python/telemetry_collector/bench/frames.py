@@ -82,6 +82,11 @@ def named(body: bytes, sequence: int, epoch: int, oldest_unacknowledged: int) ->
     return (len(head) + len(body)).to_bytes(FRAME_PREFIX_BYTES, "big") + head + body
 
 
+def framed(body: bytes) -> bytes:
+    """A frame without a name."""
+    return len(body).to_bytes(FRAME_PREFIX_BYTES, "big") + body
+
+
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
@@ -91,20 +96,30 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def prepare(plan: Plan, fleet: Fleet, identities: Sequence[str], progress: Callable[[int, int], object]) -> list[Lane]:
+def prepare(
+    plan: Plan,
+    fleet: Fleet,
+    identities: Sequence[str],
+    progress: Callable[[int, int], object],
+    streams_max: int = STREAMS_MAX,
+) -> list[Lane]:
     """Encodes every batch of the plan for the connection and stream that sends it; connection i has `identities[i]`."""
     lanes = []
     for connection, identity in enumerate(identities):
         if plan.idle:
-            lanes.append(Lane(connection, 0, identity, 0, ()))
+            lanes.append(Lane(connection, 0, identity, _new_epoch(), ()))
             continue
         numbers = list(_batches_of(plan, connection))
-        streams = min(STREAMS_MAX, len(numbers))
+        streams = min(streams_max, len(numbers))
         for stream in range(streams):
             batches = tuple(_encode(plan, fleet, numbers[stream::streams]))
-            lanes.append(Lane(connection, stream, identity, secrets.randbits(63) | 1, batches))
+            lanes.append(Lane(connection, stream, identity, _new_epoch(), batches))
         progress(connection + 1, len(identities))
     return lanes
+
+
+def _new_epoch() -> int:
+    return secrets.randbits(63) | 1
 
 
 def _batches_of(plan: Plan, connection: int) -> Iterator[int]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from telemetry_collector import __version__
+from telemetry_collector import __version__, _core
 from telemetry_collector.bench.children import CollectorChild, DatabaseChild, free_port, on_processors
 from telemetry_collector.bench.frames import Lane, prepare
 from telemetry_collector.bench.load import Counters, Load
-from telemetry_collector.bench.plan import Plan, PlanError, Target
+from telemetry_collector.bench.plan import STREAMS_MAX, Plan, PlanError, Target
 from telemetry_collector.bench.reference import READING_MS, Fleet
 from telemetry_collector.bench.result import AckMs, Result
 from telemetry_collector.bench.sender_load import SenderLoad, transport_settings
@@ -101,7 +101,7 @@ class Measurement:
         self._stack.enter_context(on_processors(processors.load))
 
         address = Address("127.0.0.1", port)
-        load = SenderLoad(plan, lanes, address, lambda number: _transport(address, site, credentials[number]))
+        load = _new_load(plan, lanes, address, lambda number: _transport(address, site, credentials[number]))
         connect_secs = await self._connect(load)
         cpu_before, began = collector.cpu_secs(), time.monotonic()
         await self._under_load(load, began, collector)
@@ -134,7 +134,7 @@ class Measurement:
         settings = transport_settings(
             target.address, target.certificate, target.key, target.authority, target.server_name
         )
-        load = SenderLoad(plan, lanes, target.address, lambda _: settings)
+        load = _new_load(plan, lanes, target.address, lambda _: settings)
         connect_secs = await self._connect(load)
         began = time.monotonic()
         await self._under_load(load, began, None)
@@ -158,7 +158,12 @@ class Measurement:
         start_ms = time.time_ns() // 1_000_000 - readings * READING_MS
         fleet = Fleet(plan.agents, plan.series, plan.batch_points, start_ms, only_node)
         return await asyncio.to_thread(
-            prepare, plan, fleet, identities, lambda done, of: self._view.doing("preparing batches", done, of)
+            prepare,
+            plan,
+            fleet,
+            identities,
+            lambda done, of: self._view.doing("preparing batches", done, of),
+            1 if _has_core_load() else STREAMS_MAX,
         )
 
     async def _connect(self, load: Load) -> float:
@@ -283,6 +288,22 @@ def _processors(plan: Plan) -> _Processors:
             "for the load"
         )
     return _Processors([plan.collector_cpu], [cpu for cpu in have if cpu != plan.collector_cpu])
+
+
+def _has_core_load() -> bool:
+    """Whether the core was built with quinn."""
+    return hasattr(_core, "QuicLoad")
+
+
+def _new_load(
+    plan: Plan, lanes: Sequence[Lane], endpoint: Address, transport: Callable[[int], TransportSettings]
+) -> Load:
+    """The fastest load that there is."""
+    if not _has_core_load():
+        return SenderLoad(plan, lanes, endpoint, transport)
+    from telemetry_collector.bench.core_load import CoreLoad
+
+    return CoreLoad(plan, lanes, endpoint, transport)
 
 
 def _transport(address: Address, site: Site, own: Credentials) -> TransportSettings:

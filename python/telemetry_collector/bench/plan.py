@@ -58,8 +58,8 @@ class Plan:
     connections: int | None = None
     """None: one for each agent. Fewer are relays, that speak for several agents each."""
     batch_points: int = 1_000
-    window: int = 8
-    """Batches that a stream has unanswered at most, whatever the collector grants."""
+    window: int = 32
+    """Batches that a connection has unanswered at most, whatever the collector grants."""
     influxdb_url: str | None = None
     """A database that is there; None: one is started where it is needed."""
     pin: bool = False

@@ -114,8 +114,8 @@ class LoadSession:
         self.finished = False
         self.schedule = schedule
         self.latencies_secs = array("d")
-        self._streams = [_Stream(lane, plan.window) for lane in lanes]
-        self._window_max = plan.window
+        self._window_max = max(plan.window // len(lanes), 1)
+        self._streams = [_Stream(lane, self._window_max) for lane in lanes]
         self._counters = counters
         self._greeted = False
         self._clock = clock

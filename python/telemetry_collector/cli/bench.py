@@ -48,7 +48,7 @@ _File = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--connections", type=int, help="Fewer than agents: relays, each for several.  [default: one an agent]")
 @click.option("--batch-points", type=int, default=1_000, show_default=True, help="Points of a batch.")
 @click.option(
-    "--window", type=click.IntRange(1, 1_024), default=8, show_default=True, help="Unanswered batches a stream."
+    "--window", type=click.IntRange(1, 1_024), default=32, show_default=True, help="Unanswered batches of a connection."
 )
 @click.option("--pin", is_flag=True, help="Give the collector one processor and the load the others.")
 @click.option("--collector-cpu", type=click.IntRange(min=0), default=0, show_default=True, help="Which, with --pin.")

@@ -14,7 +14,7 @@ from telemetry_collector.bench.session import KEEPALIVE_SECS, REPLY_SECS_MAX, Lo
 from telemetry_collector.model import Outcome, Reason
 
 POINTS = 4
-PLAN = Plan(agents=1, series=2, batch_points=POINTS, form="row", compression="none", window=2)
+PLAN = Plan(agents=1, series=2, batch_points=POINTS, form="row", compression="none", window=8)
 
 
 class Line:
