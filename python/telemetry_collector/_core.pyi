@@ -141,6 +141,9 @@ class QuicServer:
     @property
     def connections(self) -> int:
         """Open connections that were let in."""
+    @property
+    def offloads(self) -> tuple[int, int]:
+        """Datagrams of one flow that the system sends, and hands over, in one call; 1 where it does not bundle them."""
     def fileno(self) -> int:
         """Readable when there are events to take."""
     def events(self) -> tuple[list[tuple[object, ...]], list[tuple[str, list[str], int]]]:
@@ -148,11 +151,13 @@ class QuicServer:
     def counters(self) -> dict[str, int]:
         """What was counted since the start."""
     def reconfigure(self, settings: QuicServerSettings) -> None:
-        """New handshakes show its certificate; its bounds and deadlines hold for all. CoreError: nothing has changed."""
+        """New handshakes show its certificate; bounds and deadlines hold for all. CoreError: nothing has changed."""
     def update_trust(self, trust: QuicTrust) -> None:
         """Returns when every open connection was judged by it."""
-    def stop(self, timeout_secs: float) -> int:
-        """Answers what was received, closes every connection; how many still had replies due. Idempotent."""
+    def settle(self, timeout_secs: float) -> int:
+        """Lets nobody in, reads no more and answers what was received; how many connections are still open then."""
+    def close(self) -> None:
+        """Says SHUTTING_DOWN to all that are left and frees everything. Idempotent; ends a `settle` under way."""
 
 @final
 class Quota:

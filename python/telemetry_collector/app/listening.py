@@ -7,6 +7,7 @@ from typing import Protocol
 from telemetry_collector import _core
 from telemetry_collector.config import Config
 from telemetry_collector.config.section import Address
+from telemetry_collector.errors import ConfigError, Mistake
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.quic_aioquic import QuicListener
 from telemetry_collector.listeners.quic_quinn import QuinnListener
@@ -40,11 +41,19 @@ def listener_of(
     allowlist: AllowList,
     events: ListenerEvents,
 ) -> Listener:
-    """The one that `server.transport` names."""
+    """The one that `server.transport` names. ConfigError when this build has none of that name."""
+    require_transport(config)
     settings = listener_settings(config)
     if config.server.transport == "quinn":
         return QuinnListener(settings, core, verifier, allowlist, events)
     return QuicListener(settings, ingest, verifier, allowlist, events)
+
+
+def require_transport(config: Config) -> None:
+    """ConfigError when the extension was built without what `server.transport` names."""
+    if config.server.transport == "quinn" and not hasattr(_core, "QuicServer"):
+        problem = "this build of the extension has no quinn (its Cargo feature of that name is off)"
+        raise ConfigError([Mistake("server.transport", problem, "aioquic", value="quinn")])
 
 
 def listener_settings(config: Config) -> QuicListenerSettings:

@@ -59,5 +59,8 @@ def _load(config: Path | None, of_agent: bool) -> "tuple[str, Mapping[str, Secti
     if of_agent:
         agent = load_agent(config)
         return agent.source, agent.document.sections
+    from telemetry_collector.app.listening import require_transport
+
     collector = load_collector(config)
+    require_transport(collector)
     return collector.source, collector.sections

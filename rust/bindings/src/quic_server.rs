@@ -93,6 +93,9 @@ impl QuicTrust {
     }
 }
 
+/// How often events of one kind and its labels were not told one by one.
+type Missed = (&'static str, Vec<String>, u64);
+
 /// The listener.
 #[pyclass(frozen, module = "telemetry_collector._core")]
 pub(crate) struct QuicServer {
@@ -125,14 +128,16 @@ impl QuicServer {
         self.inner.connections()
     }
 
+    #[getter]
+    fn offloads(&self) -> (usize, usize) {
+        self.inner.offloads()
+    }
+
     fn fileno(&self) -> i32 {
         self.wake.number()
     }
 
-    fn events<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Vec<Bound<'py, PyTuple>>, Vec<(&'static str, Vec<String>, u64)>)> {
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<(Vec<Bound<'py, PyTuple>>, Vec<Missed>)> {
         // Cleared first: what happens after it signals again.
         self.wake.clear();
         let taken = self.inner.take_events();
@@ -167,15 +172,18 @@ impl QuicServer {
         py.detach(|| self.inner.update_trust(trust));
     }
 
-    fn stop(&self, py: Python<'_>, timeout_secs: f64) -> PyResult<usize> {
+    fn settle(&self, py: Python<'_>, timeout_secs: f64) -> PyResult<usize> {
         let timeout = seconds(timeout_secs)?;
-        Ok(py.detach(|| self.inner.stop(timeout)))
+        Ok(py.detach(|| self.inner.settle(timeout)))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close());
     }
 }
 
 /// The identity and the node that a certificate in DER names.
 #[pyfunction]
-#[allow(clippy::needless_pass_by_value)] // arguments come from Python owned
 pub(crate) fn identity_of(certificate: &[u8]) -> Option<(String, String)> {
     let identity = server::Identity::of(certificate)?;
     Some((identity.name.to_string(), identity.node.to_string()))

@@ -86,22 +86,31 @@ class QuinnListener:
         self._events.started(settings.connections_max)
         asyncio.get_running_loop().add_reader(self._server.fileno(), self._hear)
         self._counting = asyncio.create_task(self._count_forever(), name="quinn-listener-counts")
-        _log.info("listening", address=str(self.address), protocol="quic", transport="quinn")
+        sent, received = self._server.offloads
+        _log.info(
+            "listening",
+            address=str(self.address),
+            protocol="quic",
+            transport="quinn",
+            datagrams_a_send=sent,
+            datagrams_a_receive=received,
+        )
 
     async def stop(self, timeout_secs: float = 10.0) -> None:
         """Lets nobody in, reads no more, sends the replies that become due within the time, says SHUTTING_DOWN to all.
 
-        Idempotent, and safe before `start`; a second call returns with the first.
+        Idempotent, and safe before `start`. Cancelled, it waits for no replies; a second call returns with the first.
         """
         async with self._stopping:
             if self._server is None or self._socket is None:
                 return
             server, sock = self._server, self._socket
             try:
-                unsettled = await asyncio.to_thread(server.stop, timeout_secs)
+                unsettled = await asyncio.to_thread(server.settle, timeout_secs)
                 if unsettled:
                     _log.warning("listener_stopped_early", connections_with_replies_due=unsettled)
             finally:
+                await asyncio.to_thread(server.close)
                 if self._counting is not None:
                     self._counting.cancel()
                 asyncio.get_running_loop().remove_reader(server.fileno())

@@ -1,4 +1,4 @@
-"""Certificates, keys and trust as the core takes them: read and checked by what reads them everywhere else, then DER."""
+"""Certificates, keys and trust as the core takes them: in DER, read and checked by what reads them everywhere else."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ use quinn::{ConnectionError, Endpoint, Incoming};
 use super::Shared;
 use super::arrivals::Address;
 use super::connection;
-use super::ending::Ending;
+use super::ending::{Ending, is_alert};
 use super::events::Event;
 
 /// Decides about every newcomer until the endpoint is closed.
@@ -54,20 +54,15 @@ fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
         Ok(connecting) => {
             tokio::spawn(connection::serve(Arc::clone(shared), connecting, begun));
         }
-        Err(error) if is_alert(&error) => {
-            let peer = peer.to_string();
-            shared.events.happened(Event::HandshakeFailed { ending: Ending::of(&error), peer });
+        Err(ConnectionError::TransportError(error)) if is_alert(error.code) => {
+            let ending = Ending::of(&ConnectionError::TransportError(error));
+            shared.events.happened(Event::HandshakeFailed { ending, peer: peer.to_string() });
         }
         Err(_) => {
             // Nothing in it was a client's first packet.
             shared.counters.garbage.fetch_add(1, Relaxed);
         }
     }
-}
-
-/// Whether TLS refused what it read.
-fn is_alert(error: &ConnectionError) -> bool {
-    matches!(error, ConnectionError::TransportError(error) if (0x100..0x200).contains(&u64::from(error.code)))
 }
 
 /// A handshake that is under way until this is dropped.

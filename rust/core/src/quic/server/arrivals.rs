@@ -173,3 +173,91 @@ impl Allowance {
         self.tokens -= 1.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn arrivals(now: Instant) -> Arrivals {
+        Arrivals::new(40, 8, 10, now)
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_and_ipv4_is_itself_however_written() {
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:1"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1"));
+        assert_ne!(address("10.0.0.1"), address("10.0.0.2"));
+    }
+
+    #[test]
+    fn an_address_begins_two_seconds_worth_at_once_and_then_its_rate() {
+        let start = Instant::now();
+        let (mut arrivals, one) = (arrivals(start), address("10.0.0.1"));
+        let begun =
+            |arrivals: &mut Arrivals, now| (0..100).filter(|_| arrivals.refusal(one, true, now).is_none()).count();
+        assert_eq!(begun(&mut arrivals, start), 20);
+        assert_eq!(arrivals.refusal(one, true, start), Some("too_many_connections_of_address"));
+        assert_eq!(arrivals.refusal(address("10.0.0.2"), true, start), None);
+        assert_eq!(begun(&mut arrivals, start + Duration::from_secs(1)), 10);
+    }
+
+    #[test]
+    fn handshakes_of_an_address_are_bounded_until_they_end() {
+        let start = Instant::now();
+        let (mut arrivals, one) = (arrivals(start), address("10.0.0.1"));
+        (0..8).for_each(|_| arrivals.begun(one));
+        assert_eq!(arrivals.refusal(one, true, start), Some("too_many_handshakes_of_address"));
+        arrivals.ended(one);
+        assert_eq!(arrivals.refusal(one, true, start), None);
+    }
+
+    #[test]
+    fn addresses_are_to_be_proven_when_a_quarter_of_the_places_is_taken() {
+        let start = Instant::now();
+        let (mut arrivals, one, other) = (arrivals(start), address("10.0.0.1"), address("10.0.0.2"));
+        assert!(!arrivals.must_prove(one, 9, start));
+        assert!(arrivals.must_prove(one, 10, start));
+        arrivals.begun(one);
+        assert!(!arrivals.must_prove(one, 1, start));
+        arrivals.begun(one);
+        assert!(arrivals.must_prove(one, 2, start));
+        assert!(!arrivals.must_prove(other, 2, start));
+    }
+
+    #[test]
+    fn half_of_what_an_address_may_begin_is_for_those_who_proved_it() {
+        let start = Instant::now();
+        let (mut arrivals, one) = (arrivals(start), address("10.0.0.1"));
+        let mut unproven = 0;
+        while !arrivals.must_prove(one, 0, start) {
+            assert_eq!(arrivals.refusal(one, false, start), None);
+            unproven += 1;
+        }
+        assert_eq!(unproven, 10);
+        assert_eq!(arrivals.refusal(one, true, start), None);
+    }
+
+    #[test]
+    fn the_rates_of_many_addresses_take_bounded_memory() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(40, 8, 1, start);
+        let number = |number: u32| Address::V4(number);
+        for each in 0..ADDRESSES_MAX as u32 {
+            assert_eq!(arrivals.refusal(number(each), true, start), None);
+        }
+        assert_eq!(arrivals.refusal(number(0), true, start), None);
+        assert_eq!(arrivals.refusal(number(0), true, start), Some("too_many_connections_of_address"));
+        // One more: the one not heard of for longest is forgotten, and that is no longer the first.
+        assert_eq!(arrivals.refusal(number(u32::MAX), true, start), None);
+        assert_eq!((arrivals.rates.by_address.len(), arrivals.rates.by_turn.len()), (ADDRESSES_MAX, ADDRESSES_MAX));
+        assert!(arrivals.rates.known(number(1)).is_none());
+        assert_eq!(arrivals.refusal(number(0), true, start), Some("too_many_connections_of_address"));
+    }
+}

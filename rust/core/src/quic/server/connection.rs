@@ -191,6 +191,7 @@ impl Drop for Seat {
         }
         agent.end_as(CloseCode::Normal, Ending::here("dropped", "freed without a word"));
         shared.agents.lock().remove(number);
+        shared.left.notify_all();
         shared.counters.datagrams_received.fetch_add(agent.connection.stats().udp_rx.datagrams, Relaxed);
         let ending = agent.ending.lock().take();
         let reason = agent.connection.close_reason();

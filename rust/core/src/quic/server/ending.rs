@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
 use crate::wire::CloseCode;
+
+/// RFC 9001, 4.8: an alert is the transport's error of this number and its own.
+const ALERTS_FROM: u64 = 0x100;
 
 /// An ended connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +49,18 @@ impl Ending {
     }
 }
 
+/// Whether an error of the transport is an alert of TLS.
+pub(super) fn is_alert(code: TransportErrorCode) -> bool {
+    alert_of(code).is_some()
+}
+
+fn alert_of(code: TransportErrorCode) -> Option<u8> {
+    u64::from(code).checked_sub(ALERTS_FROM).and_then(|alert| u8::try_from(alert).ok())
+}
+
 /// The name of a TLS alert or of a transport's error.
-fn transport_code(code: quinn::TransportErrorCode) -> Cow<'static, str> {
-    let number = u64::from(code);
-    if let Some(alert) = number.checked_sub(0x100).and_then(|alert| u8::try_from(alert).ok()) {
+fn transport_code(code: TransportErrorCode) -> Cow<'static, str> {
+    if let Some(alert) = alert_of(code) {
         return match rustls::AlertDescription::from(alert) {
             rustls::AlertDescription::Unknown(_) => "unknown".into(),
             alert => snake(&format!("{alert:?}")).into(),

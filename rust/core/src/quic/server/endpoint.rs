@@ -45,6 +45,12 @@ pub(super) fn endpoint(
     Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(ServerError::Socket)
 }
 
+/// Datagrams that the system sends, and receives, in one call: what the transport will find out about the socket.
+pub(super) fn offloads(socket: &UdpSocket) -> std::io::Result<(usize, usize)> {
+    let state = quinn::udp::UdpSocketState::new(socket.into())?;
+    Ok((state.max_gso_segments(), state.gro_segments()))
+}
+
 /// What new connections are made by.
 pub(super) fn server_config(
     settings: &ServerSettings,

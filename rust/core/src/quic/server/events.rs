@@ -15,8 +15,9 @@ use crate::ingest::Wake;
 /// Events that wait to be taken.
 const EVENTS_MAX: usize = 4_096;
 
-/// Something that is a counter and perhaps a log line.
+/// Something that is a counter and perhaps a log line. `peer` is where it comes from, `identity` who it proved to be.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)] // the fields are their names
 pub enum Event {
     /// A peer proved its certificate and was let in.
     Opened { peer: String, identity: Arc<str>, relay: bool },

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustls::pki_types::UnixTime;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ use self::accepting::accept_forever;
 use self::arrivals::Arrivals;
 use self::connection::Agent;
 pub use self::ending::Ending;
-use self::endpoint::{endpoint, server_config};
+use self::endpoint::{endpoint, offloads, server_config};
 use self::events::EventQueue;
 pub use self::events::{Counters, Event, Labels, Taken};
 pub use self::identity::{IDENTITY_BYTES_MAX, Identity};
@@ -61,9 +61,6 @@ pub enum ServerError {
     /// The socket or the threads.
     #[error("the listener's socket or threads: {0}")]
     Socket(std::io::Error),
-    /// It was stopped.
-    #[error("the listener is stopped")]
-    Stopped,
 }
 
 /// What every connection is told while it runs.
@@ -84,6 +81,8 @@ struct Shared {
     bounds: Mutex<Bounds>,
     arrivals: Mutex<Arrivals>,
     agents: Mutex<HashMap<u64, Arc<Agent>>>,
+    /// One of them has left.
+    left: Condvar,
     next_agent: AtomicU64,
 }
 
@@ -98,6 +97,7 @@ struct Bounds {
 pub struct Server {
     shared: Arc<Shared>,
     endpoint: quinn::Endpoint,
+    offloads: (usize, usize),
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -116,6 +116,7 @@ impl Server {
         let trust = Arc::new(CurrentTrust::new(trust));
         let config = server_config(settings, Arc::clone(&trust))?;
         let runtime = runtime(settings.threads).map_err(ServerError::Socket)?;
+        let offloads = offloads(&socket).map_err(ServerError::Socket)?;
         let endpoint = {
             let _entered = runtime.enter();
             endpoint(socket, settings, config)?
@@ -134,11 +135,12 @@ impl Server {
                 Instant::now(),
             )),
             agents: Mutex::default(),
+            left: Condvar::new(),
             next_agent: AtomicU64::new(0),
         });
         runtime.spawn(accept_forever(Arc::clone(&shared), endpoint.clone()));
         runtime.spawn(expire_forever(Arc::clone(&shared)));
-        Ok(Self { shared, endpoint, runtime: Mutex::new(Some(runtime)) })
+        Ok(Self { shared, endpoint, offloads, runtime: Mutex::new(Some(runtime)) })
     }
 
     /// Open connections that were let in.
@@ -153,6 +155,12 @@ impl Server {
         // Closed ones first: one that closes meanwhile is counted late rather than twice.
         let closed = self.shared.counters.datagrams_received.load(Ordering::Relaxed);
         closed + self.shared.open().iter().map(|agent| agent.connection.stats().udp_rx.datagrams).sum::<u64>()
+    }
+
+    /// Datagrams of one flow that the system sends, and hands over, in one call; 1 where it does not bundle them.
+    #[must_use]
+    pub fn offloads(&self) -> (usize, usize) {
+        self.offloads
     }
 
     /// What is counted.
@@ -188,31 +196,28 @@ impl Server {
         }
     }
 
-    /// Lets nobody in, reads no more, sends the replies that become due within the time, says `SHUTTING_DOWN` to all, and
-    /// frees everything. How many connections still had replies due. Idempotent.
+    /// Lets nobody in, reads no more, and waits until the replies due are sent and their connections closed with
+    /// `SHUTTING_DOWN`. How many were still open when the time was over.
     #[must_use]
-    pub fn stop(&self, timeout: Duration) -> usize {
-        let Some(runtime) = self.runtime.lock().take() else { return 0 };
-        self.endpoint.set_server_config(None);
+    pub fn settle(&self, timeout: Duration) -> usize {
         self.shared.orders.send_modify(|orders| orders.stopping = true);
-        let unsettled = runtime.block_on(async {
-            let settled = async {
-                while self.connections() > 0 {
-                    // Each ends by itself; how soon it is noticed here costs nobody anything.
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            };
-            let _ = tokio::time::timeout(timeout, settled).await;
-            let late = self.shared.open();
-            for agent in &late {
-                agent.end(CloseCode::ShuttingDown, "");
-            }
-            self.endpoint.close(ending::number(CloseCode::ShuttingDown), b"");
-            let _ = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
-            late.len()
-        });
+        let until = Instant::now() + timeout;
+        let mut agents = self.shared.agents.lock();
+        while !agents.is_empty() && !self.shared.left.wait_until(&mut agents, until).timed_out() {}
+        agents.len()
+    }
+
+    /// Says `SHUTTING_DOWN` to all that are left and frees everything. Idempotent, and ends a `settle` under way.
+    pub fn close(&self) {
+        let Some(runtime) = self.runtime.lock().take() else { return };
+        self.shared.orders.send_modify(|orders| orders.stopping = true);
+        for agent in self.shared.open() {
+            agent.end(CloseCode::ShuttingDown, "");
+        }
+        self.endpoint.close(ending::number(CloseCode::ShuttingDown), b"");
+        // The last words are lost when they do not leave in time; the peers' transport then finds out by itself.
+        let _ = runtime.block_on(async { tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await });
         runtime.shutdown_timeout(FAREWELL);
-        unsettled
     }
 }
 

@@ -8,16 +8,16 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 pub const ALPN: &[u8] = b"telemetry/1";
 
 /// Bidirectional streams that a peer may have open at a time; unidirectional ones it may have none.
-pub const STREAMS_MAX: u32 = 4;
+pub(super) const STREAMS_MAX: u32 = 4;
 
 /// What a stream may send beyond what was read of it.
-pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+pub(super) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// What a connection may send, over its streams, beyond what was read of it.
-pub const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
 
 /// Replies of one connection that were sent and not acknowledged by the peer's transport.
-pub const REPLY_BYTES_MAX: u64 = 256 * 1024;
+pub(super) const REPLY_BYTES_MAX: u64 = 256 * 1024;
 
 /// How long a peer may take over each step.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +55,4 @@ pub struct ServerSettings {
     pub connections_per_address_per_sec: usize,
     /// How long peers may take.
     pub deadlines: Deadlines,
-}
-
-impl Clone for ServerSettings {
-    fn clone(&self) -> Self {
-        Self { certificates: self.certificates.clone(), key: self.key.clone_key(), ..*self }
-    }
 }

@@ -129,6 +129,10 @@ impl Stream {
     /// for its commit, that commit is what matters: reading on would only add to them.
     async fn hear(&mut self, stopping: bool) -> Heard {
         let held_back = self.conversation.pending() > 0 && !self.shared.ingest.has_room();
+        if held_back && self.frame_until.is_some() {
+            // The time that it waits for us is not the agent's.
+            self.frame_until = Some(Instant::now() + self.orders.borrow().deadlines.frame);
+        }
         let reading = self.reading && !stopping && !held_back;
         let frame_until = self.frame_until.filter(|_| reading);
         let stopped = self.send.stopped();

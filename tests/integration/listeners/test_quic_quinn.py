@@ -1,0 +1,473 @@
+"""The listener on quinn, on real sockets with real certificates; behind it the real core and its journal."""
+
+import asyncio
+import os
+import socket
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aioquic.quic import events as quic
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from prometheus_client import CollectorRegistry
+from tests.support.certificates import SERVER, Authority, Credentials
+from tests.support.quic_agent import QuicAgent, agent
+from tests.support.quic_pair import NODE_URI, agent_configuration
+from tests.support.waiting import PATIENCE_SECS, until
+
+from telemetry_collector import _core
+from telemetry_collector.config.section import Address
+from telemetry_collector.errors import CertificateError
+from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.quic_quinn import QuinnListener
+from telemetry_collector.listeners.quic_quinn.material import trust_of
+from telemetry_collector.listeners.reset import ResetTokens
+from telemetry_collector.listeners.settings import Deadlines, QuicListenerSettings
+from telemetry_collector.model import ALPN, CloseCode, Outcome
+from telemetry_collector.pipeline.ingest import Ingest
+from telemetry_collector.security.allowlist import AllowList
+from telemetry_collector.security.revocation import RevocationLists
+from telemetry_collector.security.verifier import ClientVerifier
+
+TLS = 0x100
+FRAME_BYTES_MAX = 64 * 1024
+
+
+@dataclass
+class Site:
+    """A running listener and all that a test asks it about."""
+
+    authority: Authority
+    listener: QuinnListener
+    settings: QuicListenerSettings
+    core: _core.Ingest
+    registry: CollectorRegistry
+
+    def agent(
+        self, credentials: Credentials | None = None, *, alpn: str = ALPN, **options: object
+    ) -> AbstractAsyncContextManager[QuicAgent]:
+        """An agent with good credentials unless told otherwise."""
+        credentials = credentials or self.authority.issue(uri=NODE_URI)
+        return agent(self.listener.address, agent_configuration(self.authority, credentials, alpn=alpn, **options))
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0
+
+    async def counted(self, name: str, count: float, **labels: str) -> None:
+        """What happens on the core's threads is counted a moment later."""
+        await until(lambda: self.count(name, **labels) >= count)
+        assert self.count(name, **labels) == count
+
+
+Sites = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+async def quinn(authority: Authority, tmp_path: Path) -> AsyncIterator[Sites]:
+    """Starts a listener with its core, and stops both at the end of the test."""
+    server = authority.issue(dns="collector", usages=SERVER).write(tmp_path, "server")
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *,
+            allowlist: AllowList | None = None,
+            revocations: RevocationLists | None = None,
+            address: Address | None = None,
+            **options: object,
+        ) -> Site:
+            journal = str(tmp_path / "journal")
+            core = _core.Ingest(
+                _core.IngestSettings(
+                    journal_dir=journal, journal_segment_bytes=1 << 20, frame_bytes_max=FRAME_BYTES_MAX
+                )
+            )
+            stack.callback(core.close)
+            ingest = Ingest(core, committed=lambda: None)
+            ingest.start()
+            stack.callback(ingest.stop)
+            registry = CollectorRegistry()
+            settings = QuicListenerSettings(
+                address or Address("127.0.0.1", 0),
+                *server,
+                threads=2,
+                **options,  # type: ignore[arg-type]
+            )
+            listener = QuinnListener(
+                settings,
+                core,
+                ClientVerifier([authority.certificate], revocations),
+                allowlist or AllowList(),
+                ListenerEvents(registry),
+            )
+            await listener.start()
+            stack.push_async_callback(listener.stop, 0.1)
+            return Site(authority, listener, settings, core, registry)
+
+        yield start
+
+
+def batch(points: int = 1, sequence: int = 1, epoch: int = 1) -> bytes:
+    """A whole frame of points."""
+    content = _core.Batch(
+        common_tags=[],
+        series=[(f"test.metric.{number}", [], 2, "1", False) for number in range(points)],
+        series_index=array("I", range(points)),
+        timestamps_unix_ns=array("q", [0] * points),
+        values=array("d", [float(number) for number in range(points)]),
+    )
+    return _core.FrameEncoder().frame(content, sequence=sequence, epoch=epoch)
+
+
+async def outcomes(node: QuicAgent, stream_id: int, count: int) -> list[Outcome]:
+    """The outcomes of a stream's first replies."""
+
+    def read() -> list[_core.Ack]:
+        return _core.AckReader().feed(node.received(stream_id))
+
+    await node.until(lambda: len(read()) >= count or node.closing is not None)
+    return [Outcome(ack.outcome) for ack in read()]
+
+
+async def stored(node: QuicAgent, stream_id: int = 0, count: int = 1) -> None:
+    """Each of the stream's first batches was answered with STORED."""
+    assert await outcomes(node, stream_id, count) == [Outcome.STORED] * count
+
+
+async def test_batches_go_in_and_replies_come_back(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent() as node:
+        node.say(0, batch(sequence=1) + batch(sequence=2), end=True)
+        node.say(4, batch(100, sequence=3))
+        await stored(node, 0, 2)
+        await stored(node, 4)
+        assert site.listener.connections == 1
+    await until(lambda: site.listener.connections == 0)
+    await site.counted("connections_closed_total", 1, code="normal", side="agent")
+    await site.counted("frames_received_total", 3)
+    assert site.count("streams_opened_total") == 2
+    assert site.core.stats()["points_committed"] == 102
+    await until(lambda: site.count("datagrams_received_total") > 0)
+    assert site.count("connections") == 0
+
+
+def shown(case: str, authority: Authority) -> Credentials | None:
+    match case:
+        case "none":
+            return None
+        case "other authority":
+            return Authority("Test CA").issue(uri=NODE_URI)
+        case "expired":
+            return authority.issue(uri=NODE_URI, not_after=authority.now - timedelta(seconds=1))
+        case "server usage only":
+            return authority.issue(uri=NODE_URI, usages=SERVER)
+        case "no usage":
+            return authority.issue(uri=NODE_URI, usages=None)
+        case _:
+            return authority.issue(uri=NODE_URI)
+
+
+@pytest.mark.parametrize(
+    ("case", "alert", "name"),
+    [
+        ("good", None, ""),
+        ("none", 116, "certificate_required"),
+        ("other authority", 48, "unknown_ca"),
+        ("expired", 45, "certificate_expired"),
+        ("revoked", 44, "certificate_revoked"),
+        ("server usage only", 43, "unsupported_certificate"),
+        ("no usage", 43, "unsupported_certificate"),
+        ("its list ran out", 46, "certificate_unknown"),
+        ("no list of its authority", 46, "certificate_unknown"),
+    ],
+)
+async def test_the_table_of_certificates(
+    quinn: Sites, authority: Authority, case: str, alert: int | None, name: str
+) -> None:
+    credentials = shown(case, authority)
+    revoked = [credentials.certificate] if case == "revoked" and credentials else []
+    ends = authority.now - timedelta(seconds=1) if case == "its list ran out" else None
+    lists = [authority.revocations(*revoked, ends=ends)]
+    if case == "no list of its authority":
+        lists = [Authority("Another CA").revocations()]
+    site = await quinn(revocations=RevocationLists(lists))
+    async with agent(site.listener.address, agent_configuration(authority, credentials)) as node:
+        # Said before the handshake is through: it leaves with the agent's last flight.
+        node.say(0, batch())
+        if alert is None:
+            await stored(node)
+            return
+        assert await node.closed() == (TLS + alert, False)
+    await site.counted("handshakes_failed_total", 1, alert=name)
+    assert site.count("connections_opened_total") == 0
+    assert site.core.stats()["batches_received"] == 0
+
+
+async def test_another_protocol_is_refused(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent(alpn="h3") as node:
+        assert await node.closed() == (TLS + 120, False)
+    await site.counted("handshakes_failed_total", 1, alert="no_application_protocol")
+
+
+async def test_connections_are_bounded_and_a_place_that_is_free_is_given_again(quinn: Sites) -> None:
+    site = await quinn(connections_max=1)
+    async with site.agent() as first:
+        first.say(0, batch())
+        await stored(first)
+        async with site.agent() as second:
+            assert await second.closed() == (CloseCode.TOO_MANY_CONNECTIONS, True)
+    await until(lambda: site.listener.connections == 0)
+    async with site.agent() as third:
+        third.say(0, batch(sequence=2))
+        await stored(third)
+    await site.counted("connections_refused_total", 1, reason="too_many_connections")
+
+
+async def test_who_is_not_on_the_list_is_not_let_in(quinn: Sites, authority: Authority) -> None:
+    site = await quinn(allowlist=AllowList(["spiffe://fleet/*"]))
+    for credentials in (authority.issue(dns="stranger"), authority.issue(), authority.issue(uri="spiffe://fleet/%FF")):
+        async with site.agent(credentials) as node:
+            node.say(0, batch())
+            assert await node.closed() == (CloseCode.NOT_ALLOWED, True)
+    await site.counted("connections_refused_total", 3, reason="not_allowed")
+    assert site.core.stats()["batches_received"] == 0
+
+
+async def test_slow_peers_are_told_why_they_are_closed(quinn: Sites) -> None:
+    site = await quinn(deadlines=Deadlines(idle=0.6, replies=0.3, frame=0.2))
+    async with site.agent(max_stream_data=4) as deaf, site.agent() as silent, site.agent() as unfinished:
+        deaf.take_no_more()
+        deaf.say(0, batch())
+        unfinished.say(0, batch() + b"\x00\x00\x10\x00begun")
+        assert await deaf.closed() == (CloseCode.TIMED_OUT, True)
+        await unfinished.until(
+            lambda: any(
+                isinstance(event, quic.StreamReset) and event.error_code == CloseCode.TIMED_OUT
+                for event in unfinished.heard
+            )
+        )
+        assert await silent.closed() == (CloseCode.TIMED_OUT, True)
+        assert await unfinished.closed() == (CloseCode.TIMED_OUT, True)
+    await site.counted("connections_closed_total", 3, code="timed_out", side="collector")
+    await site.counted("streams_failed_total", 1, code="timed_out")
+
+
+async def test_a_handshake_takes_no_longer_than_it_may(quinn: Sites) -> None:
+    site = await quinn(deadlines=Deadlines(handshake=0.1))
+    async with site.agent() as node:
+        # Its second flight never comes.
+        node._quic.datagrams_to_send = lambda **_: []  # type: ignore[method-assign]
+        await site.counted("handshakes_failed_total", 1, alert="timed_out")
+        node._quic._close_at = 0.0
+
+
+async def test_an_agent_that_wants_no_replies_ends_its_stream(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent() as node:
+        node.say(0, batch())
+        await stored(node)
+        node._quic.stop_stream(0, CloseCode.NORMAL)
+        node.transmit()
+        await site.counted("streams_failed_total", 1, code="normal")
+        node.say(4, batch(sequence=2))
+        await stored(node, 4)
+
+
+async def test_a_stalled_agent_does_not_hold_up_another(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent(max_stream_data=4) as deaf, site.agent() as good:
+        deaf.take_no_more()
+        deaf.say(0, b"".join(batch(sequence=number) for number in range(1, 9)))
+        for number in range(1, 21):
+            good.say(0, batch(sequence=100 + number))
+            await stored(good, 0, number)
+        assert site.listener.connections == 2
+        assert len(deaf.received(0)) <= 4
+
+
+async def test_a_thousand_streams_one_after_another(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent() as node:
+        for number in range(1_000):
+            node.say(4 * number, b"\x00\x00\x00\x02\x08\x00", end=True)
+            if number % 4 == 3:
+                await outcomes(node, 4 * number, 1)
+    await site.counted("streams_opened_total", 1_000)
+
+
+async def test_new_trust_closes_the_revoked_and_keeps_the_rest(quinn: Sites, authority: Authority) -> None:
+    site = await quinn()
+    bad = authority.issue(uri="spiffe://fleet/bad")
+    async with site.agent() as good, site.agent(bad) as revoked, site.agent(authority.issue(dns="stranger")) as removed:
+        for number, node in enumerate((good, revoked, removed)):
+            node.say(0, batch(epoch=number + 1))
+            await stored(node)
+        lists = RevocationLists([authority.revocations(bad.certificate)])
+        await site.listener.update_trust(
+            ClientVerifier([authority.certificate], lists), AllowList(["spiffe://fleet/*"])
+        )
+        assert await revoked.closed() == (CloseCode.REVOKED, True)
+        assert await removed.closed() == (CloseCode.REVOKED, True)
+        await until(lambda: site.listener.connections == 1)
+        good.say(0, batch(sequence=2))
+        await stored(good, 0, 2)
+    async with site.agent(bad) as again:
+        assert await again.closed() == (TLS + 44, False)
+
+
+async def test_a_relay_that_is_none_any_more_is_closed(quinn: Sites, authority: Authority) -> None:
+    site = await quinn(allowlist=AllowList(relays=["spiffe://fleet/node-1"]))
+    async with site.agent() as relay:
+        relay.say(0, batch())
+        await stored(relay)
+        await site.listener.update_trust(ClientVerifier([authority.certificate]), AllowList())
+        assert await relay.closed() == (CloseCode.REVOKED, True)
+
+
+async def test_a_certificate_that_runs_out_closes_its_connection(quinn: Sites, authority: Authority) -> None:
+    site = await quinn(deadlines=Deadlines(expiry=0.05))
+    short = authority.issue(uri=NODE_URI, not_after=datetime.now(UTC) + timedelta(seconds=2))
+    async with site.agent(short) as ending, site.agent() as lasting:
+        for number, node in enumerate((ending, lasting)):
+            node.say(0, batch(epoch=number + 1))
+            await stored(node)
+        assert await ending.closed() == (CloseCode.REVOKED, True)
+        assert site.listener.connections == 1
+
+
+async def test_another_configuration_holds_for_open_connections_and_for_new_ones(
+    quinn: Sites, authority: Authority, tmp_path: Path
+) -> None:
+    site = await quinn()
+    renewed = authority.issue(dns="collector", usages=SERVER)
+    certificate, key = renewed.write(tmp_path, "renewed")
+    settings = replace(site.settings, tls_cert_path=certificate, tls_key_path=key, connections_max=1)
+    trust = ClientVerifier([authority.certificate]), AllowList()
+    async with site.agent() as node:
+        node.say(0, batch())
+        await stored(node)
+        await site.listener.reconfigure(settings, *trust)
+        async with site.agent() as other:
+            assert await other.closed() == (CloseCode.TOO_MANY_CONNECTIONS, True)
+            assert other._quic.tls._peer_certificate == renewed.certificate
+        missing = replace(settings, tls_cert_path=tmp_path / "missing", connections_max=2)
+        with pytest.raises(CertificateError, match="missing"):
+            await site.listener.reconfigure(missing, *trust)
+        assert site.count("connections_max") == 1, "nothing has changed"
+        await site.listener.reconfigure(replace(settings, deadlines=Deadlines(idle=0.1)), *trust)
+        assert await node.closed() == (CloseCode.TIMED_OUT, True)
+
+
+async def test_newcomers_over_the_rate_prove_their_address_and_are_refused(quinn: Sites, authority: Authority) -> None:
+    site = await quinn(connections_per_address_per_sec=1)
+    credentials = authority.issue(uri=NODE_URI)
+    async with site.agent(credentials) as first:
+        first.say(0, batch())
+        await stored(first)
+        async with site.agent(credentials) as second:
+            second.say(0, batch(sequence=2))
+            await stored(second)
+    # The second was of the half that is kept for those who have proven that they are there.
+    await site.counted("retry_packets_sent_total", 1)
+    async with site.agent(credentials) as third:
+        await until(lambda: site.count("connections_refused_total", reason="too_many_connections_of_address") >= 1)
+        third._quic._close_at = 0.0
+
+
+async def test_a_restarted_listener_resets_connections_of_before(
+    quinn: Sites, authority: Authority, tmp_path: Path
+) -> None:
+    site = await quinn()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setblocking(False)
+        stranger.connect(("127.0.0.1", site.listener.address.port))
+        answers = []
+        for _ in range(2):
+            # Of a connection that it does not know: the token is the same however often it is asked.
+            stranger.send(b"\x40" + b"old-conn" + os.urandom(60))
+            async with asyncio.timeout(PATIENCE_SECS):
+                answers.append(await asyncio.get_running_loop().sock_recv(stranger, 2_000))
+            await asyncio.sleep(0.05)  # it answers so many a second, and no more
+    token = ResetTokens.of_key_file(site.settings.tls_key_path).token(b"old-conn")
+    assert [answer[-16:] for answer in answers] == [token] * 2
+
+
+async def test_garbage_harms_nobody(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent() as node:
+        node.say(0, batch())
+        await stored(node)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.connect(("127.0.0.1", site.listener.address.port))
+            for size in (0, 1, 2, 8, 9, 20, 1_199, 1_200, 9_000, 65_000):
+                for first in (0x00, 0x40, 0x80, 0xC0, 0xD0, 0xE0, 0xF0, 0xFF):
+                    stranger.send((bytes([first]) + b"\x00\x00\x00\x01" + os.urandom(max(size, 5)))[:size])
+        node.say(0, batch(sequence=2))
+        await stored(node, 0, 2)
+    assert site.count("connection_errors_total") == 0
+
+
+async def test_one_address_takes_both_kinds_of_internet(quinn: Sites, authority: Authority) -> None:
+    site = await quinn(address=Address("::", 0))
+    for number, host in enumerate(("127.0.0.1", "::1")):
+        configuration = agent_configuration(authority, authority.issue(uri=NODE_URI))
+        async with agent(site.listener.address, configuration, host) as node:
+            node.say(0, batch(sequence=number + 1))
+            await stored(node)
+
+
+async def test_stopping_answers_what_was_received_and_says_so(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent() as node, site.agent() as idle:
+        for sequence in range(1, 9):
+            node.say(0, batch(100, sequence=sequence))
+        await until(lambda: site.count("frames_received_total") >= 1)
+        await until(lambda: site.listener.connections == 2)
+        await site.listener.stop(PATIENCE_SECS)
+        assert await node.closed() == (CloseCode.SHUTTING_DOWN, True)
+        assert await idle.closed() == (CloseCode.SHUTTING_DOWN, True)
+        assert len(await outcomes(node, 0, 8)) == site.count("frames_received_total")
+    assert site.count("connections_closed_total", code="shutting_down", side="collector") == 2
+    assert site.count("connections") == 0
+    await site.listener.stop()
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = site.listener.address
+
+
+async def test_stopping_that_is_cancelled_still_closes_everything(quinn: Sites) -> None:
+    site = await quinn()
+    async with site.agent(max_stream_data=4) as deaf:
+        deaf.take_no_more()
+        deaf.say(0, batch())
+        await until(lambda: site.count("frames_received_total") == 1)
+        task = asyncio.create_task(site.listener.stop(PATIENCE_SECS))
+        await asyncio.sleep(0)
+        task.cancel()
+        assert await deaf.closed() == (CloseCode.SHUTTING_DOWN, True)
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
+def test_a_list_that_the_core_cannot_use_is_told_at_the_start(authority: Authority) -> None:
+    bare = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(authority.now)
+        .next_update(authority.now + timedelta(days=1))
+        .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\x00"), critical=False)
+    )
+    assert not isinstance(authority.key, ed25519.Ed25519PrivateKey)
+    crl = bare.sign(authority.key, hashes.SHA256())
+    with pytest.raises(CertificateError, match="CRL number"):
+        trust_of(ClientVerifier([authority.certificate], RevocationLists([crl])), AllowList())
