@@ -1,6 +1,5 @@
 //! Reads the `Heartbeat` of a batch.
 
-use super::columns::Columns;
 use super::fault::Fault;
 use crate::limits::RUNNING_TASKS_MAX;
 use crate::wire::proto::{FIXED64, LENGTH, Reader, Span, key};
@@ -35,7 +34,11 @@ pub struct RunningTask {
 
 /// Reads a heartbeat and merges it into the one that the batch has already, if any. Its timestamp is judged when the last
 /// has been read: until then it may be negative, which stands for one outside signed 64 bits.
-pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<(), Fault> {
+pub(super) fn read(
+    mut reader: Reader<'_>,
+    merged: &mut Option<Heartbeat>,
+    running_tasks: &mut Vec<RunningTask>,
+) -> Result<(), Fault> {
     const WORKER_ID: u32 = key(1, LENGTH);
     const CPU_USAGE: u32 = key(2, FIXED64);
     const MEMORY_USAGE: u32 = key(3, FIXED64);
@@ -43,7 +46,7 @@ pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<(), 
     const RUNNING_TASKS: u32 = key(5, LENGTH);
     const TIMESTAMP: u32 = key(6, FIXED64);
 
-    let heartbeat = columns.heartbeat.get_or_insert_default();
+    let heartbeat = merged.get_or_insert_default();
     while let Some(key) = reader.key()? {
         match key {
             WORKER_ID => heartbeat.worker_id = reader.span()?,
@@ -52,8 +55,8 @@ pub(super) fn read(mut reader: Reader<'_>, columns: &mut Columns) -> Result<(), 
             GPU_USAGE => heartbeat.gpu_usage = reader.double()?,
             RUNNING_TASKS => {
                 let task = read_task(reader.message()?)?;
-                if columns.running_tasks.len() < RUNNING_TASKS_MAX {
-                    columns.running_tasks.push(task);
+                if running_tasks.len() < RUNNING_TASKS_MAX {
+                    running_tasks.push(task);
                 }
             }
             TIMESTAMP => heartbeat.timestamp_unix_ns = reader.fixed64()? as i64,

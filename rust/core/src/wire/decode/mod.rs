@@ -204,7 +204,7 @@ fn walk(body: &[u8], limits: &Limits, columns: &mut Columns, header: &mut Header
                 columns.definitions.push(span);
             }
             POINTS => points::read(reader.message()?, columns, limits.max_batch_size)?,
-            HEARTBEAT => heartbeat::read(reader.message()?, columns)?,
+            HEARTBEAT => heartbeat::read(reader.message()?, &mut columns.heartbeat, &mut columns.running_tasks)?,
             COMPRESSED => header.compressed.get_or_insert_default().read(reader.message()?)?,
             SEQUENCE => header.sequence = reader.varint()?,
             EPOCH => header.epoch = reader.fixed64()?,
