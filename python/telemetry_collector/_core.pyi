@@ -686,6 +686,7 @@ class QuicLoad:
 
         The points on stable storage; 0 for a refused batch, 0xFFFFFFFF for one without a final answer.
         """
+
 def identity_of(certificate: bytes) -> tuple[str, str] | None:
     """The identity and the node that a certificate in DER names, as the quinn listener sees them."""
 

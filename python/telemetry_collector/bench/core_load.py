@@ -90,7 +90,7 @@ class CoreLoad:
     def _agents(self) -> list[tuple[_core.QuicCredentials, int, Sequence[bytes], Sequence[bytes]]]:
         return [
             (
-                credentials(self._transport(lane.connection)),
+                _credentials(self._transport(lane.connection)),
                 lane.epoch,
                 [framed(prepared.first) for prepared in lane.batches],
                 [framed(prepared.again) for prepared in lane.batches] or [_NEVER_SENT],
@@ -136,3 +136,7 @@ def _answers(lane: Lane, points: array[int]) -> LaneAnswers:
         elif stored != lane.prepared(sequence).content.points:
             exceptions[sequence] = stored
     return LaneAnswers(len(points), exceptions, frozenset(unanswered))
+
+
+def _credentials(settings: TransportSettings) -> _core.QuicCredentials:
+    return credentials(settings.cert_path, settings.key_path, settings.ca_path)
