@@ -82,6 +82,7 @@ pub(crate) struct QuicTrust(Arc<server::Trust>);
 impl QuicTrust {
     #[new]
     #[pyo3(signature = (*, authorities, revocation_lists, allowed, relays))]
+    #[allow(clippy::needless_pass_by_value)] // arguments come from Python owned
     fn new(
         authorities: Vec<Vec<u8>>,
         revocation_lists: Vec<Vec<u8>>,

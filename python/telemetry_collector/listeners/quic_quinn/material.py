@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from telemetry_collector import _core
@@ -47,6 +48,13 @@ def settings_of(settings: QuicListenerSettings) -> _core.QuicServerSettings:
 
 def trust_of(verifier: ClientVerifier, allowlist: AllowList) -> _core.QuicTrust:
     """CertificateError when an authority or a revocation list is of a kind that the core cannot use."""
+    for authority in verifier.authorities:
+        key = authority.public_key()
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP521R1):
+            raise CertificateError(
+                f"server.transport quinn cannot check signatures on P-521, which the authority "
+                f"{authority.subject.rfc4514_string()} makes; expected RSA, P-256 or P-384, or the transport aioquic."
+            )
     try:
         return _core.QuicTrust(
             authorities=[authority.public_bytes(Encoding.DER) for authority in verifier.authorities],

@@ -87,3 +87,27 @@ fn snake(name: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_and_errors_of_the_transport_have_the_names_of_their_standards() {
+        let named = |code: TransportErrorCode| transport_code(code);
+        assert_eq!(named(TransportErrorCode::crypto(48)), "unknown_ca");
+        assert_eq!(named(TransportErrorCode::crypto(116)), "certificate_required");
+        assert_eq!(named(TransportErrorCode::crypto(120)), "no_application_protocol");
+        assert_eq!(named(TransportErrorCode::crypto(255)), "unknown");
+        assert_eq!(named(TransportErrorCode::STREAM_LIMIT_ERROR), "stream_limit_error");
+        assert_eq!(named(TransportErrorCode::crypto(254)), "unknown");
+    }
+
+    #[test]
+    fn a_silent_path_is_the_networks_and_a_close_is_whosever_it_was() {
+        assert_eq!(Ending::of(&ConnectionError::TimedOut).side, "network");
+        let close = quinn::ApplicationClose { error_code: number(CloseCode::ShuttingDown), reason: "bye".into() };
+        let ending = Ending::of(&ConnectionError::ApplicationClosed(close));
+        assert_eq!((&*ending.code, ending.side, &*ending.words), ("shutting_down", "agent", "bye"));
+    }
+}

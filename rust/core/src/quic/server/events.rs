@@ -121,3 +121,34 @@ pub struct Counters {
     /// Datagrams received by connections that are over.
     pub datagrams_received: AtomicU64,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    fn refused(reason: &'static str) -> Event {
+        Event::Refused { reason, peer: "10.0.0.1:4000".to_owned(), identity: None }
+    }
+
+    #[test]
+    fn events_beyond_the_bound_are_counted_by_kind_and_labels() {
+        let woken = Arc::new(AtomicU64::new(0));
+        let wakes = Arc::clone(&woken);
+        let queue = EventQueue::new(Box::new(move || {
+            wakes.fetch_add(1, Relaxed);
+        }));
+        (0..EVENTS_MAX).for_each(|_| queue.happened(refused("not_allowed")));
+        (0..3).for_each(|_| queue.happened(refused("too_many_handshakes")));
+        queue.happened(refused("not_allowed"));
+        let taken = queue.take();
+        assert_eq!(taken.events.len(), EVENTS_MAX);
+        let missed: Vec<_> =
+            taken.missed.iter().map(|(labels, count)| (labels.kind, labels.labels[0].as_str(), *count)).collect();
+        assert_eq!(missed, [("refused", "not_allowed", 1), ("refused", "too_many_handshakes", 3)]);
+        assert_eq!(woken.load(Relaxed), 1, "whoever takes them is woken once");
+        queue.happened(refused("not_allowed"));
+        assert_eq!((queue.take().events.len(), woken.load(Relaxed)), (1, 2));
+    }
+}

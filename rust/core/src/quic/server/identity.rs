@@ -111,11 +111,11 @@ fn text_of(value: &Any<'_>) -> Option<String> {
     match value.tag() {
         Tag::BmpString => {
             let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-            (bytes.len() % 2 == 0).then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok())?
+            bytes.len().is_multiple_of(2).then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok())?
         }
         Tag::UniversalString => {
             let scalar = |four: &[u8]| char::from_u32(u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
-            (bytes.len() % 4 == 0).then(|| bytes.chunks_exact(4).map(scalar).collect())?
+            bytes.len().is_multiple_of(4).then(|| bytes.chunks_exact(4).map(scalar).collect())?
         }
         _ => std::str::from_utf8(bytes).ok().map(str::to_owned),
     }

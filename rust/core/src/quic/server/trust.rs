@@ -65,10 +65,7 @@ impl Trust {
             .enforce_revocation_expiration()
             .build()
             .map_err(|error| {
-                TrustError(format!(
-                    "the authorities and revocation lists cannot be used: {error}; expected complete lists with the \
-                 extensions CRL number and authority key identifier"
-                ))
+                TrustError(format!("a revocation list cannot be used: {error}; expected complete lists"))
             })?;
         let patterns = |written: &[String]| written.iter().map(|one| Pattern::new(one)).collect();
         Ok(Self { verifier, allowed: patterns(allowed), relays: patterns(relays) })
@@ -113,7 +110,7 @@ fn refusal(error: Error) -> CertificateError {
         Error::InvalidCertificate(
             CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. },
         ) => unknowable(Unknowable::ListRanOut),
-        // An authority of the same name with another key: it is not one of ours.
+        // Another authority of the same name; rustls takes it for a fault of the connection.
         Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer,
         Error::InvalidCertificate(error) => error,
         _ => CertificateError::BadEncoding,
