@@ -670,7 +670,8 @@ class QuicLoad:
         `points_refused`; `frame_bytes_sent` with prefixes and without QUIC.
         """
     def latency_secs(self, part: float) -> float:
-        """The quantile of the time from when a batch was due (sent, where there is no rate) to its final answer.
+        """The quantile of the time to a batch's final answer: from when it was due, if it then had to wait for room,
+        else from its sending.
 
         At most 1/32 too long; 0 before the first answer.
         """
@@ -680,7 +681,7 @@ class QuicLoad:
     def faults(self) -> list[str]:
         """Why agents were lost, 16 of the first."""
     def stop(self, drain_secs: float) -> None:
-        """Sends nothing new, waits so long for answers to what is in flight, closes all connections. Idempotent."""
+        """Sends nothing that becomes due from now on, waits so long for answers, closes all connections. Idempotent."""
     def acknowledged(self) -> list[bytes]:
         """For each agent an array of unsigned 32-bit integers in native order (`array("I", …)`), by sequence from 1 on.
 

@@ -65,4 +65,4 @@ class Load(Protocol):
         """What each lane was told, in their order."""
 
     def ack_ms(self, quantile: float) -> float | None:
-        """Milliseconds to the answer: from when a batch was due at a rate, from its sending flat out."""
+        """Milliseconds to the answer: from when a batch was due that had to wait for room, else from its sending."""

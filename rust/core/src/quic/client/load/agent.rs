@@ -47,11 +47,11 @@ pub(super) struct Agent {
     pub(super) record: Arc<Mutex<Record>>,
 }
 
-/// A batch without its answer, and since when it should have one.
+/// A batch without its answer, and from when the answer is timed.
 #[derive(Clone, Copy)]
 struct Sent {
     sequence: u64,
-    due: Instant,
+    since: Instant,
 }
 
 /// What the two halves of the loop share.
@@ -60,6 +60,9 @@ struct Window {
     unanswered: VecDeque<Sent>,
     /// To be sent again, and when.
     again: VecDeque<(Instant, Sent)>,
+    /// The batch that is due next has waited for room, so that its answer is timed from when it was due. One that was
+    /// late for want of a finer timer is timed from its sending: that is not the collector's doing.
+    held_up: bool,
 }
 
 impl Agent {
@@ -73,7 +76,7 @@ impl Agent {
         };
         let connected = tokio::select! {
             connected = connecting => connected,
-            _ = phase.wait_for(|phase| matches!(phase, Phase::Draining | Phase::Over)) => return,
+            _ = phase.wait_for(|phase| matches!(phase, Phase::Draining(_) | Phase::Over)) => return,
         };
         match connected {
             Ok(connection) => {
@@ -95,7 +98,7 @@ impl Agent {
             error = connection.closed() => return Err(error.to_string()),
         }
         let (outgoing, incoming) = connection.open_bi().await.map_err(|error| error.to_string())?;
-        let window = Mutex::new(Window { credit: CREDIT_INITIAL, unanswered: VecDeque::new(), again: VecDeque::new() });
+        let window = Mutex::new(Window { credit: CREDIT_INITIAL, unanswered: VecDeque::new(), again: VecDeque::new(), held_up: false });
         let answered = Notify::new();
         let mut over = phase.clone();
         tokio::select! {
@@ -116,8 +119,12 @@ impl Agent {
         let mut next = 1;
         let mut due = Instant::now() + self.offset;
         loop {
-            let draining = *phase.borrow_and_update() != Phase::Sending;
-            let step = self.step(&mut window.lock(), &mut next, &mut due, draining);
+            let until = match *phase.borrow_and_update() {
+                Phase::Connecting | Phase::Sending => None,
+                Phase::Draining(until) => Some(until),
+                Phase::Over => return Ok(()),
+            };
+            let step = self.step(&mut window.lock(), &mut next, &mut due, until);
             match step {
                 Step::Send(sequence, oldest) => {
                     let mut parts = self.prepared.frame(sequence, self.epoch, oldest);
@@ -143,16 +150,21 @@ impl Agent {
         }
     }
 
-    /// What is to be done now; a batch that is to be sent counts as sent.
-    fn step(&self, window: &mut Window, next: &mut u64, due: &mut Instant, draining: bool) -> Step {
+    /// What is to be done now; a batch that is to be sent counts as sent. None is new that is due after `until`.
+    fn step(&self, window: &mut Window, next: &mut u64, due: &mut Instant, until: Option<Instant>) -> Step {
+        let now = Instant::now();
+        let over = until.is_some_and(|until| self.interval.is_none() || *due >= until);
         let in_flight = window.unanswered.len() + window.again.len();
-        if draining && in_flight == 0 {
+        if over && in_flight == 0 {
             return Step::Done;
         }
-        if window.unanswered.len() >= window.credit.min(self.inflight_max) as usize {
+        let room = window.credit.min(self.inflight_max) as usize;
+        if in_flight >= room {
+            window.held_up |= self.interval.is_some() && *due <= now;
+        }
+        if window.unanswered.len() >= room {
             return Step::Wait(None);
         }
-        let now = Instant::now();
         let again = window.again.front().map(|(moment, _)| *moment);
         if again.is_some_and(|moment| moment <= now)
             && let Some((_, sent)) = window.again.pop_front()
@@ -162,14 +174,15 @@ impl Agent {
             return Step::Send(sent.sequence, oldest);
         }
         // What is to be sent again keeps its place in the window.
-        if draining || in_flight >= window.credit.min(self.inflight_max) as usize {
+        if over || in_flight >= room {
             return Step::Wait(again);
         }
         if self.interval.is_some() && *due > now {
             return Step::Wait(Some(again.map_or(*due, |moment| moment.min(*due))));
         }
-        let sent = Sent { sequence: *next, due: self.interval.map_or(now, |_| *due) };
+        let sent = Sent { sequence: *next, since: if window.held_up { *due } else { now } };
         *due += self.interval.unwrap_or_default();
+        window.held_up &= *due <= now;
         *next += 1;
         let oldest = window.oldest(sent.sequence);
         window.unanswered.push_back(sent);
@@ -226,7 +239,7 @@ impl Agent {
         };
         self.counters.points_acknowledged.fetch_add(u64::from(stored), Relaxed);
         self.counters.points_refused.fetch_add(u64::from(ack.rejected_points), Relaxed);
-        self.counters.latency.record(now.saturating_duration_since(sent.due));
+        self.counters.latency.record(now.saturating_duration_since(sent.since));
         self.record.lock().points[sent.sequence as usize - 1] = stored;
         Ok(())
     }

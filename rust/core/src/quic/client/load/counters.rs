@@ -66,7 +66,8 @@ impl Counters {
         }
     }
 
-    /// Time from when a batch was due, or sent where there is no rate, to its final answer, at most 1/32 too long.
+    /// Time to a final answer, from when the batch was due if it had to wait for room, else from its sending; at most
+    /// 1/32 too long.
     #[must_use]
     pub fn latency(&self, part: f64) -> Duration {
         self.latency.quantile(part)

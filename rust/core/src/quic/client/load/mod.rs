@@ -10,7 +10,7 @@ mod histogram;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
@@ -62,8 +62,8 @@ pub struct LoadSettings {
 enum Phase {
     Connecting,
     Sending,
-    /// No new batches; what is in flight is waited for.
-    Draining,
+    /// No batches that are due from this instant on; what is in flight is waited for.
+    Draining(Instant),
     Over,
 }
 
@@ -130,10 +130,15 @@ impl Load {
         });
     }
 
-    /// Stops sending, waits for answers to what is in flight, at most so long, and closes every connection.
+    /// Sends nothing that becomes due from now on, waits for the answers, at most so long, and closes every connection.
     pub fn stop(&self, drain: Duration) {
-        self.phase.send_replace(Phase::Draining);
-        let until = std::time::Instant::now() + drain;
+        let now = Instant::now();
+        self.phase.send_if_modified(|phase| {
+            let drains = matches!(phase, Phase::Connecting | Phase::Sending);
+            *phase = if drains { Phase::Draining(now) } else { *phase };
+            drains
+        });
+        let until = now + drain;
         let mut agents = std::mem::take(&mut *self.agents.lock());
         let Ok(runtime) = runtime::handle() else { return };
         runtime.block_on(async {
