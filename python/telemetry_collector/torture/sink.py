@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import re
 from enum import StrEnum
@@ -43,6 +44,7 @@ class Sink:
     def __init__(self) -> None:
         self.mood = Mood.TAKES
         self.seen = Seen()
+        self._stopping = asyncio.Event()
         application = web.Application(client_max_size=BODY_BYTES_MAX)
         application.router.add_post("/api/v2/write", self._write)
         self._runner = web.AppRunner(application, shutdown_timeout=0, access_log=None)
@@ -56,7 +58,8 @@ class Sink:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Closes everything. Idempotent."""
+        """Closes everything; requests that hang are answered. Idempotent."""
+        self._stopping.set()
         await self._runner.cleanup()
 
     async def _write(self, request: web.Request) -> web.Response:
@@ -72,5 +75,6 @@ class Sink:
             case Mood.BUSY:
                 return web.Response(status=429, headers={"Retry-After": "1"})
             case Mood.HANGS:
-                await asyncio.sleep(HANG_SECS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), HANG_SECS)
         return web.Response(status=500, text="out of order, by order")

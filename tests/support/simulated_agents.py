@@ -1,4 +1,4 @@
-"""Many simulated agents in one process, for those who measure a collector: batches prepared once, loops in the core."""
+"""Simulated agents of the core for tests, with prepared batches."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tests.support.collector import retry_later
 from tests.support.quic_collector import QuicCollector
+from tests.support.simulated_agents import UNANSWERED, SimulatedAgent, acknowledged, start
 from tests.support.waiting import until
 
 from telemetry_collector._core import QuicLoad
 from telemetry_collector.model import CloseCode, MetricType
 from telemetry_collector.security.authority import Authority
 from telemetry_collector.sender import Batch, Point, batch_of
-from telemetry_collector.sender.swarm import UNANSWERED, SimulatedAgent, acknowledged, start
 
 AGENTS = 3
 POINTS = (10, 7)
