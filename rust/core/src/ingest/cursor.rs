@@ -79,8 +79,8 @@ impl CursorPlace {
     pub fn lag_points(&self) -> u64 {
         let recent = self.ingest.shared.recent.lock();
         let in_memory = recent.points_from(self.position());
-        let on_disk = match recent.start() {
-            Some(start) => distance(self.position(), start),
+        let on_disk = match recent.begin() {
+            Some(begin) => distance(self.position(), begin),
             None => self.lag_bytes(),
         };
         in_memory + on_disk.saturating_sub(SEGMENT_HEADER_BYTES).div_ceil(POINT_BYTES_ESTIMATE)
@@ -109,6 +109,7 @@ impl BlockCursor {
         let stored = ingest.journal.cursor(consumer)?;
         let at = || AtomicU64::new(stored.get());
         let place = Arc::new(CursorPlace { ingest: Arc::clone(&ingest), position: at(), stored: at() });
+        ingest.shared.readers.add(consumer, &place);
         Ok(Self {
             ingest,
             consumer: consumer.to_owned(),
@@ -209,6 +210,7 @@ impl BlockCursor {
         let Some(blocks) = gathering.blocks else { return Ok(None) };
         let blocks = Blocks { start: self.position(), ..blocks };
         self.place.position.store(blocks.end.get(), Ordering::Release);
+        self.ingest.shared.forget_read();
         if let (None, Some(first)) = (self.undelivered_since_us, blocks.blocks.first()) {
             self.undelivered_since_us = Some(first.received_unix_us);
         }

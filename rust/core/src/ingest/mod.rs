@@ -27,6 +27,7 @@ mod points;
 mod policy;
 pub mod quotas;
 pub mod ranges;
+mod readers;
 mod recent;
 mod reply_to;
 mod row_cache;
@@ -52,6 +53,7 @@ use self::points::ScratchPool;
 use self::policy::CurrentPolicy;
 pub use self::policy::Policy;
 use self::quotas::{Accounts, Quotas};
+use self::readers::Readers;
 use self::recent::{Committed, Recent};
 use self::reply_to::ReplyTo;
 pub use self::reply_to::WakeTask;
@@ -130,6 +132,7 @@ struct Shared {
     /// Where the last record ends whose name counts as stored.
     applied: AtomicU64,
     recent: Mutex<Recent>,
+    readers: Readers,
     ready: Mutex<Vec<u64>>,
     /// Conversations that wait for the commit of a batch they sent a copy of.
     copies: Mutex<Vec<(Ticket, ReplyTo)>>,
@@ -148,6 +151,7 @@ impl Ingest {
             names: Mutex::default(),
             applied: AtomicU64::new(0),
             recent: Mutex::new(Recent::new(settings.recent_bytes_max)),
+            readers: Readers::default(),
             ready: Mutex::default(),
             copies: Mutex::default(),
             counters: Counters::default(),
@@ -320,6 +324,7 @@ impl Ingest {
     /// The log is no longer kept for this consumer; its stored position stays.
     pub fn close_cursor(&self, consumer: &str) {
         self.journal.close_cursor(consumer);
+        self.shared.readers.remove(consumer);
     }
 
     /// What the journal was opened with.
@@ -405,6 +410,7 @@ impl CommitSink<Pending> for Shared {
             recent.push(Committed { start, end, block: item.block });
         }
         drop(recent);
+        self.forget_read();
         self.notify();
     }
 
@@ -428,6 +434,12 @@ impl Shared {
     /// Everything before it is committed, and names say so: the journal's committed end moves before names hear of it.
     fn applied(&self) -> Position {
         Position::new(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Forgets recent blocks that no consumer is to read any more; without consumers, all of them.
+    fn forget_read(&self) {
+        let read = self.readers.slowest().unwrap_or_else(|| Position::new(u64::MAX));
+        self.recent.lock().forget_before(read);
     }
 
     fn left_flight(&self, item: &Pending) {

@@ -1,4 +1,5 @@
-//! Blocks that were just committed, kept in memory so that consumers who keep up never decode from disk.
+//! Blocks that were just committed, kept in memory until every consumer has read them, so that who keeps up never decodes
+//! from disk.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub(super) struct Committed {
     pub(super) block: Arc<PointBlock>,
 }
 
-/// The newest committed blocks without a gap, oldest first, up to a bound in bytes; the oldest go first.
+/// The newest committed blocks without a gap, oldest first, up to a bound in bytes. The oldest go first, and earlier when
+/// nobody is to read them any more.
 #[derive(Debug)]
 pub(super) struct Recent {
     /// Each with the points that were pushed before it.
@@ -25,12 +27,14 @@ pub(super) struct Recent {
     bytes: usize,
     bytes_max: usize,
     points_pushed: u64,
+    /// Every record from here on is in memory; `None` before the first.
+    begin: Option<Position>,
 }
 
 impl Recent {
     /// Keeps up to `bytes_max` bytes of blocks.
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { blocks: VecDeque::new(), bytes: 0, bytes_max, points_pushed: 0 }
+        Self { blocks: VecDeque::new(), bytes: 0, bytes_max, points_pushed: 0, begin: None }
     }
 
     /// Adds the next committed block.
@@ -38,17 +42,26 @@ impl Recent {
         self.bytes += committed.block.memory_bytes();
         let points_before = self.points_pushed;
         self.points_pushed += committed.block.len() as u64;
+        self.begin.get_or_insert(committed.start);
         self.blocks.push_back((points_before, committed));
-        while self.bytes > self.bytes_max
-            && let Some((_, oldest)) = self.blocks.pop_front()
-        {
-            self.bytes -= oldest.block.memory_bytes();
-        }
+        while self.bytes > self.bytes_max && self.forget_oldest() {}
+    }
+
+    /// Forgets what lies before a position.
+    pub(super) fn forget_before(&mut self, position: Position) {
+        while self.blocks.front().is_some_and(|(_, oldest)| oldest.end <= position) && self.forget_oldest() {}
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let Some((_, oldest)) = self.blocks.pop_front() else { return false };
+        self.bytes -= oldest.block.memory_bytes();
+        self.begin = Some(oldest.end);
+        true
     }
 
     /// Blocks from `position` on, or `None` when the memory does not reach back that far.
     pub(super) fn from(&self, position: Position) -> Option<impl Iterator<Item = &Committed>> {
-        let covers = self.blocks.front().is_some_and(|(_, oldest)| oldest.start <= position);
+        let covers = self.begin.is_some_and(|begin| begin <= position);
         covers.then(|| self.blocks.range(self.place(position)..).map(|(_, committed)| committed))
     }
 
@@ -57,9 +70,9 @@ impl Recent {
         self.blocks.get(self.place(position)).map_or(0, |(points_before, _)| self.points_pushed - points_before)
     }
 
-    /// Where the memory begins; `None` when it is empty.
-    pub(super) fn start(&self) -> Option<Position> {
-        self.blocks.front().map(|(_, oldest)| oldest.start)
+    /// Where the memory begins; `None` before the first block.
+    pub(super) fn begin(&self) -> Option<Position> {
+        self.begin
     }
 
     fn place(&self, position: Position) -> usize {

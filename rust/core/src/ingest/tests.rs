@@ -441,12 +441,14 @@ fn a_full_journal_stops_taking_and_goes_on_when_consumers_have_read() {
 fn blocks_of_two_hours_never_come_in_one_read_and_memory_and_disk_agree() {
     for recent_bytes_max in [1024 * 1024, 0] {
         let stand = Stand::with(|settings| settings.recent_bytes_max = recent_bytes_max);
+        let mut cursor = stand.ingest.cursor("test").expect("a cursor opens");
         let mut stream = stand.stream();
         for sequence in 1..=4 {
             stream.ask(&batch_at(&["a"], &[1.0, 2.0], 0), sequence);
             stream.now_ns += if sequence == 2 { HOUR_NS } else { 0 };
         }
-        let mut cursor = stand.ingest.cursor("test").expect("a cursor opens");
+        assert!(stand.ingest.drain(Duration::from_secs(10)), "the commit comes");
+        assert_eq!(stand.ingest.recent_bytes() > 0, recent_bytes_max > 0);
         let mut reads = Vec::new();
         while let Some(blocks) = cursor.read(3).expect("the journal reads") {
             reads.push((blocks.hour() - NOW_NS / HOUR_NS, blocks.blocks.len(), blocks.points));

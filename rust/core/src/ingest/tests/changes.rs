@@ -125,3 +125,32 @@ fn sectors_that_cannot_be_read_hold_a_consumer_up_and_do_not_stop_it() {
     let read = other.read(10_000).expect("what one has given up is known to all").expect("there is something");
     assert_eq!(read.points, 4_000);
 }
+
+#[test]
+fn blocks_leave_memory_with_their_last_reader() {
+    let stand = Stand::new();
+    let mut stream = stand.stream();
+    let mut send = |sequence| {
+        stream.ask(&batch(&["a"], &[1.0]), sequence);
+        assert!(stand.ingest.drain(Duration::from_secs(10)), "the commit comes");
+    };
+    let read = |cursor: &mut BlockCursor| cursor.read(1_000).expect("it can be read").expect("there is something").points;
+    send(1);
+    assert_eq!(stand.ingest.recent_bytes(), 0, "nobody is to read it");
+
+    let mut fast = stand.ingest.cursor("fast").expect("a cursor opens");
+    let mut slow = stand.ingest.cursor("slow").expect("a cursor opens");
+    send(2);
+    assert_eq!(read(&mut fast), 2, "from the disk, where the first one is");
+    assert!(stand.ingest.recent_bytes() > 0);
+    assert_eq!(read(&mut slow), 2);
+    assert_eq!(stand.ingest.recent_bytes(), 0);
+
+    send(3);
+    assert_eq!((fast.lag_points(), read(&mut fast)), (1, 1));
+    assert!(stand.ingest.recent_bytes() > 0);
+    stand.ingest.close_cursor("slow");
+    send(4);
+    assert_eq!(read(&mut fast), 1);
+    assert_eq!(stand.ingest.recent_bytes(), 0, "who reads no more is not waited for");
+}
