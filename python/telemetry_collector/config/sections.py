@@ -134,7 +134,7 @@ class Journal(Section):
     max_age_secs: Seconds | None = Field(
         86_400, description="age of what some writer has not yet written that is worth a warning, or null for none"
     )
-    recent_bytes_max: int = Field(64 * MIB, ge=0, le=TIB, description="memory for blocks that writers read next")
+    recent_bytes_max: int = Field(16 * MIB, ge=0, le=TIB, description="memory for blocks that writers read next")
 
     @model_validator(mode="after")
     def _two_segments_fit(self) -> Self:

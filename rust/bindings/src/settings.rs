@@ -22,7 +22,7 @@ impl IngestSettings {
         journal_dir,
         journal_segment_bytes = 64 * 1024 * 1024,
         journal_bytes_max = 16 * 1024 * 1024 * 1024,
-        recent_bytes_max = 64 * 1024 * 1024,
+        recent_bytes_max = 16 * 1024 * 1024,
         max_cardinality = 100_000,
         series_idle_secs = 86_400,
         max_batch_size = 1_000,
