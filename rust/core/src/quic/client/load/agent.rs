@@ -98,7 +98,12 @@ impl Agent {
             error = connection.closed() => return Err(error.to_string()),
         }
         let (outgoing, incoming) = connection.open_bi().await.map_err(|error| error.to_string())?;
-        let window = Mutex::new(Window { credit: CREDIT_INITIAL, unanswered: VecDeque::new(), again: VecDeque::new(), held_up: false });
+        let window = Mutex::new(Window {
+            credit: CREDIT_INITIAL,
+            unanswered: VecDeque::new(),
+            again: VecDeque::new(),
+            held_up: false,
+        });
         let answered = Notify::new();
         let mut over = phase.clone();
         tokio::select! {
