@@ -157,6 +157,9 @@ class QuicServer:
     def connections(self) -> int:
         """Open connections that were let in."""
     @property
+    def datagrams_received(self) -> int:
+        """Datagrams of all connections since the start; asks every open one, so not for each moment."""
+    @property
     def offloads(self) -> tuple[int, int]:
         """Datagrams of one flow that the system sends, and hands over, in one call; 1 where it does not bundle them."""
     def fileno(self) -> int:

@@ -1,14 +1,22 @@
 """The core's QUIC client by itself: its bounds, and what it tells of a collector that is not there."""
 
+import asyncio
+import gc
+import os
 import select
 import socket
+import time
+import weakref
 from pathlib import Path
 
 import pytest
 
 from telemetry_collector._core import CoreError, QuicClient, QuicConnection
+from telemetry_collector.config import Address
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.security.authority import Authority
+from telemetry_collector.sender import Sender, TransportSettings
+from telemetry_collector.sender.events import ConnectFailed
 from telemetry_collector.sender.over_quinn import credentials
 
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
@@ -21,6 +29,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority.issue_node("node-1")
     authority.issue_node("node-2")
     return directory
+
+
+@pytest.fixture
+def nobody() -> int:
+    """A port at which nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
 
 
 def connect(client: QuicClient, certificates: Path, port: int) -> QuicConnection:
@@ -40,17 +57,74 @@ def test_more_than_the_bound_is_not_queued(certificates: Path) -> None:
         assert client.departed(10.0)
 
 
-def test_that_nobody_listens_wakes_and_is_told_with_the_systems_words(certificates: Path) -> None:
+def test_that_nobody_listens_wakes_and_is_told_with_the_systems_words(certificates: Path, nobody: int) -> None:
     client = QuicClient()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    connection = connect(client, certificates, port)
+    connection = connect(client, certificates, nobody)
     assert select.select([client.fileno()], [], [], 10.0)[0]
     [event] = client.take()
     assert event[:3] == (connection.number, "closed", "network")
     assert "refused" in str(event[4:])
     assert select.select([client.fileno()], [], [], 0)[0] == []
+    # Its close is for nobody, and nothing waits for it to be sent.
+    connection.close(0)
+    assert client.departed(0)
+
+
+def test_a_handshake_that_met_nobody_does_not_go_on_when_somebody_listens(certificates: Path, nobody: int) -> None:
+    client = QuicClient()
+    connection = connect(client, certificates, nobody)
+    assert select.select([client.fileno()], [], [], 10.0)[0]
+    assert client.take()[0][:3] == (connection.number, "closed", "network")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
+        somebody.bind(("127.0.0.1", nobody))
+        heard_secs: list[float] = []
+        begun = time.monotonic()
+        # Told at the second attempt, one second after the first; the third would come two seconds later.
+        while (left := begun + 2.5 - time.monotonic()) > 0 and select.select([somebody], [], [], left)[0]:
+            somebody.recv(2_000)
+            heard_secs.append(time.monotonic() - begun)
+    assert [secs for secs in heard_secs if secs > 0.5] == [], "what leaves at once is its close"
+
+
+def test_a_process_that_was_forked_has_connections_of_its_own(certificates: Path, nobody: int) -> None:
+    def served() -> bool:
+        client = QuicClient()
+        connect(client, certificates, nobody).close(0)
+        return client.departed(5.0)
+
+    assert served()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if served() else 1
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert served()
+
+
+def test_an_event_loop_that_is_over_is_not_kept(certificates: Path, nobody: int) -> None:
+    settings = TransportSettings(
+        endpoints=(Address("127.0.0.1", nobody),),
+        cert_path=certificates / "node-1.pem",
+        key_path=certificates / "node-1.key",
+        ca_path=certificates / "ca.pem",
+        transport="quinn",
+    )
+
+    async def meet_nobody() -> weakref.ref[asyncio.AbstractEventLoop]:
+        failed = asyncio.Event()
+        sender = Sender(settings, on_event=lambda event: failed.set() if isinstance(event, ConnectFailed) else None)
+        await sender.start()
+        async with asyncio.timeout(10.0):
+            await failed.wait()
+        await sender.stop()
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(meet_nobody())
+    gc.collect()
+    assert loop() is None
 
 
 def test_a_key_of_another_certificate_is_named(certificates: Path) -> None:

@@ -67,21 +67,23 @@ def credentials(cert_path: Path, key_path: Path, ca_path: Path) -> _core.QuicCre
 
 
 class _Hub:
-    """Hands out the events of one event loop's connections; watches the core while there are any."""
+    """Hands out the events of one event loop's connections; watches the core while there are any.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    It does not keep the loop, which goes with its hub: only the running loop adds and removes.
+    """
+
+    def __init__(self) -> None:
         self.client = _core.QuicClient()
-        self._loop = loop
         self._connections: dict[int, Connection] = {}
 
     def add(self, number: int, connection: Connection) -> None:
         if not self._connections:
-            self._loop.add_reader(self.client.fileno(), self._woken)
+            asyncio.get_running_loop().add_reader(self.client.fileno(), self._woken)
         self._connections[number] = connection
 
     def remove(self, number: int) -> None:
         if self._connections.pop(number, None) is not None and not self._connections:
-            self._loop.remove_reader(self.client.fileno())
+            asyncio.get_running_loop().remove_reader(self.client.fileno())
             # The process may end now, and the collector is to hear of it.
             self.client.departed(DEPARTURE_SECS)
 
@@ -115,7 +117,7 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, _Hub] = WeakKeyDictionary()
 def _hub_of(loop: asyncio.AbstractEventLoop) -> _Hub:
     hub = _hubs.get(loop)
     if hub is None:
-        hub = _hubs[loop] = _Hub(loop)
+        hub = _hubs[loop] = _Hub()
     return hub
 
 

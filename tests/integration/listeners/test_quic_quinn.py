@@ -211,6 +211,19 @@ async def test_the_table_of_certificates(
     assert site.core.stats()["batches_received"] == 0
 
 
+async def test_a_failure_to_count_does_not_end_the_counting(quinn: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await quinn()
+    counts: list[bool] = []
+
+    def fail_once() -> None:
+        counts.append(True)
+        if len(counts) == 1:
+            raise ValueError("Counters can only be incremented by non-negative amounts.")
+
+    monkeypatch.setattr(site.listener, "_count", fail_once)
+    await until(lambda: len(counts) >= 3)
+
+
 async def test_another_protocol_is_refused(quinn: Sites) -> None:
     site = await quinn()
     async with site.agent(alpn="h3") as node:
@@ -324,6 +337,17 @@ async def test_new_trust_closes_the_revoked_and_keeps_the_rest(quinn: Sites, aut
         assert await again.closed() == (TLS + 44, False)
 
 
+async def test_an_authority_that_ran_out_is_not_trusted(quinn: Sites, authority: Authority) -> None:
+    site = await quinn()
+    old = Authority("Old CA", now=authority.now - timedelta(days=365, seconds=1))
+    await site.listener.update_trust(ClientVerifier([old.certificate, authority.certificate]), AllowList())
+    late = old.issue(uri=NODE_URI, not_after=authority.now + timedelta(days=1))
+    async with site.agent(late) as refused, site.agent() as good:
+        assert await refused.closed() == (TLS + 48, False)
+        good.say(0, batch())
+        await stored(good)
+
+
 async def test_a_relay_that_is_none_any_more_is_closed(quinn: Sites, authority: Authority) -> None:
     site = await quinn(allowlist=AllowList(relays=["spiffe://fleet/node-1"]))
     async with site.agent() as relay:
@@ -381,6 +405,22 @@ async def test_newcomers_over_the_rate_prove_their_address_and_are_refused(quinn
     async with site.agent(credentials) as third:
         await until(lambda: site.count("connections_refused_total", reason="too_many_connections_of_address") >= 1)
         third._quic._close_at = 0.0
+
+
+async def test_a_proof_of_an_address_outlives_a_reload(quinn: Sites, authority: Authority) -> None:
+    site = await quinn(connections_per_address_per_sec=1)
+    async with site.agent() as first:
+        first.say(0, batch())
+        await stored(first)
+        async with site.agent() as second:
+            # Sent away for a token, it comes back when the reload is through.
+            coming, second.transmit = second.transmit, lambda: None  # type: ignore[method-assign]
+            await until(lambda: second._quic._retry_source_connection_id is not None)
+            await site.listener.reconfigure(site.settings, ClientVerifier([authority.certificate]), AllowList())
+            second.transmit = coming  # type: ignore[method-assign]
+            second.say(0, batch(sequence=2))
+            await stored(second)
+    await site.counted("retry_packets_sent_total", 1)
 
 
 async def test_a_restarted_listener_resets_connections_of_before(
@@ -461,3 +501,11 @@ def test_an_authority_that_the_core_cannot_check_is_told_at_the_start() -> None:
     authority = Authority("Exotic CA", key=ec.generate_private_key(ec.SECP521R1()))
     with pytest.raises(CertificateError, match=r"P-521, which the authority CN=Exotic CA makes; expected RSA"):
         trust_of(ClientVerifier([authority.certificate]), AllowList())
+
+
+def test_two_lists_of_one_authority_are_told_at_the_start(authority: Authority) -> None:
+    """Only one of them would be looked at."""
+    revoked = authority.issue(uri=NODE_URI).certificate
+    lists = [authority.revocations(), Authority("Another CA").revocations(), authority.revocations(revoked)]
+    with pytest.raises(CertificateError, match=r"there are 2 revocation lists of CN=Test CA; expected one"):
+        trust_of(ClientVerifier([authority.certificate], RevocationLists(lists)), AllowList())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -47,13 +49,21 @@ def settings_of(settings: QuicListenerSettings) -> _core.QuicServerSettings:
 
 
 def trust_of(verifier: ClientVerifier, allowlist: AllowList) -> _core.QuicTrust:
-    """CertificateError when an authority or a revocation list is of a kind that the core cannot use."""
+    """CertificateError when an authority or a revocation list is of a kind that the core cannot use, and when there are
+    two lists of one name: the core looks only at the first.
+    """
     for authority in verifier.authorities:
         key = authority.public_key()
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP521R1):
             raise CertificateError(
                 f"server.transport quinn cannot check signatures on P-521, which the authority "
                 f"{authority.subject.rfc4514_string()} makes; expected RSA, P-256 or P-384, or the transport aioquic."
+            )
+    for name, lists in Counter(crl.issuer for crl in verifier.revocation_lists).items():
+        if lists > 1:
+            raise CertificateError(
+                f"server.transport quinn looks at one revocation list of an authority, and there are {lists} "
+                f"revocation lists of {name.rfc4514_string()}; expected one of each name, or the transport aioquic."
             )
     try:
         return _core.QuicTrust(

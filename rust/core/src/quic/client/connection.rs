@@ -138,9 +138,14 @@ impl Task {
     async fn run(mut self, mut connecting: quinn::Connecting) {
         let connected = tokio::select! {
             connected = &mut connecting => connected.map_err(Closing::from),
-            report = self.reports.next() => Err(Closing::network(report)),
+            report = self.reports.next() => {
+                // Or the handshake would go on, and be a connection of nobody's once somebody listens there.
+                drop(connecting);
+                Err(Closing::network(report))
+            }
             () = asked_to_close(&mut self.commands) => {
                 drop(connecting);
+                self.take_no_more();
                 self.endpoint.wait_idle().await;
                 return;
             }
@@ -155,11 +160,18 @@ impl Task {
         for (_, task) in self.streams.values() {
             task.abort();
         }
+        self.take_no_more();
         if let Some(closing) = ended {
             self.events.push(self.number, What::Closed(closing));
         }
         // The close is on its way until the endpoint is idle.
         self.endpoint.wait_idle().await;
+    }
+
+    /// A close that comes after the end has nothing to wait for, nor has one that is in the queue.
+    fn take_no_more(&mut self) {
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
     }
 
     /// None: our side closed it.

@@ -127,8 +127,7 @@ fn let_in(shared: &Arc<Shared>, connection: Connection, peer: String) -> Option<
         since: Instant::now(),
         last_frame_ms: AtomicU64::new(0),
     });
-    let number = shared.next_agent.fetch_add(1, Relaxed);
-    agents.insert(number, Arc::clone(&agent));
+    let number = agents.enter(Arc::clone(&agent));
     drop(agents);
     shared.events.happened(Event::Opened {
         peer: agent.peer.clone(),
@@ -190,9 +189,9 @@ impl Drop for Seat {
             fail(shared, agent, "its task panicked");
         }
         agent.end_as(CloseCode::Normal, Ending::here("dropped", "freed without a word"));
-        shared.agents.lock().remove(number);
+        let datagrams = agent.connection.stats().udp_rx.datagrams;
+        shared.agents.lock().leave(*number, datagrams);
         shared.left.notify_all();
-        shared.counters.datagrams_received.fetch_add(agent.connection.stats().udp_rx.datagrams, Relaxed);
         let ending = agent.ending.lock().take();
         let reason = agent.connection.close_reason();
         shared.events.happened(Event::Closed {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use ring::hkdf::{HKDF_SHA256, Salt};
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::server::NoServerSessionStorage;
 
 use super::ServerError;
@@ -51,10 +53,21 @@ pub(super) fn offloads(socket: &UdpSocket) -> std::io::Result<(usize, usize)> {
     Ok((state.max_gso_segments(), state.gro_segments()))
 }
 
+/// What proves that a newcomer was told to come again: one key as long as the listener lives, whatever is configured.
+pub(super) type TokenKey = Arc<ring::hkdf::Prk>;
+
+/// A new one.
+pub(super) fn token_key() -> TokenKey {
+    let mut secret = [0; 64];
+    SystemRandom::new().fill(&mut secret).expect("the system has random bytes or no handshake works either");
+    Arc::new(Salt::new(HKDF_SHA256, &[]).extract(&secret))
+}
+
 /// What new connections are made by.
 pub(super) fn server_config(
     settings: &ServerSettings,
     trust: Arc<CurrentTrust>,
+    token_key: TokenKey,
 ) -> Result<quinn::ServerConfig, ServerError> {
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -68,7 +81,7 @@ pub(super) fn server_config(
     tls.max_early_data_size = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     let crypto = QuicServerConfig::try_from(tls).expect("the provider has the suite of QUIC's first packets");
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let mut config = quinn::ServerConfig::new(Arc::new(crypto), token_key);
     config
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)

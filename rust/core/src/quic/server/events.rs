@@ -118,8 +118,6 @@ pub struct Counters {
     pub garbage: AtomicU64,
     /// First datagrams, which the kernel let through.
     pub newcomers: AtomicU64,
-    /// Datagrams received by connections that are over.
-    pub datagrams_received: AtomicU64,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! tells an agent to wait. What happens is handed out as counters and events; the caller makes metrics and lines of them.
 
 mod accepting;
+mod agents;
 mod arrivals;
 mod connection;
 mod ending;
@@ -22,7 +23,6 @@ mod settings;
 mod stream;
 mod trust;
 
-use std::collections::HashMap;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,10 +34,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use self::accepting::accept_forever;
+use self::agents::Agents;
 use self::arrivals::Arrivals;
 use self::connection::Agent;
 pub use self::ending::Ending;
-use self::endpoint::{endpoint, offloads, server_config};
+use self::endpoint::{TokenKey, endpoint, offloads, server_config, token_key};
 use self::events::EventQueue;
 pub use self::events::{Counters, Event, Labels, Taken};
 pub use self::identity::{IDENTITY_BYTES_MAX, Identity};
@@ -80,10 +81,9 @@ struct Shared {
     orders: watch::Sender<Orders>,
     bounds: Mutex<Bounds>,
     arrivals: Mutex<Arrivals>,
-    agents: Mutex<HashMap<u64, Arc<Agent>>>,
+    agents: Mutex<Agents<Arc<Agent>>>,
     /// One of them has left.
     left: Condvar,
-    next_agent: AtomicU64,
 }
 
 /// How many there may be.
@@ -98,6 +98,9 @@ pub struct Server {
     shared: Arc<Shared>,
     endpoint: quinn::Endpoint,
     offloads: (usize, usize),
+    token_key: TokenKey,
+    /// The most that `datagrams_received` has told.
+    datagrams_told: AtomicU64,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -114,7 +117,8 @@ impl Server {
         wake: Wake,
     ) -> Result<Self, ServerError> {
         let trust = Arc::new(CurrentTrust::new(trust));
-        let config = server_config(settings, Arc::clone(&trust))?;
+        let token_key = token_key();
+        let config = server_config(settings, Arc::clone(&trust), Arc::clone(&token_key))?;
         let runtime = runtime(settings.threads).map_err(ServerError::Socket)?;
         let offloads = offloads(&socket).map_err(ServerError::Socket)?;
         let endpoint = {
@@ -134,13 +138,13 @@ impl Server {
                 settings.connections_per_address_per_sec,
                 Instant::now(),
             )),
-            agents: Mutex::default(),
+            agents: Mutex::new(Agents::new()),
             left: Condvar::new(),
-            next_agent: AtomicU64::new(0),
         });
         runtime.spawn(accept_forever(Arc::clone(&shared), endpoint.clone()));
         runtime.spawn(expire_forever(Arc::clone(&shared)));
-        Ok(Self { shared, endpoint, offloads, runtime: Mutex::new(Some(runtime)) })
+        let runtime = Mutex::new(Some(runtime));
+        Ok(Self { shared, endpoint, offloads, token_key, datagrams_told: AtomicU64::new(0), runtime })
     }
 
     /// Open connections that were let in.
@@ -149,12 +153,13 @@ impl Server {
         self.shared.agents.lock().len()
     }
 
-    /// UDP datagrams that open connections have received, and those that are over.
+    /// UDP datagrams that open connections have received, and those that are over. Never fewer than the last time.
     #[must_use]
     pub fn datagrams_received(&self) -> u64 {
-        // Closed ones first: one that closes meanwhile is counted late rather than twice.
-        let closed = self.shared.counters.datagrams_received.load(Ordering::Relaxed);
-        closed + self.shared.open().iter().map(|agent| agent.connection.stats().udp_rx.datagrams).sum::<u64>()
+        let (open, left) = self.shared.agents.lock().open_and_left();
+        let now = left + open.iter().map(|agent| agent.connection.stats().udp_rx.datagrams).sum::<u64>();
+        // One that has left since may have received more than it left with.
+        self.datagrams_told.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     /// Datagrams of one flow that the system sends, and hands over, in one call; 1 where it does not bundle them.
@@ -181,7 +186,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`], and nothing has changed.
     pub fn reconfigure(&self, settings: &ServerSettings) -> Result<(), ServerError> {
-        let config = server_config(settings, Arc::clone(&self.shared.trust))?;
+        let config = server_config(settings, Arc::clone(&self.shared.trust), Arc::clone(&self.token_key))?;
         self.endpoint.set_server_config(Some(config));
         *self.shared.bounds.lock() = bounds(settings);
         self.shared.orders.send_modify(|orders| orders.deadlines = settings.deadlines);
@@ -191,9 +196,14 @@ impl Server {
     /// Judges by other trust from now on. Returns when every open connection was judged anew.
     pub fn update_trust(&self, trust: Arc<Trust>) {
         self.shared.trust.replace(trust);
-        for agent in self.shared.open() {
-            self.shared.judge(&agent);
-        }
+        let open = self.shared.open();
+        // Each look verifies a whole revocation list: on one processor thousands of agents would take too long.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for share in open.chunks(open.len().div_ceil(threads).max(1)) {
+                scope.spawn(|| share.iter().for_each(|agent| self.shared.judge(agent)));
+            }
+        });
     }
 
     /// Lets nobody in, reads no more, and waits until the replies due are sent and their connections closed with
@@ -203,7 +213,7 @@ impl Server {
         self.shared.orders.send_modify(|orders| orders.stopping = true);
         let until = Instant::now() + timeout;
         let mut agents = self.shared.agents.lock();
-        while !agents.is_empty() && !self.shared.left.wait_until(&mut agents, until).timed_out() {}
+        while agents.len() > 0 && !self.shared.left.wait_until(&mut agents, until).timed_out() {}
         agents.len()
     }
 
@@ -223,7 +233,7 @@ impl Server {
 
 impl Shared {
     fn open(&self) -> Vec<Arc<Agent>> {
-        self.agents.lock().values().cloned().collect()
+        self.agents.lock().open()
     }
 
     /// Ends a connection whose certificate or identity no longer counts.

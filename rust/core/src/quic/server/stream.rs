@@ -43,6 +43,8 @@ pub(super) struct Stream {
     replies_until: Option<Instant>,
     /// When the frame that has begun must have ended.
     frame_until: Option<Instant>,
+    /// It was not read the last time, because its commit had to come first.
+    held_back: bool,
     opened: bool,
     reading: bool,
 }
@@ -77,6 +79,7 @@ impl Stream {
             sent: 0,
             replies_until: None,
             frame_until: None,
+            held_back: false,
             opened: false,
             reading: true,
         }
@@ -89,7 +92,7 @@ impl Stream {
             let stopping = self.orders.borrow_and_update().stopping;
             let answered = self.conversation.done() || (stopping && self.conversation.pending() == 0);
             if answered && self.replies_until.is_none() {
-                return self.finish(stopping).await;
+                return self.finish().await;
             }
             match self.hear(stopping).await {
                 Heard::Bytes(chunk) => {
@@ -129,10 +132,11 @@ impl Stream {
     /// for its commit, that commit is what matters: reading on would only add to them.
     async fn hear(&mut self, stopping: bool) -> Heard {
         let held_back = self.conversation.pending() > 0 && !self.shared.ingest.has_room();
-        if held_back && self.frame_until.is_some() {
-            // The time that it waits for us is not the agent's.
+        if (held_back || self.held_back) && self.frame_until.is_some() {
+            // The time that it waits for us is not the agent's: it begins anew when we read again.
             self.frame_until = Some(Instant::now() + self.orders.borrow().deadlines.frame);
         }
+        self.held_back = held_back;
         let reading = self.reading && !stopping && !held_back;
         let frame_until = self.frame_until.filter(|_| reading);
         let stopped = self.send.stopped();
@@ -197,12 +201,11 @@ impl Stream {
         }
     }
 
-    /// Finishes our side; when the listener stops, once the peer has everything.
-    async fn finish(mut self, stopping: bool) {
+    /// Finishes our side, and waits until the peer has everything: a listener that stops closes connections without
+    /// streams at once. The connection's end ends the waiting.
+    async fn finish(mut self) {
         let _ = self.send.finish();
-        if stopping {
-            let _ = self.send.stopped().await;
-        }
+        let _ = self.send.stopped().await;
     }
 
     /// Ends the stream both ways at once; replies that were not sent are lost.

@@ -1,5 +1,6 @@
 //! Whom a listener lets in: one object that is replaced whole when certificates or the allow-list change.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +13,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use crate::ingest::quotas::Pattern;
 
@@ -33,10 +34,13 @@ enum Unknowable {
     ListRanOut,
 }
 
-/// A verifier of certificates and the identities that are allowed.
+/// Authorities, revocation lists and the identities that are allowed.
 #[derive(Debug)]
 pub struct Trust {
-    verifier: Arc<dyn ClientCertVerifier>,
+    authorities: Vec<Authority>,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    /// Of the authorities that count now; made anew when those are others.
+    verifier: RwLock<Dated>,
     allowed: Vec<Pattern>,
     relays: Vec<Pattern>,
 }
@@ -53,22 +57,21 @@ impl Trust {
         allowed: &[String],
         relays: &[String],
     ) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        for (place, authority) in authorities.iter().enumerate() {
-            roots
-                .add(CertificateDer::from(authority.clone()))
-                .map_err(|error| TrustError(format!("authority {}: {error}", place + 1)))?;
-        }
+        let authorities: Vec<_> = authorities
+            .iter()
+            .enumerate()
+            .map(|(place, der)| Authority::of(der).map_err(|why| TrustError(format!("authority {}: {why}", place + 1))))
+            .collect::<Result<_, _>>()?;
         let lists: Vec<_> = lists.into_iter().map(CertificateRevocationListDer::from).collect();
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
-            .with_crls(lists)
-            .enforce_revocation_expiration()
-            .build()
-            .map_err(|error| {
-                TrustError(format!("a revocation list cannot be used: {error}; expected complete lists"))
-            })?;
+        // Of all, so that what cannot be used is told now; good while all of them count, which may be never.
+        let verifier = verifier(authorities.iter(), &lists).map_err(|error| {
+            TrustError(format!("a revocation list cannot be used: {error}; expected complete lists"))
+        })?;
+        let since = authorities.iter().map(|one| one.counts.start).max().unwrap_or_default();
+        let until = authorities.iter().map(|one| one.counts.end).min().unwrap_or_default();
+        let verifier = RwLock::new(Dated { holds: since..until, verifier: Some(verifier) });
         let patterns = |written: &[String]| written.iter().map(|one| Pattern::new(one)).collect();
-        Ok(Self { verifier, allowed: patterns(allowed), relays: patterns(relays) })
+        Ok(Self { authorities, lists, verifier, allowed: patterns(allowed), relays: patterns(relays) })
     }
 
     /// Whether a peer of this identity may connect.
@@ -87,9 +90,76 @@ impl Trust {
         if intermediates.len() >= CHAIN_CERTIFICATES_MAX {
             return Err(CertificateError::BadEncoding);
         }
-        self.verifier.verify_client_cert(certificate, intermediates, now).map_err(refusal)?;
+        let verifier = self.verifier_at(now.as_secs()).ok_or(CertificateError::UnknownIssuer)?;
+        verifier.verify_client_cert(certificate, intermediates, now).map_err(refusal)?;
         says_client(certificate)
     }
+
+    /// None when no authority counts. rustls itself looks at no authority's dates.
+    fn verifier_at(&self, now: u64) -> Option<Arc<dyn ClientCertVerifier>> {
+        let current = self.verifier.read();
+        if current.holds.contains(&now) {
+            return current.verifier.clone();
+        }
+        drop(current);
+        let dated = Dated::at(now, &self.authorities, &self.lists);
+        let verifier = dated.verifier.clone();
+        *self.verifier.write() = dated;
+        verifier
+    }
+}
+
+/// Whose certificates are good, while its own is.
+#[derive(Debug)]
+struct Authority {
+    der: CertificateDer<'static>,
+    counts: Range<u64>,
+}
+
+impl Authority {
+    fn of(der: &[u8]) -> Result<Self, String> {
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let der = CertificateDer::from(der.to_vec());
+        RootCertStore::empty().add(der.clone()).map_err(|error| error.to_string())?;
+        let unix_secs = |date: ASN1Time| u64::try_from(date.timestamp()).unwrap_or_default();
+        let validity = certificate.validity();
+        // It counts in its last second too.
+        let counts = unix_secs(validity.not_before)..unix_secs(validity.not_after) + 1;
+        Ok(Self { der, counts })
+    }
+}
+
+/// A verifier, and from when to when it is the right one.
+#[derive(Debug)]
+struct Dated {
+    holds: Range<u64>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Dated {
+    fn at(now: u64, authorities: &[Authority], lists: &[CertificateRevocationListDer<'static>]) -> Self {
+        let turns = || authorities.iter().flat_map(|one| [one.counts.start, one.counts.end]);
+        let since = turns().filter(|turn| *turn <= now).max().unwrap_or(0);
+        let until = turns().filter(|turn| *turn > now).min().unwrap_or(u64::MAX);
+        let counting = authorities.iter().filter(|one| one.counts.contains(&now));
+        // Lists and authorities were usable when all were taken, so what is wrong is that none is left.
+        Self { holds: since..until, verifier: verifier(counting, lists).ok() }
+    }
+}
+
+fn verifier<'a>(
+    authorities: impl Iterator<Item = &'a Authority>,
+    lists: &[CertificateRevocationListDer<'static>],
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.der.clone()).map_err(|error| error.to_string())?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
+        .with_crls(lists.iter().cloned())
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 /// rustls takes a certificate without extended key usage for one of any use.
@@ -190,5 +260,22 @@ impl ClientCertVerifier for CurrentTrust {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Authority, CertificateDer, Dated};
+
+    fn authority(counts: std::ops::Range<u64>) -> Authority {
+        Authority { der: CertificateDer::from(Vec::new()), counts }
+    }
+
+    #[test]
+    fn a_verifier_holds_until_an_authority_begins_or_ends_to_count() {
+        let authorities = [authority(10..20), authority(15..30)];
+        let holds = |now| Dated::at(now, &authorities, &[]).holds;
+        assert_eq!([holds(0), holds(10), holds(19)], [0..10, 10..15, 15..20]);
+        assert_eq!([holds(20), holds(29), holds(30)], [20..30, 20..30, 30..u64::MAX]);
     }
 }
