@@ -23,6 +23,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from telemetry_collector.errors import CoreError
 from telemetry_collector.store.dataset import Dataset
 from telemetry_collector.store.encoding import Compression, PartFile, read_row_group
 from telemetry_collector.store.part import PartName, partition
@@ -152,7 +153,7 @@ class Compactor:
                 return
             except FileNotFoundError:
                 continue  # retention or an operator removed the hour meanwhile
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, pa.ArrowException, CoreError) as error:
                 self._failed[hour] = now_unix_secs + _RETRY_SECS
                 yield Failed(hour, error)
             else:

@@ -279,6 +279,24 @@ def test_a_file_that_is_named_like_a_part_and_has_no_receipt_is_reported(tmp_pat
     assert "cannot be read as a part" in str(failed.error)
 
 
+def test_an_hour_with_a_column_that_we_do_not_write_is_named_and_stops_no_other(tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    for hour in (HOUR, HOUR + 1):
+        for start in (0, 10):
+            path = publish(dataset, blocks_of(10, (hour - HOUR) * 20 + start, hour=hour))
+            if hour == HOUR:
+                table = pq.read_table(path, partitioning=None)
+                pq.write_table(table.append_column("shard", pa.array([1] * 10, pa.int32())), path)
+    compacting = compactor(dataset)
+    failed, done = compacting.run(LATER + 3600)
+    assert isinstance(failed, Failed)
+    assert failed.hour == HOUR
+    assert "column shard has the type Int32" in str(failed.error)
+    assert done == Compacted(HOUR + 1, files=2, into=1, rows=20)
+    assert list(compacting.run(LATER + 3600 + 299)) == [], "a failed hour is not tried at once"
+    assert len(names(tmp_path)) == 3
+
+
 def test_an_hour_that_was_removed_is_forgotten(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     path = publish(dataset, blocks_of(10, 0))

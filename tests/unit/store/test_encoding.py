@@ -189,6 +189,100 @@ def test_bounds_are_those_of_the_row_group(tmp_path: Path) -> None:
         assert told["value"] is None
 
 
+def histograms_of(buckets: Sequence[Sequence[int] | None]) -> pa.RecordBatch:
+    """Rows with histograms of these buckets; their sums are those of the buckets. None for a row without one."""
+    batch = rows_of(pa.array([None] * len(buckets), pa.float64()))
+    place = SCHEMA.get_field_index("histogram")
+    histograms = [
+        None
+        if counts is None
+        else {"count": 1, "sum": float(sum(counts)), "min": None, "max": None, "bounds": [], "counts": counts}
+        for counts in buckets
+    ]
+    return batch.set_column(place, SCHEMA.field(place), pa.array(histograms, SCHEMA.field(place).type))
+
+
+def column_of(group: pq.RowGroupMetaData, path: str) -> pq.ColumnChunkMetaData:
+    columns = (group.column(place) for place in range(group.num_columns))
+    (column,) = (column for column in columns if column.path_in_schema == path)
+    return column
+
+
+def groups_of(file: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
+    return [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+
+
+def test_a_group_that_was_full_leaves_the_next_ones_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_BYTES", 4 * 1024 * 1024)
+    noise = random.Random(1)
+    batch = rows_of(pa.array([noise.random() for _ in range(100_000)]))
+    with written(tmp_path / "part.parquet", [batch]) as file:
+        sizes = [group.num_rows for group in groups_of(file)]
+        assert plain(file.read()).equals(plain(pa.Table.from_batches([batch])))
+    assert len(sizes) > 2
+    assert min(sizes[:-1]) > 2 * 8_192, sizes
+
+
+def test_lists_of_a_thousand_elements_a_row_keep_the_bounds_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One push of 700,000 buckets, each number twice: neither dictionaries nor groups go far beyond their bounds."""
+    batch = histograms_of([[place // 2 for place in range(row * 1_024, row * 1_024 + 1_024)] for row in range(700)])
+    with written(tmp_path / "one.parquet", [batch], "none") as file:
+        (group,) = groups_of(file)
+        assert file.read(["histogram"]).column(0).combine_chunks().equals(batch.column("histogram"))
+    counts = column_of(group, "histogram.counts.list.element")
+    assert counts.data_page_offset - counts.dictionary_page_offset < (262_144 + 65_536) * 8 + 100
+    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_BYTES", 4 * 1024 * 1024)
+    with written(tmp_path / "many.parquet", [batch], "none") as file:
+        assert max(group.total_byte_size for group in groups_of(file)) < 4 * 1024 * 1024
+        assert file.read(["histogram"]).column(0).combine_chunks().equals(batch.column("histogram"))
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_few_values_in_the_first_page_do_not_judge_the_dictionary(tmp_path: Path, useful: bool) -> None:
+    first = histograms_of([None] * 65_535 + [[5]])
+    noise = random.Random(1)
+    later = histograms_of([[noise.randrange(9 if useful else 2**53)] for _ in range(20_000)])
+    with written(tmp_path / "part.parquet", [first, later], "none") as file:
+        (group,) = groups_of(file)
+        assert plain(file.read()).equals(plain(pa.Table.from_batches([first, later])))
+    total = column_of(group, "histogram.sum")
+    assert total.data_page_offset - total.dictionary_page_offset < 9 * 8 + 100, "it has what its pages need"
+    assert (total.total_uncompressed_size < 20_000) == useful
+
+
+def test_a_null_among_the_texts_of_a_dictionary_is_a_null(tmp_path: Path) -> None:
+    batch = rows_of(pa.array([1.0, 2.0, 3.0]))
+    place = SCHEMA.get_field_index("service")
+    services = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int32()), pa.array(["a", None]))
+    batch = batch.set_column(place, SCHEMA.field(place), services)
+    with written(tmp_path / "part.parquet", [batch]) as file:
+        assert file.read().column("service").to_pylist() == ["a", None, None]
+
+
+def test_what_is_no_sound_batch_is_refused_and_the_file_goes_on(tmp_path: Path) -> None:
+    batch = rows_of(pa.array([1.0, 2.0]))
+    place, service = SCHEMA.get_field_index("epoch"), SCHEMA.get_field_index("service")
+    lacking = batch.set_column(place, pa.field("epoch", pa.int64()), pa.array([7, None], pa.int64()))
+    codes = pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int32()), pa.array(["a"]), safe=False)
+    astray = batch.set_column(service, SCHEMA.field(service), codes)
+    nulls = pa.StructArray.from_arrays(batch.columns, fields=list(SCHEMA), mask=pa.array([True, False]))
+    file = PartFile(tmp_path / "part.parquet", SCHEMA, "snappy")
+    told = {
+        "column epoch is not nullable, and 1 of its values are null": lacking,
+        "out of bounds": astray,
+        "1 rows are null": nulls,
+        "an array of Int64": pa.array([1]),
+    }
+    for error, rows in told.items():
+        with pytest.raises(CoreError, match=error):
+            file._encoder.push(rows)
+    file.add(batch)
+    file.finish()
+    assert pq.read_table(tmp_path / "part.parquet").num_rows == 2
+
+
 def test_rows_of_other_columns_are_refused_and_the_file_goes_on(tmp_path: Path) -> None:
     batch = rows_of(pa.array([1.0, 2.0]))
     file = PartFile(tmp_path / "part.parquet", SCHEMA, "snappy")

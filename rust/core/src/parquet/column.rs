@@ -8,6 +8,8 @@ use super::schema::{Leaf, Physical};
 
 /// A dictionary of more numbers ends; the pages after it have plain ones. Codes then need 18 bits.
 const NUMBERS_MAX: usize = 262_144;
+/// A dictionary of numbers is judged once it has had so many: of fewer, all may differ by chance.
+const JUDGED_NUMBERS_MIN: usize = 4_096;
 /// Values are looked at so many at a time, and taken as one where they are equal.
 const CHUNK: usize = 32;
 /// A code that no text has: a group has fewer rows.
@@ -33,8 +35,18 @@ pub(super) struct Column {
 
 enum Values {
     Booleans,
-    Numbers { dictionary: Numbers, ended: bool },
-    Texts { dictionary: Texts, code_of: Vec<u32> },
+    Numbers {
+        dictionary: Numbers,
+        ended: bool,
+        /// Numbers in the pages that are done, of the group.
+        paged: usize,
+        /// Entries of the dictionary that those pages need.
+        needed: usize,
+    },
+    Texts {
+        dictionary: Texts,
+        code_of: Vec<u32>,
+    },
 }
 
 /// Levels of a page as runs: mostly there is one.
@@ -45,7 +57,9 @@ impl Column {
     pub(super) fn new(leaf: Leaf, has_statistics: bool) -> Self {
         let values = match leaf.physical {
             Physical::Boolean => Values::Booleans,
-            Physical::Int64 | Physical::Double => Values::Numbers { dictionary: Numbers::default(), ended: false },
+            Physical::Int64 | Physical::Double => {
+                Values::Numbers { dictionary: Numbers::default(), ended: false, paged: 0, needed: 0 }
+            }
             Physical::Text => Values::Texts { dictionary: Texts::default(), code_of: Vec::new() },
         };
         Self {
@@ -93,7 +107,7 @@ impl Column {
     }
 
     fn numbers<T: Copy + PartialEq>(&mut self, numbers: &[T], bits: impl Fn(T) -> u64) {
-        let Values::Numbers { dictionary, ended } = &mut self.values else { return };
+        let Values::Numbers { dictionary, ended, .. } = &mut self.values else { return };
         if *ended {
             self.plain.extend(numbers.iter().map(|&number| bits(number)));
             return;
@@ -155,6 +169,11 @@ impl Column {
             + size_of_val(&self.repetitions.0[..])
     }
 
+    /// True when the page should end because the dictionary of numbers has become too large.
+    pub(super) fn dictionary_is_full(&self) -> bool {
+        self.values.is_full()
+    }
+
     /// Bytes that the row group takes so far.
     pub(super) fn group_bytes(&self) -> usize {
         self.page_bytes() + self.pages.len() + self.values.bytes()
@@ -170,9 +189,7 @@ impl Column {
         if self.leaf.definition > 0 {
             values = self.definitions.take(self.leaf.definition, &mut body);
         }
-        if !self.chunk.has_pages() {
-            self.values.end_useless(&self.codes, &mut self.plain);
-        }
+        self.values.judge(&self.codes, &mut self.plain);
         let encoding = self.values.encode(&self.codes, &self.plain, &mut body);
         let bytes = writer.write(Page::Data { values, encoding }, body, &mut self.pages)?;
         self.chunk.add(values, encoding, bytes);
@@ -223,21 +240,33 @@ impl Values {
         }
     }
 
-    /// Ends a dictionary that after its first page would take more than the numbers themselves, for that page too.
-    fn end_useless(&mut self, codes: &[u32], plain: &mut Vec<u64>) {
-        let Self::Numbers { dictionary, ended } = self else { return };
+    /// Ends a dictionary that takes more than the numbers themselves, for this page too. The first page with which there
+    /// are enough numbers decides.
+    fn judge(&mut self, codes: &[u32], plain: &mut Vec<u64>) {
+        let Self::Numbers { dictionary, ended, paged, needed } = self else { return };
+        let judged = *paged >= JUDGED_NUMBERS_MIN;
+        *paged += codes.len();
         let numbers = dictionary.values();
-        if numbers.len() * 10 > codes.len() * 8 {
+        if !judged && *paged >= JUDGED_NUMBERS_MIN && numbers.len() * 10 > *paged * 8 {
             plain.extend(codes.iter().map(|&code| numbers[code as usize]));
-            dictionary.clear();
+            dictionary.close(*needed);
             *ended = true;
         }
+        *needed = dictionary.values().len();
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Numbers { dictionary, ended: false, .. } if dictionary.values().len() > NUMBERS_MAX)
     }
 
     /// Ends a dictionary of numbers that has become too large, for the pages to come.
     fn end_full(&mut self) {
-        if let Self::Numbers { dictionary, ended } = self {
-            *ended |= dictionary.values().len() > NUMBERS_MAX;
+        let full = self.is_full();
+        if let Self::Numbers { dictionary, ended, needed, .. } = self
+            && full
+        {
+            dictionary.close(*needed);
+            *ended = true;
         }
     }
 
@@ -279,9 +308,9 @@ impl Values {
     fn clear(&mut self) {
         match self {
             Self::Booleans => {}
-            Self::Numbers { dictionary, ended } => {
+            Self::Numbers { dictionary, ended, paged, needed } => {
                 dictionary.clear();
-                *ended = false;
+                (*ended, *paged, *needed) = (false, 0, 0);
             }
             Self::Texts { dictionary, code_of } => {
                 dictionary.clear();

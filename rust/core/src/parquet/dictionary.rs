@@ -3,6 +3,10 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// Slots whose room is kept for the next row group, a megabyte of them. Room that a full dictionary took would count as
+/// the next group's, and end it at once.
+const SLOTS_KEPT_MAX: usize = 65_536;
+
 /// Numbers of eight bytes, by their bits: a zero and a minus zero, or two kinds of NaN, are not the same.
 #[derive(Default)]
 pub(super) struct Numbers {
@@ -43,10 +47,20 @@ impl Numbers {
         size_of_val(&self.slots[..]) + size_of_val(&self.values[..])
     }
 
-    /// Forgets the values and keeps the room.
+    /// Keeps the first `count` values, and gives back the room for finding more: none enters until it is cleared.
+    pub(super) fn close(&mut self, count: usize) {
+        self.values.truncate(count);
+        self.slots = Vec::new();
+    }
+
+    /// Forgets the values, and keeps some room.
     pub(super) fn clear(&mut self) {
+        if self.slots.len() > SLOTS_KEPT_MAX {
+            self.slots = Vec::new();
+        }
         self.slots.fill((0, 0));
         self.values.clear();
+        self.values.shrink_to(SLOTS_KEPT_MAX / 2);
     }
 
     #[cold]
@@ -148,6 +162,17 @@ mod tests {
                 dictionary.clear();
             }
         }
+    }
+
+    #[test]
+    fn room_that_many_numbers_took_is_given_back() {
+        let mut dictionary = Numbers::default();
+        for (numbers, kept) in [(30_000, SLOTS_KEPT_MAX), (40_000, 0)] {
+            (0..numbers).for_each(|number| assert_eq!(u64::from(dictionary.code(number)), number));
+            dictionary.clear();
+            assert_eq!(dictionary.bytes(), kept * size_of::<(u64, u32)>());
+        }
+        assert_eq!((dictionary.code(7), dictionary.code(8), dictionary.code(7)), (0, 1, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What stands at a file's end: its schema, and where each column of each row group is.
 
-use super::pages::{Encoding, PageBytes};
+use super::pages::{DATA_PAGE, DICTIONARY_PAGE, Encoding, PageBytes};
 use super::schema::{Leaf, Tree};
 use super::thrift::Struct;
 
@@ -19,8 +19,9 @@ pub(super) struct Chunk {
     values: u64,
     bytes: PageBytes,
     dictionary_bytes: u64,
-    codes: bool,
-    plain: bool,
+    /// Data pages, by what they hold.
+    code_pages: usize,
+    plain_pages: usize,
 }
 
 /// The least and the greatest value as the format has them, where there are any.
@@ -41,8 +42,8 @@ impl Chunk {
     pub(super) fn add(&mut self, values: usize, encoding: Encoding, bytes: PageBytes) {
         self.values += values as u64;
         self.bytes += bytes;
-        self.codes |= encoding == Encoding::Dictionary;
-        self.plain |= encoding == Encoding::Plain;
+        self.code_pages += usize::from(encoding == Encoding::Dictionary);
+        self.plain_pages += usize::from(encoding == Encoding::Plain);
     }
 
     /// Counts the dictionary's page, which comes first in the file.
@@ -51,17 +52,25 @@ impl Chunk {
         self.dictionary_bytes = bytes.packed;
     }
 
-    pub(super) fn has_pages(&self) -> bool {
-        self.codes || self.plain
+    pub(super) fn has_codes(&self) -> bool {
+        self.code_pages > 0
     }
 
-    pub(super) fn has_codes(&self) -> bool {
-        self.codes
+    /// Pages of each kind: the numbers of their type and encoding, and how many.
+    fn page_counts(&self) -> Vec<(i32, i32, usize)> {
+        let dictionaries = usize::from(self.has_codes());
+        let mut counts = vec![
+            (DICTIONARY_PAGE, Encoding::Plain as i32, dictionaries),
+            (DATA_PAGE, Encoding::Dictionary as i32, self.code_pages),
+            (DATA_PAGE, Encoding::Plain as i32, self.plain_pages),
+        ];
+        counts.retain(|&(_, _, pages)| pages > 0);
+        counts
     }
 
     fn write(&self, leaf: &Leaf, codec: i32, out: &mut Struct<'_>) {
         let mut encodings = vec![Encoding::Levels as i32];
-        if self.codes {
+        if self.has_codes() {
             encodings.push(Encoding::Dictionary as i32);
         }
         // A dictionary's own page is plain.
@@ -74,7 +83,7 @@ impl Chunk {
         out.i64(6, self.bytes.unpacked as i64);
         out.i64(7, self.bytes.packed as i64);
         out.i64(9, (self.offset + self.dictionary_bytes) as i64);
-        if self.codes {
+        if self.has_codes() {
             out.i64(11, self.offset as i64);
         }
         if let Some(statistics) = &self.statistics {
@@ -86,6 +95,12 @@ impl Chunk {
                 }
             });
         }
+        // Where all data pages have codes, readers may skip the chunk by its dictionary alone.
+        out.structs(13, &self.page_counts(), |out, &(kind, encoding, pages)| {
+            out.i32(1, kind);
+            out.i32(2, encoding);
+            out.i32(3, pages as i32);
+        });
     }
 }
 

@@ -38,6 +38,8 @@ const PAGE_ROWS_MAX: usize = 65_536;
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Rows that go through all columns at a time: by so many are bounds of bytes exceeded.
 const SLICE_ROWS_MAX: usize = 8_192;
+/// Elements that these rows may have in one list column: one push may bring a thousand buckets a row.
+const SLICE_ELEMENTS_MAX: usize = 65_536;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -61,6 +63,9 @@ pub enum WriteError {
     /// They have other columns than the file.
     #[error("the rows' columns are not the file's: {0}")]
     OtherSchema(String),
+    /// A column that every row of the file has is missing in some.
+    #[error("column {0} is not nullable, and {1} of its values are null")]
+    Null(String, usize),
     /// The compressor failed, which only a lack of memory can cause.
     #[error("a page cannot be compressed: {0}")]
     Compression(#[from] io::Error),
@@ -136,23 +141,25 @@ impl FileEncoder {
     /// Takes rows, and ends pages and row groups that are full.
     ///
     /// # Errors
-    /// [`WriteError`]; the file is of no use then, unless the rows had another schema.
+    /// [`WriteError`]; the file is of no use then, unless the rows had another schema or a null too many.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<(), WriteError> {
-        self.check(batch.schema_ref())?;
+        self.check(batch)?;
         self.columns.iter_mut().for_each(Column::forget_places);
         let mut at = 0;
         while at < batch.num_rows() {
             let room = (PAGE_ROWS_MAX - self.page_rows).min(self.group_rows_max - self.group_rows).min(SLICE_ROWS_MAX);
-            let count = room.min(batch.num_rows() - at);
+            let slice = slice(batch, at, room.min(batch.num_rows() - at));
+            let count = slice.num_rows();
             let mut columns = self.columns.iter_mut();
-            for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
-                rows::add(&array.slice(at, count), field.is_nullable(), &mut columns);
+            for (field, array) in self.schema.fields().iter().zip(slice.columns()) {
+                rows::add(array, field.is_nullable(), &mut columns);
             }
             at += count;
             self.page_rows += count;
             self.group_rows += count;
             let page_bytes: usize = self.columns.iter().map(Column::page_bytes).max().unwrap_or(0);
-            if self.page_rows == PAGE_ROWS_MAX || page_bytes >= PAGE_BYTES_MAX {
+            let is_full = self.columns.iter().any(Column::dictionary_is_full);
+            if self.page_rows == PAGE_ROWS_MAX || page_bytes >= PAGE_BYTES_MAX || is_full {
                 self.end_page()?;
             }
             if self.group_rows == self.group_rows_max || self.group_bytes() >= self.group_bytes_max {
@@ -185,7 +192,8 @@ impl FileEncoder {
     }
 
     /// Names of fields do not matter below the columns, and metadata nowhere.
-    fn check(&self, schema: &Schema) -> Result<(), WriteError> {
+    fn check(&self, batch: &RecordBatch) -> Result<(), WriteError> {
+        let schema = batch.schema_ref();
         let columns = |schema: &Schema| schema.fields().len();
         if columns(schema) != columns(&self.schema) {
             let told = format!("{} columns; expected {}", columns(schema), columns(&self.schema));
@@ -201,6 +209,11 @@ impl FileEncoder {
                     expected.data_type()
                 );
                 return Err(WriteError::OtherSchema(told));
+            }
+        }
+        for (expected, array) in self.schema.fields().iter().zip(batch.columns()) {
+            if !expected.is_nullable() && array.logical_null_count() > 0 {
+                return Err(WriteError::Null(expected.name().clone(), array.logical_null_count()));
             }
         }
         Ok(())
@@ -229,4 +242,13 @@ impl FileEncoder {
         self.group_rows = 0;
         Ok(())
     }
+}
+
+/// So many rows, or fewer where their lists are long.
+fn slice(batch: &RecordBatch, at: usize, count: usize) -> RecordBatch {
+    let mut slice = batch.slice(at, count);
+    while slice.num_rows() > 1 && slice.columns().iter().any(|array| rows::elements(array) > SLICE_ELEMENTS_MAX) {
+        slice = slice.slice(0, slice.num_rows() / 2);
+    }
+    slice
 }

@@ -19,6 +19,10 @@ pub enum Compression {
     Zstd,
 }
 
+/// The format's numbers of the two kinds of pages.
+pub(super) const DATA_PAGE: i32 = 0;
+pub(super) const DICTIONARY_PAGE: i32 = 2;
+
 /// How values are encoded, with the format's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -115,7 +119,7 @@ impl std::ops::AddAssign for PageBytes {
 
 fn header(page: Page, unpacked_bytes: usize, packed: &[u8], out: &mut Vec<u8>) {
     let mut header = Struct::new(out);
-    header.i32(1, if matches!(page, Page::Data { .. }) { 0 } else { 2 });
+    header.i32(1, if matches!(page, Page::Data { .. }) { DATA_PAGE } else { DICTIONARY_PAGE });
     header.i32(2, unpacked_bytes as i32);
     header.i32(3, packed.len() as i32);
     // So that a flipped bit is found by whoever reads the file with care, as `dataset verify` does.

@@ -38,6 +38,23 @@ enum Present {
     These(Vec<u32>),
 }
 
+/// Elements of the longest leaf of an array, with those that lists of missing rows still have room for.
+pub(super) fn elements(array: &ArrayRef) -> usize {
+    let below = |values: &[ArrayRef], offsets: &[i32]| {
+        let (first, end) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+        values.iter().map(|values| elements(&values.slice(first, end - first))).max().unwrap_or(0)
+    };
+    match array.data_type() {
+        DataType::Struct(_) => array.as_struct().columns().iter().map(elements).max().unwrap_or(0),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            below(std::slice::from_ref(list.values()), list.value_offsets())
+        }
+        DataType::Map(..) => below(array.as_map().entries().columns(), array.as_map().value_offsets()),
+        _ => array.len(),
+    }
+}
+
 /// Adds the rows of a top-level field to its leaves, and leaves the iterator behind them.
 pub(super) fn add(array: &ArrayRef, nullable: bool, columns: &mut std::slice::IterMut<'_, Column>) {
     walk(array, nullable, &Slots::Rows { definition: 0, rows: array.len() }, 0, columns);
@@ -73,7 +90,8 @@ fn walk(
         }
         _ => {
             if let Some(column) = columns.next() {
-                let present = slots.tell(array.nulls(), nullable, column);
+                // A text of a dictionary may be the null, too.
+                let present = slots.tell(array.logical_nulls().as_ref(), nullable, column);
                 take_values(array, &present, column);
             }
         }
