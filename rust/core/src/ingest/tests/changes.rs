@@ -147,7 +147,8 @@ fn blocks_leave_memory_with_their_last_reader() {
         stream.ask(&batch(&["a"], &[1.0]), sequence);
         assert!(stand.ingest.drain(Duration::from_secs(10)), "the commit comes");
     };
-    let read = |cursor: &mut BlockCursor| cursor.read(1_000).expect("it can be read").expect("there is something").points;
+    let read =
+        |cursor: &mut BlockCursor| cursor.read(1_000).expect("it can be read").expect("there is something").points;
     send(1);
     assert_eq!(stand.ingest.recent_bytes(), 0, "nobody is to read it");
 
