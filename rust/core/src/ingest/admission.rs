@@ -101,7 +101,8 @@ impl Ingest {
             stream.dictionary.rollback();
             return self.malformed(batch.sequence, &fault);
         }
-        self.counters().points_received.fetch_add(batch.points as u64, Relaxed);
+        let counted = points_counted(&batch, arrival.policy.limits.max_batch_size);
+        self.counters().points_received.fetch_add(counted, Relaxed);
 
         let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
@@ -110,7 +111,7 @@ impl Ingest {
             Verdict::NoRoom => false,
         };
         if let Err(rejection) = Self::judge_batch(arrival, &batch, stream, work) {
-            self.counters().refused(rejection.reason, batch.points as u64);
+            self.counters().refused(rejection.reason, counted);
             return Judged::Answered(answer::rejected(batch.sequence, batch.points as u32, vec![rejection]));
         }
         self.take_heartbeat(arrival, &batch);
@@ -360,6 +361,13 @@ impl Ingest {
         let now_us = now_unix_ns / 1_000;
         self.last_receipt_us.fetch_max(now_us, Relaxed).max(now_us)
     }
+}
+
+/// The batch's points as the counters have them. A frame of few bytes may claim a million points: of those it did not
+/// bring, no more count than make the batch too large. The answer tells them all.
+fn points_counted(batch: &DecodedBatch<'_>, points_max: usize) -> u64 {
+    let unread = batch.points_unread();
+    (batch.points - unread + unread.min(points_max + 1)) as u64
 }
 
 /// Takes the batch's definitions into the stream's dictionary.

@@ -37,6 +37,19 @@ fn another_policy_judges_streams_that_are_open_and_known_series_go_on() {
 }
 
 #[test]
+fn points_that_a_batch_only_claims_count_as_one_too_many() {
+    let stand = Stand::new();
+    stand.ingest.set_policy(Policy { limits: Limits { max_batch_size: 2, ..Limits::default() }, bind_node_id: true });
+    let refused = stand.stream_in(Form::Dense, "node-1", false).ask(&batch(&["a"], &[1.0; 1_000]), 1);
+    assert_eq!((refused.rejections[0].reason, refused.rejected_points), (Reason::BatchTooLarge, 1_000));
+    let counters = stand.ingest.counters();
+    let received = || counters.points_received.load(Ordering::Relaxed);
+    assert_eq!((received(), counters.points_refused.get(Reason::BatchTooLarge as usize)), (3, 3));
+    stand.stream().ask(&batch(&["a"], &[1.0; 1_000]), 2);
+    assert_eq!(received(), 1_003, "points that were sent all count");
+}
+
+#[test]
 fn a_frame_that_has_begun_is_allowed_and_the_next_one_has_the_new_limit() {
     let stand = Stand::new();
     let mut stream = stand.stream();

@@ -100,7 +100,9 @@ pub struct Columns {
     pub(super) series_ids: Vec<u32>,
     pub(super) timestamps_unix_ns: Vec<i64>,
     pub(super) values: Vec<f64>,
-    /// Points of dense columns that were not expanded, because the batch has too many with them.
+    /// Points that all dense columns claim.
+    pub(super) points_dense: usize,
+    /// Those of them that were not expanded, because the batch has too many with them.
     pub(super) points_unread: usize,
     pub(super) heartbeat: Option<Heartbeat>,
     pub(super) running_tasks: Vec<RunningTask>,
@@ -123,6 +125,7 @@ impl Columns {
             series_ids,
             timestamps_unix_ns,
             values,
+            points_dense,
             points_unread,
             heartbeat,
             running_tasks,
@@ -141,6 +144,7 @@ impl Columns {
         clear(values);
         clear(running_tasks);
         *rows_seen = 0;
+        *points_dense = 0;
         *points_unread = 0;
         *heartbeat = None;
     }

@@ -274,6 +274,13 @@ impl<'a> DecodedBatch<'a> {
         self.columns.definitions.iter().map(move |&span| Definition::parse(body, span).expect("decoding has parsed it"))
     }
 
+    /// Points that dense columns claim and that were not read, because the batch has too many with them. They took no
+    /// bytes to send.
+    #[must_use]
+    pub fn points_unread(&self) -> usize {
+        self.columns.points_unread
+    }
+
     /// For each point in columns, its series' id in the stream.
     #[must_use]
     pub fn series_ids(&self) -> &'a [u32] {

@@ -34,7 +34,7 @@ pub(super) fn read(reader: Reader<'_>, columns: &mut Columns, points_max: usize)
     let shape = measure(reader)?;
     let points = shape.series_ids;
     if shape.dense.is_present() {
-        if (points, shape.deltas, shape.values, shape.base) != (1, 0, 0, 0) {
+        if (points, shape.deltas, shape.values, shape.base, shape.surplus_bytes) != (1, 0, 0, 0, 0) {
             return Err(Fault::DenseBesidePlain);
         }
         return shape.dense.read(reader.body(), columns, points_max);
@@ -67,6 +67,9 @@ struct Shape {
     deltas: usize,
     values: usize,
     base: u64,
+    /// Bytes of packed columns beyond the last id's, whether or not they are whole elements. Plain columns are checked
+    /// when they are filled, but beside dense ones nothing looks at them again.
+    surplus_bytes: usize,
     dense: Dense,
 }
 
@@ -79,10 +82,19 @@ fn measure(mut reader: Reader<'_>) -> Result<Shape, WireFault> {
                 shape.series_ids += packed_varints(packed.rest());
                 if !packed.at_end() {
                     shape.dense.first_id = packed.varint()? as u32;
+                    shape.surplus_bytes += packed.rest().len();
                 }
             }
-            TIMESTAMP_DELTAS_PACKED => shape.deltas += packed_varints(reader.message()?.rest()),
-            VALUES_PACKED => shape.values += reader.span()?.len as usize / 8,
+            TIMESTAMP_DELTAS_PACKED => {
+                let packed = reader.message()?.rest();
+                shape.deltas += packed_varints(packed);
+                shape.surplus_bytes += packed.len();
+            }
+            VALUES_PACKED => {
+                let bytes = reader.span()?.len as usize;
+                shape.values += bytes / 8;
+                shape.surplus_bytes += bytes;
+            }
             SERIES_IDS => {
                 shape.dense.first_id = reader.varint()? as u32;
                 shape.series_ids += 1;

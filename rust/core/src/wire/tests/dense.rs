@@ -83,6 +83,16 @@ fn nothing_plain_stands_beside_dense_columns_but_the_first_id() {
 }
 
 #[test]
+fn bytes_of_plain_columns_that_are_no_whole_elements_do_not_pass_beside_dense_ones() {
+    for change in [(1, bytes(1, [7, 0x80])), (3, bytes(3, [0x80])), (4, bytes(4, [0; 3]))] {
+        assert_eq!(why(std::slice::from_ref(&change)), Fault::DenseBesidePlain, "{change:?}");
+    }
+    for empty in [bytes(1, []), bytes(3, []), bytes(4, [])] {
+        assert!(is_sound([number(1, 3), columns(&[(4, empty)])]), "no elements are none");
+    }
+}
+
+#[test]
 fn columns_are_of_equal_length() {
     let unequal = |points, series, times| Fault::DenseUnequal { points, series, times };
     assert_eq!(why(&[(5, number(5, 7))]), unequal(7, 3, 2));
@@ -166,6 +176,7 @@ fn no_batch_claims_more_points_than_any_collector_takes() {
     let too_many = Fault::DensePoints { points: DENSE_POINTS_MAX + 1 };
     assert_eq!(fault([flat(max + 1)]).fault, too_many);
     assert_eq!(fault([flat(max), flat(1)]).fault, too_many, "over all messages of the batch");
+    assert_eq!(fault([flat(1), flat(max)]).fault, too_many, "with those that were read");
     assert_eq!(
         fault_of(&flat(u64::from(u32::MAX)), &Limits::default()).fault,
         Fault::DensePoints { points: u32::MAX as usize }

@@ -35,12 +35,12 @@ impl Dense {
     pub(super) fn read(&self, body: &[u8], columns: &mut Columns, points_max: usize) -> Result<(), Fault> {
         let points = self.points as usize;
         let start = columns.series_ids.len();
-        let claimed = columns.points_unread.saturating_add(points);
-        if points == 0 || claimed > DENSE_POINTS_MAX {
-            return Err(Fault::DensePoints { points: claimed });
+        columns.points_dense = columns.points_dense.saturating_add(points);
+        if points == 0 || columns.points_dense > DENSE_POINTS_MAX {
+            return Err(Fault::DensePoints { points: columns.points_dense });
         }
-        if start + claimed > points_max {
-            columns.points_unread = claimed;
+        if start + columns.points_unread + points > points_max {
+            columns.points_unread += points;
             return Ok(());
         }
         let shape = self.shape(body)?;
