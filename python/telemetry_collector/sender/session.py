@@ -78,6 +78,7 @@ class Session:
         self._streams: dict[int, _Stream] = {}
         self._next_number = 0
         self._form = settings.form
+        self._doubted: int | None = None  # the batch for whose sake the form is plain, until its plain copy is answered
         self._nameless = 0  # sequence of the last frame without a name
         self._probe_due = True
         self._heartbeat: Heartbeat | None = None
@@ -303,12 +304,19 @@ class Session:
             self._nameless_reply(sent, ack)
         elif sent.dense and wire.is_malformed(ack):
             # A collector of before the dense form. What the batch defined is not defined then.
-            self._form = "columnar"
+            self._form, self._doubted = "columnar", sent.sequence
             self._delivery.again(sent.sequence)
             self._retire_streams()
-        elif self._delivery.answered(sent.sequence, ack, now):
-            # The two sides disagree about what is defined: everything is defined anew on new streams.
-            self._retire_streams()
+        else:
+            if sent.sequence == self._doubted and ack.outcome != Outcome.RETRY_LATER:
+                self._doubted = None
+                if wire.is_malformed(ack):
+                    # The batch was at fault, and not its form.
+                    self._form = self._settings.form
+                    self._retire_streams()
+            if self._delivery.answered(sent.sequence, ack, now):
+                # The two sides disagree about what is defined: everything is defined anew on new streams.
+                self._retire_streams()
 
     def _retire_streams(self) -> None:
         for stream in self._streams.values():

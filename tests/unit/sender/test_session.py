@@ -169,6 +169,19 @@ def test_plain_columns_that_are_malformed_are_refused_for_good() -> None:
     assert sum(message.epoch != 0 for message in link.books.seen) == 2
 
 
+def test_a_batch_that_is_malformed_in_either_form_does_not_cost_the_others_the_dense_one() -> None:
+    link = WireLink()
+    link.books.answer = lambda message: malformed(message) if message.epoch else None
+    link.delivery.put(batch(3))
+    link.step()
+    assert link.stats.points_refused == 3
+    link.books.answer = usual
+    link.delivery.put(batch(3))
+    link.step()
+    assert link.stats.points_acknowledged == 3
+    assert [points.dense_points for message in link.books.seen for points in message.points] == [3, 0, 3]
+
+
 def test_retry_later_is_sent_again_under_its_name_after_the_wait_and_nothing_new_meanwhile() -> None:
     link = WireLink()
     link.books.answer = lambda message: retry_later(message, after_ms=500) if message.epoch else None
