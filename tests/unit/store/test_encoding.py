@@ -213,9 +213,18 @@ def groups_of(file: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
 
 
 def test_a_group_that_was_full_leaves_the_next_ones_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_BYTES", 4 * 1024 * 1024)
+    """The dictionaries of six columns fill a group's bytes, with hardly a value that comes twice."""
+    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_BYTES", 12 * 1024 * 1024)
     noise = random.Random(1)
-    batch = rows_of(pa.array([noise.random() for _ in range(100_000)]))
+    values = [noise.random() for _ in range(100_000)]
+    place = SCHEMA.get_field_index("histogram")
+    histograms = [
+        {"count": row, **dict.fromkeys(("sum", "min", "max"), value), "bounds": [], "counts": []}
+        for row, value in enumerate(values)
+    ]
+    batch = rows_of(pa.array(values)).set_column(
+        place, SCHEMA.field(place), pa.array(histograms, SCHEMA.field(place).type)
+    )
     with written(tmp_path / "part.parquet", [batch]) as file:
         sizes = [group.num_rows for group in groups_of(file)]
         assert plain(file.read()).equals(plain(pa.Table.from_batches([batch])))
