@@ -404,13 +404,15 @@ impl CommitSink<Pending> for Shared {
             counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
             self.left_flight(item);
         }
-        self.tell(records.iter().map(|record| &record.item.reply_to));
-        let mut recent = self.recent.lock();
-        for Appended { start, end, item } in records {
-            recent.push(Committed { start, end, block: item.block });
+        {
+            let mut recent = self.recent.lock();
+            for &Appended { start, end, ref item } in &records {
+                recent.push(Committed { start, end, block: Arc::clone(&item.block) });
+            }
         }
-        drop(recent);
         self.forget_read();
+        // Last: who hears of a commit finds what it acknowledges.
+        self.tell(records.iter().map(|record| &record.item.reply_to));
         self.notify();
     }
 
