@@ -56,7 +56,6 @@ async fn write(mut send: SendStream, context: &Context, mut orders: UnboundedRec
                 if let Ok(Some(code)) = code {
                     context.events.push(context.connection, What::Stopped(context.stream, code.into_inner()));
                 }
-                told.notify_one();
                 break;
             }
             order = orders.recv() => match order {
@@ -70,13 +69,11 @@ async fn write(mut send: SendStream, context: &Context, mut orders: UnboundedRec
                         told.notify_one();
                     }
                 }
-                None => {
-                    told.notify_one();
-                    break;
-                }
+                None => break,
             }
         }
     }
+    told.notify_one();
     orders.close();
     while let Ok(order) = orders.try_recv() {
         context.queued.fetch_sub(order.data.len(), Relaxed);
