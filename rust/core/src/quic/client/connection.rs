@@ -77,6 +77,7 @@ impl Connection {
             queued: Arc::clone(&queued),
             commands: received,
             streams: HashMap::new(),
+            streams_end: 0,
             endpoint,
         };
         runtime.spawn(task.run(connecting));
@@ -131,6 +132,8 @@ struct Task {
     queued: Arc<AtomicUsize>,
     commands: UnboundedReceiver<Command>,
     streams: HashMap<u64, (UnboundedSender<Order>, JoinHandle<()>)>,
+    /// Behind the last stream that was opened.
+    streams_end: u64,
     endpoint: Endpoint,
 }
 
@@ -202,8 +205,11 @@ impl Task {
     }
 
     fn order(&mut self, connection: &quinn::Connection, number: u64, order: Order) {
-        let last = order.finish;
-        let (orders, _) = self.streams.entry(number).or_insert_with(|| {
+        let (last, bytes) = (order.finish, order.data.len());
+        // Streams are opened in ascending order. One that is over never comes again under its number: what the collector
+        // would answer on it were taken for answers on the first.
+        if number >= self.streams_end {
+            self.streams_end = number + 1;
             let (orders, received) = unbounded_channel();
             let context = stream::Context {
                 connection: self.number,
@@ -211,10 +217,12 @@ impl Task {
                 events: Arc::clone(&self.events),
                 queued: Arc::clone(&self.queued),
             };
-            (orders, tokio::spawn(stream::run(connection.clone(), context, received)))
-        });
-        // A stream that the collector has ended takes no more; that has been told.
-        let _ = orders.send(order);
+            self.streams.insert(number, (orders, tokio::spawn(stream::run(connection.clone(), context, received))));
+        }
+        // A stream that the collector has ended takes no more; that has been told, or will be.
+        if self.streams.get(&number).is_none_or(|(orders, _)| orders.send(order).is_err()) {
+            self.queued.fetch_sub(bytes, Relaxed);
+        }
         if last {
             self.streams.retain(|_, (_, task)| !task.is_finished());
         }
