@@ -630,7 +630,8 @@ class QuicConnection:
     def write(self, stream: int, data: bytes, *, finish: bool = False) -> None:
         """Puts bytes on a bidirectional stream of the caller's numbering, which the first ones open.
 
-        Streams are opened in ascending order. Does nothing once the stream or the connection is over. Raises CoreError, and sends nothing, when more than 64 MiB would wait.
+        Streams are opened in ascending order. Does nothing once the stream or the connection is over. Raises CoreError,
+        and sends nothing, when more than 64 MiB would wait.
         """
     def close(self, code: int, reason: str = "") -> None:
         """Closes the connection with a code of the wire contract. No event tells of it."""
