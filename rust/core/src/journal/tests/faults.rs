@@ -135,8 +135,8 @@ fn on_a_full_disk_room_is_wanted_a_segment_at_a_time_and_making_it_starts_append
             journal.checkpoint(journal.committed(), b"").unwrap();
         }
         assert_eq!(journal.trim().unwrap(), 1);
+        // That there is no room for the segment after that one may be known by now: it is no promise that it is not.
         recovers(&opened, &payload(99, 100));
-        assert_eq!(journal.stats().trouble, None);
     }
     // A disk that fails in another way gains nothing by room.
     storage.fail(fault(Operation::Create, "spare-", 0, u64::MAX, Errno::IO));
