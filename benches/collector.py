@@ -18,19 +18,12 @@ from typing import Any
 import psutil
 
 from telemetry_collector.config import Address, Quota
+from telemetry_collector.loopback import free_port
 from telemetry_collector.security.authority import Authority, set_up
 from telemetry_collector.sender import DeliverySettings, Sender, TransportSettings
 
 START_SECS_MAX = 30.0
 STOP_SECS_MAX = 60.0
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _get(url: str) -> bytes:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import psutil
 
-from benches.collector import database, free_port
+from benches.collector import database
 from benches.peers.cases import OUR_FORM, OURS, PEERS, WRITERS, Case
 from benches.peers.load import CONNECTIONS, Load, closed_loop, until_listening
 from benches.peers.result import Run
 from telemetry_collector.bench.reference import Fleet
+from telemetry_collector.loopback import free_port
 
 COLLECTOR_CPU = 0
 LOAD_CPU = 1

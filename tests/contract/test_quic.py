@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aioquic.quic import events as quic
-from aioquic.tls import CipherSuite, SessionTicket
+from aioquic.tls import SessionTicket
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.contract.client import ALPN, Client, Site
@@ -28,6 +27,7 @@ from tests.contract.door import (
     expect_stored,
     metric,
 )
+from tests.support.quic_listener import forged_ticket
 
 from telemetry_collector.model import CloseCode, Outcome, Reason
 
@@ -111,17 +111,7 @@ async def test_another_protocol_or_none_fails_the_handshake(site: Site, offered:
 async def test_no_ticket_no_resumption_no_early_data(site: Site) -> None:
     """Every connection proves its certificate, even one that claims to have been here before."""
     tickets: list[SessionTicket] = []
-    now = site.authority.now
-    forged = SessionTicket(
-        age_add=1,
-        cipher_suite=CipherSuite.AES_128_GCM_SHA256,
-        not_valid_after=now + timedelta(days=1),
-        not_valid_before=now - timedelta(days=1),
-        resumption_secret=bytes(32),
-        server_name="collector",
-        ticket=bytes(64),
-        max_early_data_size=0xFFFFFFFF,
-    )
+    forged = forged_ticket(site.authority.now)
     async with site.running():
         for ticket in (None, forged):
             async with site.client(session_ticket=ticket) as client:

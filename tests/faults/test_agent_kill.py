@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from tests.faults.test_kill import collector_site, free_port
+from tests.faults.test_kill import collector_site
 from tests.support.process import command
 from tests.support.spool_process import BATCH_POINTS
 from tests.support.waiting import PATIENCE_SECS
 
+from telemetry_collector.loopback import free_port
 from telemetry_collector.sender import Sender, SpoolSettings, TransportName
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ async def grown(process: asyncio.subprocess.Process, path: Path, by: int) -> Non
 async def test_what_an_agent_had_on_disk_is_stored_once_whenever_it_dies(
     tmp_path: Path, transport: str, sender_transport: TransportName
 ) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     path, settings = collector_site(tmp_path, transport, port, port)
     site = {
         "directory": str(tmp_path),

@@ -16,6 +16,7 @@ from tests.support.documents import collector_document
 from tests.support.process import command
 
 from telemetry_collector.config import Address
+from telemetry_collector.loopback import free_port
 from telemetry_collector.security.authority import set_up
 from telemetry_collector.sender import Batch, Sender, TransportSettings
 
@@ -35,13 +36,6 @@ def batch(number: int) -> Batch:
         timestamps_unix_ns=array("q", [time.time_ns()]) * BATCH_POINTS,
         values=array("d", (number * BATCH_POINTS + place for place in range(BATCH_POINTS))),
     )
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def collector_site(tmp_path: Path, transport: str, port: int, reached_at: int) -> tuple[Path, TransportSettings]:
@@ -72,7 +66,7 @@ def collector_site(tmp_path: Path, transport: str, port: int, reached_at: int) -
 @pytest.fixture
 def site(tmp_path: Path, transport: str) -> tuple[Path, Sender]:
     """A collector's document, and a sender to it."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     document, settings = collector_site(tmp_path, transport, port, port)
     return document, Sender(settings)
 

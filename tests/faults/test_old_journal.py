@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 
 import duckdb
-from tests.faults.test_kill import batch, collector_site, free_port
+from tests.faults.test_kill import batch, collector_site
 from tests.support.process import command
 
+from telemetry_collector.loopback import free_port
 from telemetry_collector.sender import Sender, TransportSettings
 
 BATCHES = 20
@@ -36,7 +38,7 @@ async def life(document: Path, settings: TransportSettings, first: int, logs: st
 async def test_a_copy_of_the_journal_that_is_put_back_costs_nothing_that_comes_later(
     tmp_path: Path, transport: str
 ) -> None:
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     document, settings = collector_site(tmp_path, transport, port, port)
     await life(document, settings, 0)
     shutil.copytree(tmp_path / "journal", tmp_path / "copy")

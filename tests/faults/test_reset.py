@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from random import Random
 
 import pytest
-from tests.faults.test_kill import batch, collector_site, free_port
+from tests.faults.test_kill import batch, collector_site
 from tests.support.process import command
 from tests.support.waiting import until
 
+from telemetry_collector.loopback import free_port
 from telemetry_collector.sender import Sender
 from telemetry_collector.sender.events import Disconnected, SenderEvent
 from telemetry_collector.torture.relay import Relay
@@ -18,7 +20,7 @@ from telemetry_collector.torture.relay import Relay
 @pytest.mark.usefixtures("sender_transport")
 async def test_a_restarted_collector_resets_the_connections_of_its_life_before(tmp_path: Path, transport: str) -> None:
     events: list[SenderEvent] = []
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     # Behind the relay nothing reports that a port is closed: an agent would wait for replies until it gives up.
     relay = Relay(("127.0.0.1", port), Random(1))
     await relay.start()

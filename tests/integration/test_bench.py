@@ -15,8 +15,9 @@ import duckdb
 import pytest
 
 from telemetry_collector.bench import Plan, run_bench
-from telemetry_collector.bench.children import CollectorChild, free_port
+from telemetry_collector.bench.children import CollectorChild
 from telemetry_collector.bench.site import Site
+from telemetry_collector.loopback import free_port
 
 PATIENCE_SECS = 60.0
 KEYS = {

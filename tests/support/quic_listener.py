@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from array import array
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from aioquic.tls import CipherSuite, SessionTicket
 from prometheus_client import CollectorRegistry
-from tests.support.certificates import Authority, Credentials
+from tests.support.certificates import SERVER, Authority, Credentials
 from tests.support.quic_agent import QuicAgent, agent
 from tests.support.quic_pair import NODE_URI, agent_configuration
 from tests.support.waiting import until
@@ -112,3 +116,43 @@ async def served(node: QuicAgent, sequence: int = 1, name: str = "node-1") -> No
     node.say(stream_id, frame(sequence, name), end=True)
     replies = await acks(node, stream_id, 1)
     assert [ack.outcome for ack in replies] == [Outcome.STORED], node.closing
+
+
+def shown(case: str, authority: Authority) -> Credentials | None:
+    """What a peer shows in a row of the certificate table; a row that is not about its certificate has a good one."""
+    match case:
+        case "none":
+            return None
+        case "other authority":
+            return Authority("Test CA").issue(uri=NODE_URI)
+        case "expired":
+            return authority.issue(uri=NODE_URI, not_after=authority.now - timedelta(seconds=1))
+        case "server usage only":
+            return authority.issue(uri=NODE_URI, usages=SERVER)
+        case "no usage":
+            return authority.issue(uri=NODE_URI, usages=None)
+        case _:
+            return authority.issue(uri=NODE_URI)
+
+
+def strange_datagrams(port: int) -> None:
+    """Sends datagrams of many sizes and kinds to a port of loopback, none of which a client would send."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.connect(("127.0.0.1", port))
+        for size in (0, 1, 2, 8, 9, 20, 1_199, 1_200, 9_000, 65_000):
+            for first in (0x00, 0x40, 0x80, 0xC0, 0xD0, 0xE0, 0xF0, 0xFF):
+                stranger.send((bytes([first]) + b"\x00\x00\x00\x01" + os.urandom(max(size, 5)))[:size])
+
+
+def forged_ticket(now: datetime) -> SessionTicket:
+    """A session ticket that no collector gave."""
+    return SessionTicket(
+        age_add=1,
+        cipher_suite=CipherSuite.AES_128_GCM_SHA256,
+        not_valid_after=now + timedelta(days=1),
+        not_valid_before=now - timedelta(days=1),
+        resumption_secret=bytes(32),
+        server_name="collector",
+        ticket=bytes(64),
+        max_early_data_size=0xFFFFFFFF,
+    )

@@ -20,6 +20,7 @@ import aiohttp
 from telemetry_collector.bench.plan import PlanError
 from telemetry_collector.bench.site import SHUTDOWN_SECS_MAX
 from telemetry_collector.errors import TelemetryCollectorError
+from telemetry_collector.loopback import free_port
 
 START_SECS_MAX: Final = 60.0
 STOP_SECS_MAX: Final = SHUTDOWN_SECS_MAX + 30.0
@@ -27,14 +28,6 @@ _LOOK_SECS: Final = 0.05
 _LOG_END: Final = 2_000
 _TICKS_PER_SEC: Final = os.sysconf("SC_CLK_TCK")
 _DATABASE: Final = "victoria-metrics"
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """A port of loopback that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

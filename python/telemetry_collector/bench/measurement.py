@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, final
 
 from telemetry_collector import __version__, _core
-from telemetry_collector.bench.children import CollectorChild, DatabaseChild, free_port, on_processors
+from telemetry_collector.bench.children import CollectorChild, DatabaseChild, on_processors
 from telemetry_collector.bench.frames import Lane, prepare
 from telemetry_collector.bench.load import Counters, Load
 from telemetry_collector.bench.plan import STREAMS_MAX, Plan, PlanError, Target
@@ -27,6 +27,7 @@ from telemetry_collector.bench.view import BenchView
 from telemetry_collector.config import Address
 from telemetry_collector.config.files import read_certificates
 from telemetry_collector.errors import CertificateError
+from telemetry_collector.loopback import free_port
 from telemetry_collector.security.identity import Identity
 from telemetry_collector.sender import TransportSettings
 

@@ -254,14 +254,6 @@ async def _answers(port: int, path: str) -> bool:
     return b" 200 " in status
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    """A port of loopback that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def end_orphans(children: Sequence[Child]) -> None:
     """SIGKILL for whatever of these still runs: the last thing before the end, also after an error."""
     for child in children:

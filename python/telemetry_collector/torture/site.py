@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from telemetry_collector.loopback import free_port
 from telemetry_collector.security.authority import Authority, set_up
 from telemetry_collector.torture.agent import Settings
-from telemetry_collector.torture.children import AgentChild, CollectorChild, free_port
+from telemetry_collector.torture.children import AgentChild, CollectorChild
 
 MIB = 1024 * 1024
 # Small, so that segments, checkpoints and compactions come often.

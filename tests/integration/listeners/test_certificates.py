@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from aioquic.quic import events as quic
-from aioquic.tls import CipherSuite, SessionTicket
-from tests.support.certificates import SERVER, Authority, Credentials
+from aioquic.tls import SessionTicket
+from tests.support.certificates import Authority
 from tests.support.quic_agent import QuicAgent
-from tests.support.quic_listener import Sites, acks, frame, served
+from tests.support.quic_listener import Sites, acks, forged_ticket, frame, served, shown
 from tests.support.quic_pair import NODE_URI
 
 from telemetry_collector.listeners.settings import Deadlines
@@ -21,20 +21,6 @@ from telemetry_collector.security.verifier import ClientVerifier
 
 TLS = 0x100
 REVOKED_SECS_MAX = 5.0
-
-
-def certificate(case: str, authority: Authority) -> Credentials | None:
-    match case:
-        case "none":
-            return None
-        case "other authority":
-            return Authority("Test CA").issue(uri=NODE_URI)
-        case "expired":
-            return authority.issue(uri=NODE_URI, not_after=authority.now - timedelta(seconds=1))
-        case "server usage only":
-            return authority.issue(uri=NODE_URI, usages=SERVER)
-        case _:
-            return authority.issue(uri=NODE_URI)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +36,7 @@ def certificate(case: str, authority: Authority) -> Credentials | None:
     ],
 )
 async def test_the_table_of_certificates(sites: Sites, authority: Authority, case: str, alerts: dict[int, str]) -> None:
-    credentials = certificate(case, authority)
+    credentials = shown(case, authority)
     revoked = [credentials.certificate] if case == "revoked" and credentials else []
     site = await sites(revocations=RevocationLists([authority.revocations(*revoked)]))
     async with site.agent(credentials) as node:
@@ -141,16 +127,3 @@ def tickets_of(node: QuicAgent) -> Iterator[list[SessionTicket]]:
     node._quic._session_ticket_handler = tickets.append
     node._quic.tls.new_session_ticket_cb = tickets.append
     yield tickets
-
-
-def forged_ticket(now: datetime) -> SessionTicket:
-    return SessionTicket(
-        age_add=1,
-        cipher_suite=CipherSuite.AES_128_GCM_SHA256,
-        not_valid_after=now + timedelta(days=1),
-        not_valid_before=now - timedelta(days=1),
-        resumption_secret=bytes(32),
-        server_name="collector",
-        ticket=bytes(64),
-        max_early_data_size=0xFFFFFFFF,
-    )

@@ -1,14 +1,13 @@
 """What every listener does for its connections: bounds, deadlines, moves, changes while it runs, a stop in order."""
 
 import asyncio
-import os
 import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.certificates import SERVER, Authority
-from tests.support.quic_listener import Sites, acks, frame, served
+from tests.support.quic_listener import Sites, acks, frame, served, strange_datagrams
 from tests.support.waiting import PATIENCE_SECS, until
 
 from telemetry_collector.config.section import Address
@@ -30,11 +29,7 @@ async def test_garbage_harms_nobody(sites: Sites) -> None:
     site = await sites()
     async with site.agent() as node:
         await served(node)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.connect(("127.0.0.1", site.listener.address.port))
-            for size in (0, 1, 2, 8, 9, 20, 1_199, 1_200, 9_000, 65_000):
-                for first in (0x00, 0x40, 0x80, 0xC0, 0xD0, 0xE0, 0xF0, 0xFF):
-                    stranger.send((bytes([first]) + b"\x00\x00\x00\x01" + os.urandom(max(size, 5)))[:size])
+        strange_datagrams(site.listener.address.port)
         await served(node, 2)
     assert site.count("connection_errors_total") == 0
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 from tests.support.certificates import SERVER, Authority, Credentials
 from tests.support.quic_agent import QuicAgent, agent
+from tests.support.quic_listener import shown
 from tests.support.quic_pair import NODE_URI, agent_configuration
 from tests.support.waiting import PATIENCE_SECS, until
 
@@ -157,22 +158,6 @@ async def test_batches_go_in_and_replies_come_back(quinn: Sites) -> None:
     assert site.core.stats()["points_committed"] == 102
     await until(lambda: site.count("datagrams_received_total") > 0)
     assert site.count("connections") == 0
-
-
-def shown(case: str, authority: Authority) -> Credentials | None:
-    match case:
-        case "none":
-            return None
-        case "other authority":
-            return Authority("Test CA").issue(uri=NODE_URI)
-        case "expired":
-            return authority.issue(uri=NODE_URI, not_after=authority.now - timedelta(seconds=1))
-        case "server usage only":
-            return authority.issue(uri=NODE_URI, usages=SERVER)
-        case "no usage":
-            return authority.issue(uri=NODE_URI, usages=None)
-        case _:
-            return authority.issue(uri=NODE_URI)
 
 
 @pytest.mark.parametrize(
@@ -439,30 +424,6 @@ async def test_a_restarted_listener_resets_connections_of_before(
             await asyncio.sleep(0.05)  # it answers so many a second, and no more
     token = ResetTokens.of_key_file(site.settings.tls_key_path).token(b"old-conn")
     assert [answer[-16:] for answer in answers] == [token] * 2
-
-
-async def test_garbage_harms_nobody(quinn: Sites) -> None:
-    site = await quinn()
-    async with site.agent() as node:
-        node.say(0, batch())
-        await stored(node)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.connect(("127.0.0.1", site.listener.address.port))
-            for size in (0, 1, 2, 8, 9, 20, 1_199, 1_200, 9_000, 65_000):
-                for first in (0x00, 0x40, 0x80, 0xC0, 0xD0, 0xE0, 0xF0, 0xFF):
-                    stranger.send((bytes([first]) + b"\x00\x00\x00\x01" + os.urandom(max(size, 5)))[:size])
-        node.say(0, batch(sequence=2))
-        await stored(node, 0, 2)
-    assert site.count("connection_errors_total") == 0
-
-
-async def test_one_address_takes_both_kinds_of_internet(quinn: Sites, authority: Authority) -> None:
-    site = await quinn(address=Address("::", 0))
-    for number, host in enumerate(("127.0.0.1", "::1")):
-        configuration = agent_configuration(authority, authority.issue(uri=NODE_URI))
-        async with agent(site.listener.address, configuration, host) as node:
-            node.say(0, batch(sequence=number + 1))
-            await stored(node)
 
 
 async def test_stopping_answers_what_was_received_and_says_so(quinn: Sites) -> None:

@@ -9,3 +9,6 @@
 
 pub mod client;
 pub mod server;
+
+/// The wire protocol's name in the TLS handshake.
+const ALPN: &[u8] = b"telemetry/1";

@@ -11,8 +11,8 @@ use rustls::crypto::ring::{cipher_suite, default_provider};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The protocol of the wire contract.
-const ALPN: &[u8] = b"telemetry/1";
+use crate::quic::ALPN;
+
 /// A connection that neither brings nor takes anything for so long is over, should the collector not say so earlier.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of replies that may wait unread on a stream and on a connection.

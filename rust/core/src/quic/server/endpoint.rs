@@ -12,10 +12,9 @@ use rustls::server::NoServerSessionStorage;
 
 use super::ServerError;
 use super::ids::RandomIds;
-use super::settings::{
-    ALPN, CONNECTION_WINDOW_BYTES, REPLY_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, ServerSettings,
-};
+use super::settings::{CONNECTION_WINDOW_BYTES, REPLY_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, ServerSettings};
 use super::trust::{CurrentTrust, provider};
+use crate::quic::ALPN;
 
 /// The contract's timeout, `TIMED_OUT`, is to come before the transport's, which says nothing.
 const IDLE_MARGIN: Duration = Duration::from_secs(10);

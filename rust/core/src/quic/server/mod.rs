@@ -42,7 +42,7 @@ use self::endpoint::{TokenKey, endpoint, offloads, server_config, token_key};
 use self::events::EventQueue;
 pub use self::events::{Counters, Event, Labels, Taken};
 pub use self::identity::{IDENTITY_BYTES_MAX, Identity};
-pub use self::settings::{ALPN, Deadlines, ServerSettings};
+pub use self::settings::{Deadlines, ServerSettings};
 use self::trust::CurrentTrust;
 pub use self::trust::{Trust, TrustError};
 use crate::ingest::{Ingest, Wake};

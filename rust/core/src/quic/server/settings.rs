@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-/// The wire protocol's name in the TLS handshake.
-pub const ALPN: &[u8] = b"telemetry/1";
-
 /// Bidirectional streams that a peer may have open at a time; unidirectional ones it may have none.
 pub(super) const STREAMS_MAX: u32 = 4;
 

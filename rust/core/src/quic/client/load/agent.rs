@@ -14,10 +14,9 @@ use super::super::Target;
 use super::Phase;
 use super::counters::Counters;
 use super::frame::Prepared;
+use crate::limits::CREDIT_INITIAL;
 use crate::wire::{AckReader, BatchAck, Outcome};
 
-/// The window of a new stream.
-const CREDIT_INITIAL: u32 = 8;
 /// What a `retry_after_ms` of 0 means.
 const RETRY_DEFAULT: Duration = Duration::from_millis(100);
 /// Bytes of answers read at a time.
