@@ -10,8 +10,10 @@ import weakref
 from pathlib import Path
 
 import pytest
+from tests.support.quic_collector import QuicCollector
+from tests.support.waiting import until
 
-from telemetry_collector._core import CoreError, QuicClient, QuicConnection
+from telemetry_collector._core import CoreError, FrameEncoder, QuicClient, QuicConnection
 from telemetry_collector.config import Address
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.security.authority import Authority
@@ -26,6 +28,7 @@ QUEUED_BYTES_MAX = 64 * 1024 * 1024
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("certificates")
     authority, _ = Authority.create(directory)
+    authority.issue_server("collector", ["localhost"], file="server")
     authority.issue_node("node-1")
     authority.issue_node("node-2")
     return directory
@@ -43,6 +46,33 @@ def nobody() -> int:
 def connect(client: QuicClient, certificates: Path, port: int) -> QuicConnection:
     node = credentials(certificates / "node-1.pem", certificates / "node-1.key", certificates / "ca.pem")
     return client.connect("127.0.0.1", port, server_name="localhost", credentials=node)
+
+
+async def test_a_stream_that_is_over_is_never_opened_again_under_its_number(certificates: Path) -> None:
+    """What were answered on the second would be taken for an answer on the first, or for none."""
+    client, encoder = QuicClient(), FrameEncoder()
+    heard: set[tuple[str, int]] = set()
+
+    async def hears(kind: str, stream: int = -1) -> None:
+        def arrived() -> bool:
+            heard.update((event[1], event[2] if event[1] == "ended" else -1) for event in client.take())
+            return (kind, stream) in heard
+
+        await until(arrived)
+
+    async with QuicCollector(certificates) as collector:
+        connection = connect(client, certificates, collector.address.port)
+        await hears("established")
+        for number in range(3):
+            connection.write(number, encoder.frame(None, sequence=number + 1, epoch=0), finish=True)
+            await hears("ended", number)
+        connection.write(0, encoder.frame(None, sequence=99, epoch=0))
+        connection.write(3, encoder.frame(None, sequence=4, epoch=0), finish=True)
+        await hears("ended", 3)
+        assert [message.sequence for message in collector.books.seen] == [1, 2, 3, 4]
+        assert connection.queued_bytes == 0
+        connection.close(0)
+        assert await asyncio.to_thread(client.departed, 10.0)
 
 
 def test_more_than_the_bound_is_not_queued(certificates: Path) -> None:
