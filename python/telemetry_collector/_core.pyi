@@ -64,6 +64,9 @@ class JournalError(CoreError):
 class EncodeError(CoreError):
     """A batch that cannot be encoded; the message names the argument."""
 
+class RequestError(CoreError):
+    """A request that cannot be read; the message is for whoever sent it."""
+
 @final
 class IngestSettings:
     """Everything `Ingest` needs to know; frozen."""
@@ -216,6 +219,12 @@ class Ingest:
         """Position up to which everything is on stable storage."""
     def conversation(self, identity: str, node: str, *, relay: bool) -> Conversation:
         """A new stream of a peer: its definitions, window and replies."""
+    def take(
+        self, form: RequestForm, body: bytes, encoding: str, *, identity: str, node: str, relay: bool, now_unix_ns: int
+    ) -> Request:
+        """Takes a request of another protocol: unpacks it by its Content-Encoding, and judges and journals its points.
+
+        Its id is among those of `ready` when its commits are known. RequestError refuses it whole."""
     def fileno(self) -> int:
         """An eventfd that is readable when a commit made replies ready or blocks readable."""
     def ready(self) -> list[int]:
@@ -282,6 +291,51 @@ class Conversation:
         """Framed replies that became due, in order; empty when there are none."""
     def finish(self) -> None:
         """The peer finished its sending side; a frame that was begun is thrown away."""
+
+@final
+class RequestForm:
+    """How the bodies of a protocol's requests are read."""
+
+    @staticmethod
+    def otlp_metrics(ignored_attributes: list[str], *, json: bool = False) -> RequestForm:
+        """OTLP's ExportMetricsServiceRequest. Attributes of resources that begin with one of these become no tags."""
+    @staticmethod
+    def line_protocol(precision: str, renames: list[tuple[str, str]]) -> RequestForm:
+        """InfluxDB line protocol with timestamps in `precision` (n, ns, u, us, ms, s, m, h or "" for ns); ValueError
+        for another. Tags with one of the first names get the second."""
+    @staticmethod
+    def remote_write(renames: list[tuple[str, str]]) -> RequestForm:
+        """Prometheus' WriteRequest, version 1."""
+
+@final
+class Request:
+    """A request that was taken. What it was answered is known when `done`."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def points(self) -> int:
+        """Points that it brought and that were judged."""
+    @property
+    def left_out(self) -> list[tuple[str, int]]:
+        """What has no place in a point, by kind: exemplar, no_value, native_histogram, text_field, bad_line."""
+    @property
+    def first_fault(self) -> str | None:
+        """Where the first line that was left out stands, and what is wrong with it."""
+    def done(self) -> bool:
+        """Every commit that it waits for is known."""
+    @property
+    def accepted_points(self) -> int:
+        """Points on stable storage."""
+    @property
+    def rejected_points(self) -> int:
+        """Points refused for good."""
+    @property
+    def rejections(self) -> list[tuple[str, int, str]]:
+        """One a reason: the reason, how many points, and an example."""
+    @property
+    def retry_after_ms(self) -> int | None:
+        """Not all of it was taken: the request is to be sent again after so long."""
 
 @final
 class Cursor:

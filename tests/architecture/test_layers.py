@@ -22,6 +22,7 @@ IMPORTERS = {
         "telemetry_collector.bench",
         "telemetry_collector.errors",
         "telemetry_collector.listeners.quic_quinn",
+        "telemetry_collector.listeners.requests",
         "telemetry_collector.pipeline",
         "telemetry_collector.rollups",
         "telemetry_collector.sender",

@@ -1,6 +1,6 @@
 """The collector, composed: who is whose consumer, and in which order they start and stop.
 
-    QuicListener ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
+    QuicListener, receivers ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
                                     MetricsEndpoint: /metrics /health /ready
 
 Starting goes from the end to the front, so that nothing is received before it can be kept; stopping goes the other way,
@@ -28,6 +28,7 @@ from telemetry_collector.app import service
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
+from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
 from telemetry_collector.app.trust import check_own, read_trust
@@ -36,6 +37,7 @@ from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quot
 from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
+from telemetry_collector.listeners.requests import RequestEvents
 from telemetry_collector.observe import logs
 from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
@@ -82,6 +84,7 @@ class Collector:
         self._destinations: Destinations | None = None
         self._room: JournalRoom | None = None
         self._listener: Listener | None = None
+        self._receiving: Receiving | None = None
         # From now on a file that changes is noticed: before any is read.
         self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
         watched = config.observability
@@ -120,6 +123,8 @@ class Collector:
             self._stack.push_async_callback(self.endpoint.stop)
             self._listener = listener_of(config, core, ingest, verifier, allowlist, ListenerEvents(self._registry))
             await self._listener.start()
+            self._receiving = Receiving(config, ingest, verifier, allowlist, RequestEvents(self._registry))
+            await self._receiving.start()
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
@@ -163,6 +168,8 @@ class Collector:
         verifier, allowlist = await asyncio.to_thread(read_trust, new.security)
         check_own(new.security, self._now())
         await self._listener.reconfigure(listener_settings(new), verifier, allowlist)
+        if self._receiving is not None:
+            self._receiving.update_trust(verifier, allowlist)
         self._core.set_policy(_ingest_settings(new))
         if new.quotas != self._config.quotas:
             self._core.set_quotas(_quotas(new.quotas))
@@ -176,7 +183,10 @@ class Collector:
     async def read_trust(self) -> None:
         """Reads authorities and revocation lists again. CertificateError: nothing has changed."""
         assert self._listener is not None, "the collector is started"
-        await self._listener.update_trust(*await asyncio.to_thread(read_trust, self._config.security))
+        verifier, allowlist = await asyncio.to_thread(read_trust, self._config.security)
+        await self._listener.update_trust(verifier, allowlist)
+        if self._receiving is not None:
+            self._receiving.update_trust(verifier, allowlist)
 
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
@@ -188,6 +198,8 @@ class Collector:
         self._stopping = True
         timeout_secs = self._config.server.shutdown_timeout_secs
         deadline = time.monotonic() + WRITERS_STOP_SHARE * timeout_secs
+        if self._receiving is not None:
+            await self._receiving.stop(LISTENER_STOP_SHARE * timeout_secs)
         if self._listener is not None:
             await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
         # It may be about to exchange a writer: the new one is to write what is committed, too.
@@ -210,6 +222,12 @@ class Collector:
         assert self._listener is not None, "the collector is started"
         return str(self._listener.address)
 
+    @property
+    def receivers(self) -> Mapping[str, str]:
+        """Where other protocols are taken, by receiver, with the ports that the system chose."""
+        addresses = self._receiving.addresses if self._receiving is not None else {}
+        return {name: str(address) for name, address in addresses.items()}
+
     def health(self) -> Mapping[str, Any]:
         """Whether the process does its work, and the counts that a person asks for first."""
         room = self._room.report() if self._room is not None else {}
@@ -231,6 +249,7 @@ class Collector:
             "points_accepted": stats.get("points_accepted", 0),
             "points_committed": stats.get("points_committed", 0),
             "points_refused": sum(stats.get("points_refused", {}).values()),
+            "points_by_requests": self._receiving.points_accepted if self._receiving is not None else 0,
             "series": stats.get("series", 0),
             "writers": {
                 consumer.name: {

@@ -7,12 +7,14 @@ from pathlib import Path
 from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
 from telemetry_collector.config.quotas import Quotas
+from telemetry_collector.config.receivers import Receivers
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
 
 SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
     "security": Security,
+    "receivers": Receivers,
     "limits": Limits,
     "quotas": Quotas,
     "journal": Journal,
@@ -30,6 +32,7 @@ class Config:
 
     server: Server
     security: Security
+    receivers: Receivers
     limits: Limits
     quotas: Quotas
     journal: Journal
@@ -69,6 +72,7 @@ def load(
     return Config(
         server=document.section(Server, "server"),
         security=document.section(Security, "security"),
+        receivers=document.section(Receivers, "receivers"),
         limits=document.section(Limits, "limits"),
         quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),

@@ -31,6 +31,7 @@ ANSWER_SECS_MAX = 5.0
 DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
+RECEIVER_PORTS = {"otlp_grpc": 4317, "otlp_http": 4318, "influx": 8086, "remote_write": 9201}
 # Parts become visible this often, so that a short demo shows files while it runs.
 FLUSH_INTERVAL_SECS = 2
 SAMPLE_INTERVAL_SECS = 1.0
@@ -54,6 +55,7 @@ class Demo:
         self._started = time.monotonic()
         self._listen_addr = ""
         self._metrics_port = 0
+        self._receivers: dict[str, str] = {}
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -67,6 +69,9 @@ class Demo:
         certificates = set_up(self._certs)
         self._listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
         self._metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
+        self._receivers = {
+            name: f"127.0.0.1:{self._free_port(port, socket.SOCK_STREAM)}" for name, port in RECEIVER_PORTS.items()
+        }
         self._make_directory()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
@@ -100,7 +105,13 @@ class Demo:
         """The counts as they stand now."""
         collector = await _get_json(self._metrics_port, "/health") or {}
         return Moment(
-            self.seconds, self._directory, self._listen_addr, self._metrics_port, self._agent_stats(), collector
+            self.seconds,
+            self._directory,
+            self._listen_addr,
+            self._receivers,
+            self._metrics_port,
+            self._agent_stats(),
+            collector,
         )
 
     def _agent_stats(self) -> SenderStats:
@@ -127,6 +138,7 @@ class Demo:
             points_read=sent.points_offered,
             points_sent=sent.points_sent,
             points_acknowledged=sent.points_acknowledged,
+            points_by_requests=stored["points_by_requests"],
             points_stored=stored["writers"]["parquet"]["points_written"],
             points_refused=sent.points_refused,
             series=stored["series"],
@@ -163,6 +175,7 @@ class Demo:
                 "output_dir": str(self._directory.resolve() / "parquet"),
                 "flush_interval_secs": FLUSH_INTERVAL_SECS,
             },
+            "receivers": {name: {"listen_addr": address} for name, address in self._receivers.items()},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},
         }
 

@@ -18,6 +18,8 @@ class Moment:
     seconds: float
     directory: Path
     listen_addr: str
+    receivers: Mapping[str, str]
+    """Where other protocols are taken, by receiver."""
     metrics_port: int
     agent: SenderStats
     collector: Mapping[str, Any]
@@ -39,6 +41,8 @@ class Summary:
     """Points that the agent read from this machine, whether or not they could be sent."""
     points_sent: int
     points_acknowledged: int
+    points_by_requests: int
+    """Points that came by other protocols, where somebody tried one."""
     points_stored: int
     points_refused: int
     series: int
@@ -52,5 +56,5 @@ class Summary:
     @property
     def consistent(self) -> bool:
         """Every acknowledged point is a row, and every row was acknowledged: some, if any were read."""
-        counted = self.points_acknowledged == self.points_stored == self.parquet_rows
+        counted = self.points_acknowledged + self.points_by_requests == self.points_stored == self.parquet_rows
         return counted and (self.points_acknowledged > 0 or self.points_read == 0)

@@ -1,4 +1,4 @@
-"""Brings the Rust core into the event loop: streams in, and a call when a commit made replies or blocks ready.
+"""Brings the Rust core into the event loop: streams and requests in, and a call when a commit made more readable.
 
 The core signals an eventfd after each group commit. One reader on the loop takes the ids of the conversations whose
 replies became due and calls each one's `ready`; then it tells whoever asked that more blocks are committed.
@@ -7,6 +7,7 @@ replies became due and calls each one's `ready`; then it tells whoever asked tha
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import Callable
 from typing import final
@@ -55,6 +56,10 @@ class Conversation:
         return self._core.frames
 
 
+LOOP_BYTES_MAX = 64 * 1024
+"""A larger request is taken on a thread: reading it takes longer than the loop should stand still."""
+
+
 @final
 class Ingest:
     """The consumer that listeners are given. Attached to one event loop between `start` and `stop`."""
@@ -65,6 +70,7 @@ class Ingest:
         self._committed = committed
         # Weak: a conversation lives as long as its listener holds it, and an id that is gone needs no call.
         self._conversations: weakref.WeakValueDictionary[int, Conversation] = weakref.WeakValueDictionary()
+        self._requests: dict[int, asyncio.Future[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -84,8 +90,37 @@ class Ingest:
         self._conversations[conversation.id] = conversation
         return conversation
 
+    async def take(
+        self, form: _core.RequestForm, body: bytes, encoding: str, *, identity: str, node: str, relay: bool
+    ) -> _core.Request:
+        """Takes a request of another protocol; returns it when its commits are known. RequestError refuses it whole."""
+
+        def work() -> _core.Request:
+            return self._core.take(
+                form, body, encoding, identity=identity, node=node, relay=relay, now_unix_ns=time.time_ns()
+            )
+
+        request = work() if len(body) <= LOOP_BYTES_MAX else await asyncio.to_thread(work)
+        if not request.done():
+            # Nothing is missed between the two: commits are heard of on this loop, and `done` was asked after taking.
+            await self._committed_request(request)
+        return request
+
+    async def _committed_request(self, request: _core.Request) -> None:
+        assert self._loop is not None, "between start and stop"
+        while not request.done():
+            heard = self._requests[request.id] = self._loop.create_future()
+            try:
+                await heard
+            finally:
+                del self._requests[request.id]
+
     def _on_commit(self) -> None:
         for identifier in self._core.ready():
+            heard = self._requests.get(identifier)
+            if heard is not None and not heard.done():
+                heard.set_result(None)
+                continue
             conversation = self._conversations.get(identifier)
             if conversation is not None:
                 conversation.ready()

@@ -16,3 +16,9 @@ create_exception!(
     CoreError,
     "A batch that cannot be encoded; the message names the argument."
 );
+create_exception!(
+    telemetry_collector._core,
+    RequestError,
+    CoreError,
+    "A request that cannot be read; the message is for whoever sent it."
+);

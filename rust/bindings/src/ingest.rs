@@ -15,6 +15,7 @@ use crate::detached::detached;
 use crate::errors;
 use crate::fault_disk::{FaultDisk, storage_of};
 use crate::quotas::Quotas;
+use crate::request::{Request, RequestForm};
 use crate::settings::IngestSettings;
 use crate::wake::WakeFd;
 
@@ -74,6 +75,23 @@ impl Ingest {
     fn conversation(&self, identity: &str, node: &str, relay: bool) -> Conversation {
         let peer = Peer { identity: identity.into(), node: node.into(), relay };
         Conversation::new(self.inner.conversation(Arc::new(peer)))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    #[pyo3(signature = (form, body, encoding, *, identity, node, relay, now_unix_ns))]
+    fn take(
+        &self,
+        py: Python<'_>,
+        form: &RequestForm,
+        body: &[u8],
+        encoding: &str,
+        identity: &str,
+        node: &str,
+        relay: bool,
+        now_unix_ns: i64,
+    ) -> PyResult<Request> {
+        let peer = Peer { identity: identity.into(), node: node.into(), relay };
+        Request::take(py, &self.inner, form, (encoding, body), &peer, now_unix_ns)
     }
 
     fn fileno(&self) -> i32 {

@@ -22,4 +22,5 @@ pub mod parquet;
 pub mod quic;
 pub mod series;
 pub mod spool;
+pub mod translate;
 pub mod wire;

@@ -122,7 +122,7 @@ impl Ingest {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
             return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
         }
-        if let Some(cause) = self.overload(arrival) {
+        if let Some(cause) = self.overload(arrival.policy, arrival.frame.len()) {
             return self.retry(batch.sequence, cause);
         }
         let Peer { identity, .. } = arrival.peer;
@@ -331,23 +331,27 @@ impl Ingest {
         self.counters().inflight_bytes.load(Relaxed) + self.counters().held_bytes.load(Relaxed)
     }
 
-    /// Why nothing more is taken at the moment, if so.
-    fn overload(&self, arrival: &Arrival<'_>) -> Option<RetryCause> {
-        let limits = &arrival.policy.limits;
+    /// Why so many bytes more are not taken at the moment, if so.
+    pub(super) fn overload(&self, policy: &Policy, bytes: usize) -> Option<RetryCause> {
+        let limits = &policy.limits;
         if self.counters().inflight_batches.load(Relaxed) >= 2 * limits.backpressure_threshold as u64 {
             return Some(RetryCause::Batches);
         }
-        let bytes = self.bytes_in_flight() + arrival.frame.len() as u64;
+        let bytes = self.bytes_in_flight() + bytes as u64;
         (bytes > limits.inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 
     fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {
+        Judged::Answered(answer::retry_later(sequence, self.retry_ms(cause)))
+    }
+
+    /// Counts that somebody is told to come later, and says when.
+    pub(super) fn retry_ms(&self, cause: RetryCause) -> u32 {
         self.counters().retries_asked.add(cause as usize, 1);
-        let wait_ms = match cause {
+        match cause {
             RetryCause::Batches | RetryCause::Bytes => RETRY_AFTER_BUSY_MS,
             _ => RETRY_AFTER_FULL_MS,
-        };
-        Judged::Answered(answer::retry_later(sequence, wait_ms))
+        }
     }
 
     fn malformed(&self, sequence: u64, fault: &str) -> Judged {

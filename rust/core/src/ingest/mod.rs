@@ -30,6 +30,7 @@ pub mod ranges;
 mod readers;
 mod recent;
 mod reply_to;
+mod request;
 mod row_cache;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ use self::readers::Readers;
 use self::recent::{Committed, Recent};
 use self::reply_to::ReplyTo;
 pub use self::reply_to::WakeTask;
+pub use self::request::{Answer, Request};
 use crate::columns::{BlockDecoder, PointBlock};
 use crate::journal::{
     Appended, CommitSink, Journal, JournalError, JournalSettings, Outcome, Position, Quarantined, Storage, Ticket,

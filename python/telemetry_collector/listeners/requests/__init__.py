@@ -1,0 +1,27 @@
+"""Listeners for the protocols that ask once and are answered once: OTLP, line protocol, Prometheus' remote write.
+
+    client ─► HttpListener | GrpcListener ─► Door (peer, room, counters) ─► consumer.take ─► core
+                     ◄── the protocol's own answer ◄── Taken, after the commit ──┘
+
+A listener speaks HTTP or gRPC (`requests.grpc` is imported where it is wanted: gRPC takes its time and memory), a protocol (`otlp`, `influx`, `prometheus`) says how its requests are read and how what
+became of them is told, and the `Door` between them is the same for all.
+"""
+
+from telemetry_collector.listeners.requests.door import Door
+from telemetry_collector.listeners.requests.events import RequestEvents
+from telemetry_collector.listeners.requests.http import HttpListener
+from telemetry_collector.listeners.requests.influx import InfluxHttp
+from telemetry_collector.listeners.requests.otlp import OtlpHttp
+from telemetry_collector.listeners.requests.peers import Trust, server_context
+from telemetry_collector.listeners.requests.prometheus import RemoteWriteHttp
+
+__all__ = [
+    "Door",
+    "HttpListener",
+    "InfluxHttp",
+    "OtlpHttp",
+    "RemoteWriteHttp",
+    "RequestEvents",
+    "Trust",
+    "server_context",
+]

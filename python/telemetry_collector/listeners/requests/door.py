@@ -1,0 +1,109 @@
+"""The way from a request to the consumer, the same for every protocol: room, counters, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from telemetry_collector import _core
+from telemetry_collector.listeners.requests.events import Outcome, RequestEvents
+from telemetry_collector.listeners.requests.peers import Peer
+
+REQUESTS_MAX = 512
+"""Requests under way over all receivers; one more is told to come back."""
+BUSY_RETRY_MS = 100
+"""When to come back to a door that is full."""
+PROBLEM_CHARS_MAX = 1_000
+"""What a sender is told about points that were refused is cut to so much."""
+
+
+class RequestConsumer(Protocol):
+    """What requests are handed to."""
+
+    async def take(
+        self, form: _core.RequestForm, body: bytes, encoding: str, *, identity: str, node: str, relay: bool
+    ) -> _core.Request:
+        """Takes a request and returns it when its commits are known. RequestError refuses it whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request."""
+
+    outcome: Outcome
+    accepted: int = 0
+    """Points on stable storage."""
+    rejected: int = 0
+    """Points refused for good, with lines that could not be read."""
+    problem: str = ""
+    """Why, in words for the sender."""
+    retry_after_ms: int = 0
+    """With `retry_later`: when it is to be sent again, all of it."""
+
+
+class Door:
+    """One for all receivers, since what it bounds is theirs together."""
+
+    def __init__(self, consumer: RequestConsumer, events: RequestEvents, bytes_max: int) -> None:
+        """`bytes_max` bounds the bodies that are in memory at a time."""
+        self._consumer = consumer
+        self.events = events
+        self.bytes_max = bytes_max
+        self._requests = 0
+        self._bytes = 0
+
+    @contextmanager
+    def room_for(self, size: int) -> Iterator[bool]:
+        """Holds room for a body of so many bytes while it is read and taken; False when there is none."""
+        has_room = self._requests < REQUESTS_MAX and self._bytes + size <= self.bytes_max
+        if not has_room:
+            yield False
+            return
+        self._requests += 1
+        self._bytes += size
+        try:
+            yield True
+        finally:
+            self._requests -= 1
+            self._bytes -= size
+
+    async def take(self, receiver: str, form: _core.RequestForm, body: bytes, encoding: str, peer: Peer) -> Taken:
+        """Hands a request on and waits until it is on stable storage."""
+        events = self.events
+        events.received(receiver, len(body))
+        try:
+            request = await self._consumer.take(
+                form, body, encoding, identity=peer.identity, node=peer.node, relay=peer.relay
+            )
+        except _core.RequestError as error:
+            return self._answered(receiver, peer, Taken("malformed", problem=str(error)))
+        for kind, count in request.left_out:
+            events.left_out(receiver, kind, count)
+        events.accepted(receiver, request.accepted_points)
+        return self._answered(receiver, peer, _taken(request))
+
+    def busy(self, receiver: str) -> Taken:
+        """The answer to who finds no room."""
+        taken = Taken("retry_later", problem="too much is under way", retry_after_ms=BUSY_RETRY_MS)
+        self.events.answered(receiver, taken.outcome)
+        return taken
+
+    def _answered(self, receiver: str, peer: Peer, taken: Taken) -> Taken:
+        self.events.answered(receiver, taken.outcome, taken.problem, peer.identity)
+        return taken
+
+
+def _taken(request: _core.Request) -> Taken:
+    if request.retry_after_ms is not None:
+        return Taken("retry_later", problem="the collector has no room", retry_after_ms=request.retry_after_ms)
+    bad_lines = dict(request.left_out).get("bad_line", 0)
+    rejected = request.rejected_points + bad_lines
+    if not rejected:
+        return Taken("stored", request.accepted_points)
+    reasons = [f"{points} x {reason} ({example})" for reason, points, example in request.rejections]
+    if bad_lines:
+        reasons.insert(0, f"{bad_lines} x malformed ({request.first_fault})")
+    outcome: Outcome = "partial" if request.accepted_points else "rejected"
+    return Taken(outcome, request.accepted_points, rejected, "; ".join(reasons)[:PROBLEM_CHARS_MAX])

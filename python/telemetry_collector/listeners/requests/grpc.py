@@ -1,0 +1,152 @@
+"""OTLP over gRPC. Requests are handed on as the bytes that came: nothing is decoded in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import grpc
+import grpc.aio
+
+from telemetry_collector import _core
+from telemetry_collector.config.section import Address
+from telemetry_collector.errors import AddressError
+from telemetry_collector.listeners.requests.door import Door, Taken
+from telemetry_collector.listeners.requests.otlp import export_response, retry_details
+from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
+from telemetry_collector.observe.logs import logger
+
+log = logger(__name__)
+
+EXPORT_METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+CALLS_MAX = 256
+"""Calls under way; gRPC refuses further ones with RESOURCE_EXHAUSTED."""
+STOP_SECS_MAX = 5.0
+
+_CODES = {
+    "malformed": grpc.StatusCode.INVALID_ARGUMENT,
+    "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "denied": grpc.StatusCode.PERMISSION_DENIED,
+    "retry_later": grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+Context = Any
+"""A grpc.aio.ServicerContext; grpc has no types."""
+
+
+class GrpcListener:
+    """Listens on one address for OTLP's metrics service."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        ignored_attributes: Sequence[str],
+        door: Door,
+        trust: Trust | None,
+        credentials: Callable[[], grpc.ServerCredentials] | None,
+    ) -> None:
+        """`trust` judges clients' certificates; None: they show none. `credentials` reads files; None: plain."""
+        self.name = name
+        self._address = address
+        self._form = _core.RequestForm.otlp_metrics(list(ignored_attributes))
+        self._door = door
+        self._trust = trust
+        self._credentials = credentials
+        self._anonymous = anonymous(name)
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that the system chose."""
+        return self._address
+
+    async def start(self) -> None:
+        """Begins to listen. AddressError when the address cannot be had."""
+        server = grpc.aio.server(
+            handlers=(_Handlers({EXPORT_METRICS: self._export}),),
+            options=(
+                ("grpc.max_receive_message_length", self._door.bytes_max),
+                # Two collectors on one port would share its connections without a word.
+                ("grpc.so_reuseport", 0),
+            ),
+            maximum_concurrent_rpcs=CALLS_MAX,
+        )
+        try:
+            if self._credentials is None:
+                port = server.add_insecure_port(str(self._address))
+            else:
+                port = server.add_secure_port(str(self._address), self._credentials())
+        except (RuntimeError, OSError) as error:
+            raise AddressError(
+                f"cannot listen on {self._address} for {self.name}: {error}; "
+                f"expected a free port and one of this machine's addresses in receivers.{self.name}.listen_addr"
+            ) from error
+        await server.start()
+        self._server = server
+        self._address = Address(self._address.host, port)
+        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._credentials is not None)
+
+    async def stop(self, timeout_secs: float = STOP_SECS_MAX) -> None:
+        """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(timeout_secs)
+
+    async def _export(self, body: bytes, context: Context) -> bytes:
+        taken = await self._taken(body, context)
+        code = _CODES.get(taken.outcome)
+        if code is None:
+            return export_response(taken)
+        if taken.outcome == "retry_later":
+            context.set_trailing_metadata((("grpc-status-details-bin", retry_details(taken)),))
+        await context.abort(code, taken.problem)
+        raise AssertionError("abort raises")
+
+    async def _taken(self, body: bytes, context: Context) -> Taken:
+        door = self._door
+        try:
+            peer = self._peer(context)
+        except PeerDenied as error:
+            door.events.answered(self.name, "denied", str(error))
+            return Taken("denied", problem=str(error))
+        with door.room_for(len(body)) as has_room:
+            if not has_room:
+                return door.busy(self.name)
+            try:
+                return await door.take(self.name, self._form, body, "", peer)
+            except Exception as error:
+                door.events.failed(self.name, error)
+                door.events.answered(self.name, "failed")
+                raise
+
+    def _peer(self, context: Context) -> Peer:
+        if self._trust is None:
+            return self._anonymous
+        shown = context.auth_context().get("x509_pem_cert")
+        if not shown:
+            raise PeerDenied("no certificate was shown")
+        return self._trust.peer_of(shown[0])
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    def __init__(self, methods: dict[str, Callable[[bytes, Context], Awaitable[bytes]]]) -> None:
+        # Neither requests nor answers are converted: both are bytes.
+        self._methods = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a method, or None."""
+        return self._methods.get(handler_call_details.method)
+
+
+def server_credentials(
+    security: Literal["mutual", "server"], certificate: Path, key: Path, authorities: Path
+) -> grpc.ServerCredentials:
+    """TLS as a server, from PEM files. OSError when one cannot be read."""
+    mutual = security == "mutual"
+    return grpc.ssl_server_credentials(
+        [(key.read_bytes(), certificate.read_bytes())],
+        root_certificates=authorities.read_bytes() if mutual else None,
+        require_client_auth=mutual,
+    )

@@ -1,0 +1,200 @@
+"""Requests over HTTP/1.1, with or without TLS, whatever protocol they are of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from telemetry_collector import _core
+from telemetry_collector.config.section import Address
+from telemetry_collector.errors import AddressError
+from telemetry_collector.listeners.requests.door import Door, Taken
+from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
+from telemetry_collector.observe.logs import logger
+
+log = logger(__name__)
+
+BODY_SECS_MAX = 30.0
+"""From a request's headers to the end of its body."""
+KEEPALIVE_SECS = 120.0
+"""A connection without a request for so long is closed; clients send every ten to sixty seconds."""
+CONNECTIONS_WAITING_MAX = 1_024
+"""Connections that wait to be accepted."""
+
+
+class Refusal(Exception):
+    """A request that is refused before its body is read."""
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(problem)
+        self.status = status
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the headers of a request say about its body."""
+
+    form: _core.RequestForm
+    encoding: str
+    """Its Content-Encoding."""
+
+
+class HttpProtocol(Protocol):
+    """How the requests of a protocol look over HTTP."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where they are posted."""
+
+    @property
+    def others(self) -> Mapping[tuple[str, str], Callable[[web.Request], web.Response]]:
+        """What else clients of the protocol ask for: method and path, with the answer."""
+
+    def asked(self, request: web.Request) -> Asked:
+        """How the body is to be read. Refusal, or PeerDenied where the request lacks what lets it in."""
+
+    def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
+        """The protocol's words for what became of the request."""
+
+
+class HttpListener:
+    """Listens on one address for one protocol."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        protocol: HttpProtocol,
+        door: Door,
+        trust: Trust | None,
+        tls: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
+        """`trust` judges clients' certificates; None: they show none. `tls` reads the server's files; None: plain."""
+        self.name = name
+        self._address = address
+        self._protocol = protocol
+        self._door = door
+        self._trust = trust
+        self._tls = tls
+        self._anonymous = anonymous(name)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, with the port that the system chose."""
+        return self._address
+
+    async def start(self) -> None:
+        """Begins to listen. AddressError when the address cannot be had."""
+        app = web.Application(client_max_size=self._door.bytes_max)
+        for path in self._protocol.paths:
+            app.router.add_post(path, self._take)
+        for (method, path), answer in self._protocol.others.items():
+            app.router.add_route(method, path, _answering(answer))
+        # What is packed is unpacked in the core, within its bound.
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECS, auto_decompress=False)
+        await runner.setup()
+        try:
+            context = self._tls() if self._tls is not None else None
+            site = web.TCPSite(
+                runner,
+                self._address.host,
+                self._address.port,
+                ssl_context=context,
+                backlog=CONNECTIONS_WAITING_MAX,
+            )
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise AddressError(
+                f"cannot listen on {self._address} for {self.name}: {error.strerror or error}; "
+                f"expected a free port and one of this machine's addresses in receivers.{self.name}.listen_addr"
+            ) from error
+        self._runner = runner
+        self._address = Address(self._address.host, runner.addresses[0][1])
+        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=context is not None)
+
+    async def stop(self, timeout_secs: float = 5.0) -> None:
+        """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_secs):
+                    await runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        return self._protocol.answer(request, await self._taken(request))
+
+    async def _taken(self, request: web.Request) -> Taken:
+        door, name = self._door, self.name
+        try:
+            peer = self._peer(request)
+            asked = self._protocol.asked(request)
+        except PeerDenied as error:
+            door.events.answered(name, "denied", str(error))
+            return Taken("denied", problem=str(error))
+        except Refusal as refusal:
+            door.events.answered(name, "malformed", refusal.problem)
+            raise _http_error(refusal) from refusal
+        # Where the length is not told, it may be as long as any.
+        size = request.content_length if request.content_length is not None else door.bytes_max // 16
+        if size > door.bytes_max:
+            return self._too_large()
+        with door.room_for(size) as has_room:
+            if not has_room:
+                return door.busy(name)
+            try:
+                async with asyncio.timeout(BODY_SECS_MAX):
+                    body = await request.read()
+            except web.HTTPRequestEntityTooLarge:
+                return self._too_large()
+            except TimeoutError as error:
+                door.events.answered(name, "malformed", f"no whole body within {BODY_SECS_MAX:.0f} s")
+                raise web.HTTPRequestTimeout from error
+            try:
+                return await door.take(name, asked.form, body, asked.encoding, peer)
+            except Exception as error:
+                door.events.failed(name, error)
+                door.events.answered(name, "failed")
+                raise web.HTTPInternalServerError from error
+
+    def _too_large(self) -> Taken:
+        problem = f"more than {self._door.bytes_max} bytes (limits.inflated_bytes_max)"
+        self._door.events.answered(self.name, "too_large", problem)
+        return Taken("too_large", problem=problem)
+
+    def _peer(self, request: web.Request) -> Peer:
+        if self._trust is None:
+            return self._anonymous
+        transport = request.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate is None:
+            raise PeerDenied("no certificate was shown")
+        return self._trust.peer_of(certificate)
+
+
+def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handler(request: web.Request) -> web.Response:
+        return answer(request)
+
+    return handler
+
+
+def _http_error(refusal: Refusal) -> web.HTTPException:
+    class Refused(web.HTTPClientError):
+        status_code = refusal.status
+
+    return Refused(text=refusal.problem + "\n")
+
+
+def retry_after(taken: Taken) -> dict[str, str]:
+    """The header that says when to come back, in whole seconds as HTTP has it."""
+    return {"Retry-After": str(max(1, -(-taken.retry_after_ms // 1_000)))}

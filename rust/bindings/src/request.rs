@@ -1,0 +1,135 @@
+//! `RequestForm` and `Request`.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use telemetry_core::ingest::{self, Answer, Peer};
+use telemetry_core::translate::influx::Precision;
+use telemetry_core::translate::otlp::Ignored;
+use telemetry_core::translate::{Encoding, Form, Left, Renames, translate};
+
+use crate::errors;
+
+/// How a request's body is to be read.
+#[pyclass(frozen, module = "telemetry_collector._core")]
+pub(crate) struct RequestForm(Form);
+
+#[pymethods]
+impl RequestForm {
+    #[staticmethod]
+    #[pyo3(signature = (ignored_attributes, *, json = false))]
+    fn otlp_metrics(ignored_attributes: Vec<String>, json: bool) -> Self {
+        let ignored = Ignored::new(ignored_attributes.iter().map(String::as_str));
+        Self(if json { Form::OtlpJson(ignored) } else { Form::Otlp(ignored) })
+    }
+
+    #[staticmethod]
+    fn line_protocol(precision: &str, renames: Vec<(String, String)>) -> PyResult<Self> {
+        let precision = Precision::named(precision).ok_or_else(|| {
+            PyValueError::new_err(format!("precision {precision:?} is not known; expected ns, us, ms, s, m or h"))
+        })?;
+        Ok(Self(Form::Influx(precision, renamed(&renames))))
+    }
+
+    #[staticmethod]
+    fn remote_write(renames: Vec<(String, String)>) -> Self {
+        Self(Form::Prometheus(renamed(&renames)))
+    }
+}
+
+fn renamed(pairs: &[(String, String)]) -> Renames {
+    Renames::new(pairs.iter().map(|(from, to)| (from.as_str(), to.as_str())))
+}
+
+/// A request that was taken.
+#[pyclass(frozen, module = "telemetry_collector._core")]
+pub(crate) struct Request {
+    id: u64,
+    points: u64,
+    left: Left,
+    first_fault: Option<String>,
+    inner: Mutex<ingest::Request>,
+}
+
+impl Request {
+    /// Unpacks, writes as frames and judges, all without the GIL.
+    pub(crate) fn take(
+        py: Python<'_>,
+        ingest: &Arc<ingest::Ingest>,
+        form: &RequestForm,
+        (encoding, body): (&str, &[u8]),
+        peer: &Peer,
+        now_unix_ns: i64,
+    ) -> PyResult<Self> {
+        py.detach(|| {
+            let encoding = Encoding::named(encoding)?;
+            let translated = translate(&form.0, encoding, body, &ingest.policy().limits)?;
+            let inner = ingest.take(peer, &translated.frames, now_unix_ns);
+            Ok(Self {
+                id: inner.id(),
+                points: translated.points,
+                left: translated.left,
+                first_fault: translated.first_fault,
+                inner: Mutex::new(inner),
+            })
+        })
+        .map_err(|fault: telemetry_core::translate::RequestFault| errors::RequestError::new_err(fault.to_string()))
+    }
+
+    fn answer<T>(&self, read: impl FnOnce(&Answer) -> T) -> Option<T> {
+        self.inner.lock().answer().map(read)
+    }
+}
+
+#[pymethods]
+impl Request {
+    #[getter]
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    #[getter]
+    fn points(&self) -> u64 {
+        self.points
+    }
+
+    #[getter]
+    fn left_out(&self) -> Vec<(&'static str, u64)> {
+        self.left.by_name().into_iter().filter(|&(_, count)| count > 0).collect()
+    }
+
+    #[getter]
+    fn first_fault(&self) -> Option<&str> {
+        self.first_fault.as_deref()
+    }
+
+    fn done(&self) -> bool {
+        self.answer(|_| ()).is_some()
+    }
+
+    #[getter]
+    fn accepted_points(&self) -> u64 {
+        self.answer(|answer| answer.accepted_points).unwrap_or(0)
+    }
+
+    #[getter]
+    fn rejected_points(&self) -> u64 {
+        self.answer(|answer| answer.rejected_points).unwrap_or(0)
+    }
+
+    #[getter]
+    fn rejections(&self) -> Vec<(&'static str, u32, String)> {
+        let each = |answer: &Answer| {
+            let rejections = answer.rejections.iter();
+            rejections.map(|told| (told.reason.as_str(), told.points, told.example.clone())).collect()
+        };
+        self.answer(each).unwrap_or_default()
+    }
+
+    #[getter]
+    fn retry_after_ms(&self) -> Option<u32> {
+        self.answer(|answer| answer.retry_after_ms).flatten()
+    }
+}

@@ -1,0 +1,16 @@
+//! The OpenTelemetry protocol: requests of its metrics service as batches.
+//!
+//! A data point becomes a point: its attributes are its tags, the resource's attributes too where no nearer one has the
+//! same key. Gauges and sums that are not monotonic are gauges, monotonic sums are counters, of delta temporality where
+//! they say so. Exponential histograms become explicit buckets.
+
+mod attributes;
+mod exponential;
+pub mod json;
+mod metrics;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use self::attributes::Ignored;
+pub use self::metrics::translate;

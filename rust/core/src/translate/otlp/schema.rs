@@ -1,0 +1,131 @@
+//! The messages of OTLP that JSON may bring, by their names there and their numbers in protobuf.
+
+/// A message's fields.
+pub(super) type Message = &'static [Field];
+
+/// One field: its name in JSON, its number, what it holds, and whether it is a list.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) number: u32,
+    pub(super) holds: Holds,
+    pub(super) repeated: bool,
+}
+
+/// What a field holds, by how JSON writes it and how protobuf does.
+#[derive(Clone, Copy)]
+pub(super) enum Holds {
+    Text,
+    /// In base64.
+    Bytes,
+    Bool,
+    /// `int64`, `uint64`, `uint32` and enums.
+    Varint,
+    /// `sint32`.
+    Zigzag,
+    /// `fixed64` and `sfixed64`.
+    Fixed64,
+    Double,
+    Message(fn() -> Message),
+}
+
+const fn one(name: &'static str, number: u32, holds: Holds) -> Field {
+    Field { name, number, holds, repeated: false }
+}
+
+const fn many(name: &'static str, number: u32, holds: Holds) -> Field {
+    Field { name, number, holds, repeated: true }
+}
+
+use Holds::{Bool, Bytes, Double, Fixed64, Message as Of, Text, Varint, Zigzag};
+
+pub(super) const EXPORT_METRICS: Message = &[many("resourceMetrics", 1, Of(|| RESOURCE_METRICS))];
+
+const RESOURCE_METRICS: Message =
+    &[one("resource", 1, Of(|| RESOURCE)), many("scopeMetrics", 2, Of(|| SCOPE_METRICS)), one("schemaUrl", 3, Text)];
+const SCOPE_METRICS: Message =
+    &[one("scope", 1, Of(|| SCOPE)), many("metrics", 2, Of(|| METRIC)), one("schemaUrl", 3, Text)];
+const METRIC: Message = &[
+    one("name", 1, Text),
+    one("description", 2, Text),
+    one("unit", 3, Text),
+    one("gauge", 5, Of(|| GAUGE)),
+    one("sum", 7, Of(|| SUM)),
+    one("histogram", 9, Of(|| HISTOGRAM)),
+    one("exponentialHistogram", 10, Of(|| EXPONENTIAL_HISTOGRAM)),
+    one("summary", 11, Of(|| SUMMARY)),
+];
+const GAUGE: Message = &[many("dataPoints", 1, Of(|| NUMBER_POINT))];
+const SUM: Message = &[
+    many("dataPoints", 1, Of(|| NUMBER_POINT)),
+    one("aggregationTemporality", 2, Varint),
+    one("isMonotonic", 3, Bool),
+];
+const HISTOGRAM: Message = &[many("dataPoints", 1, Of(|| HISTOGRAM_POINT)), one("aggregationTemporality", 2, Varint)];
+const EXPONENTIAL_HISTOGRAM: Message =
+    &[many("dataPoints", 1, Of(|| EXPONENTIAL_POINT)), one("aggregationTemporality", 2, Varint)];
+const SUMMARY: Message = &[many("dataPoints", 1, Of(|| SUMMARY_POINT))];
+const NUMBER_POINT: Message = &[
+    many("attributes", 7, Of(|| KEY_VALUE)),
+    one("startTimeUnixNano", 2, Fixed64),
+    one("timeUnixNano", 3, Fixed64),
+    one("asDouble", 4, Double),
+    one("asInt", 6, Fixed64),
+    many("exemplars", 5, Of(|| EXEMPLAR)),
+    one("flags", 8, Varint),
+];
+const HISTOGRAM_POINT: Message = &[
+    many("attributes", 9, Of(|| KEY_VALUE)),
+    one("startTimeUnixNano", 2, Fixed64),
+    one("timeUnixNano", 3, Fixed64),
+    one("count", 4, Fixed64),
+    one("sum", 5, Double),
+    many("bucketCounts", 6, Fixed64),
+    many("explicitBounds", 7, Double),
+    many("exemplars", 8, Of(|| EXEMPLAR)),
+    one("flags", 10, Varint),
+    one("min", 11, Double),
+    one("max", 12, Double),
+];
+const EXPONENTIAL_POINT: Message = &[
+    many("attributes", 1, Of(|| KEY_VALUE)),
+    one("startTimeUnixNano", 2, Fixed64),
+    one("timeUnixNano", 3, Fixed64),
+    one("count", 4, Fixed64),
+    one("sum", 5, Double),
+    one("scale", 6, Zigzag),
+    one("zeroCount", 7, Fixed64),
+    one("positive", 8, Of(|| BUCKETS)),
+    one("negative", 9, Of(|| BUCKETS)),
+    one("flags", 10, Varint),
+    many("exemplars", 11, Of(|| EXEMPLAR)),
+    one("min", 12, Double),
+    one("max", 13, Double),
+    one("zeroThreshold", 14, Double),
+];
+const BUCKETS: Message = &[one("offset", 1, Zigzag), many("bucketCounts", 2, Varint)];
+const SUMMARY_POINT: Message = &[
+    many("attributes", 7, Of(|| KEY_VALUE)),
+    one("startTimeUnixNano", 2, Fixed64),
+    one("timeUnixNano", 3, Fixed64),
+    one("count", 4, Fixed64),
+    one("sum", 5, Double),
+    many("quantileValues", 6, Of(|| QUANTILE)),
+    one("flags", 8, Varint),
+];
+const QUANTILE: Message = &[one("quantile", 1, Double), one("value", 2, Double)];
+/// Exemplars are only counted.
+const EXEMPLAR: Message = &[];
+const RESOURCE: Message = &[many("attributes", 1, Of(|| KEY_VALUE))];
+const SCOPE: Message = &[one("name", 1, Text), one("version", 2, Text), many("attributes", 3, Of(|| KEY_VALUE))];
+const KEY_VALUE: Message = &[one("key", 1, Text), one("value", 2, Of(|| ANY_VALUE))];
+const ANY_VALUE: Message = &[
+    one("stringValue", 1, Text),
+    one("boolValue", 2, Bool),
+    one("intValue", 3, Varint),
+    one("doubleValue", 4, Double),
+    one("arrayValue", 5, Of(|| ARRAY)),
+    one("kvlistValue", 6, Of(|| KEY_VALUE_LIST)),
+    one("bytesValue", 7, Bytes),
+];
+const ARRAY: Message = &[many("values", 1, Of(|| ANY_VALUE))];
+const KEY_VALUE_LIST: Message = &[many("values", 1, Of(|| KEY_VALUE))];
