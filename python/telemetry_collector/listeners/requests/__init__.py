@@ -3,8 +3,9 @@
     client ─► HttpListener | GrpcListener ─► Door (peer, room, counters) ─► consumer.take ─► core
                      ◄── the protocol's own answer ◄── Taken, after the commit ──┘
 
-A listener speaks HTTP or gRPC (`requests.grpc` is imported where it is wanted: gRPC takes its time and memory), a protocol (`otlp`, `influx`, `prometheus`) says how its requests are read and how what
-became of them is told, and the `Door` between them is the same for all.
+A listener speaks HTTP or gRPC, a protocol (`otlp`, `influx`, `prometheus`) says how its requests are read and how what
+became of them is told, and the `Door` between them is the same for all. `requests.grpc` is imported only where it is
+wanted: gRPC takes its time and memory.
 """
 
 from telemetry_collector.listeners.requests.door import Door
