@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class Collector:
     pid: int
     address: Address
     metrics_url: str
+    receivers: Mapping[str, str]
+    """Where other protocols are taken."""
     certs: Path
     dataset: Path
 
@@ -106,9 +108,12 @@ def collector(
     quotas: bool = True,
     flush_interval_secs: float = 2.0,
     journal: Path | None = None,
+    parquet: bool = True,
+    receivers: Sequence[str] = (),
 ) -> Iterator[Collector]:
     """A collector that writes Parquet, and to a database where an address is given; without quotas one node may send
-    whatever the collector takes. `journal` takes the place of the directory below `directory`."""
+    whatever the collector takes. `journal` takes the place of the directory below `directory`; `receivers` are opened
+    on ports of their own."""
     certs, dataset = directory / "certs", directory / "parquet"
     set_up(certs)
     Authority.open(certs).issue_node(node)
@@ -125,6 +130,10 @@ def collector(
         "parquet": {"output_dir": str(dataset), "flush_interval_secs": flush_interval_secs},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": metrics_port, "log_level": "warning"},
     }
+    if not parquet:
+        del config["parquet"]
+    addresses = {name: f"127.0.0.1:{free_port(socket.SOCK_STREAM)}" for name in receivers}
+    config["receivers"] = {name: {"listen_addr": address} for name, address in addresses.items()}
     if influxdb_url is not None:
         config["influxdb"] = {"url": influxdb_url, "org": "bench", "bucket": "bench", "token": "bench"}
     path = directory / "collector.json"
@@ -132,4 +141,4 @@ def collector(
     command = [sys.executable, "-m", "telemetry_collector", "run", str(path)]
     base = f"http://127.0.0.1:{metrics_port}"
     with process(command, f"{base}/ready", directory / "collector.log") as started:
-        yield Collector(started.pid, Address("127.0.0.1", port), f"{base}/metrics", certs, dataset)
+        yield Collector(started.pid, Address("127.0.0.1", port), f"{base}/metrics", addresses, certs, dataset)
