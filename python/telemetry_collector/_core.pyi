@@ -300,6 +300,15 @@ class RequestForm:
     def otlp_metrics(ignored_attributes: list[str], *, json: bool = False) -> RequestForm:
         """OTLP's ExportMetricsServiceRequest. Attributes of resources that begin with one of these become no tags."""
     @staticmethod
+    def otlp_traces(*, json: bool = False) -> RequestForm:
+        """OTLP's ExportTraceServiceRequest."""
+    @staticmethod
+    def otlp_logs(*, json: bool = False) -> RequestForm:
+        """OTLP's ExportLogsServiceRequest."""
+    @property
+    def signal(self) -> str:
+        """metrics, traces or logs: who takes such requests."""
+    @staticmethod
     def line_protocol(precision: str, renames: list[tuple[str, str]]) -> RequestForm:
         """InfluxDB line protocol with timestamps in `precision` (n, ns, u, us, ms, s, m, h or "" for ns); ValueError
         for another. Tags with one of the first names get the second."""
@@ -336,6 +345,110 @@ class Request:
     @property
     def retry_after_ms(self) -> int | None:
         """Not all of it was taken: the request is to be sent again after so long."""
+
+@final
+class Signals:
+    """Traces or logs, from a request to the cursor of their dataset's writer: a journal of their own."""
+
+    def __new__(
+        cls,
+        signal: Literal["traces", "logs"],
+        ingest: Ingest,
+        *,
+        journal_dir: str,
+        journal_segment_bytes: int,
+        journal_bytes_max: int,
+    ) -> Signals:
+        """Opens the journal and recovers it; limits, quotas and the binding of nodes are those of `ingest`.
+
+        JournalError when it is held by another process, of a newer format, or cannot be read or written.
+        """
+    @staticmethod
+    def no_rows(signal: Literal["traces", "logs"], timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
+        """An empty record batch, for its columns."""
+    @property
+    def recovery(self) -> dict[str, Any]:
+        """What opening found: records, rows, undecodable, torn_bytes, quarantined, seconds."""
+    @property
+    def journal_id(self) -> str:
+        """32 hexadecimal digits."""
+    def take(
+        self,
+        form: RequestForm,
+        body: bytes,
+        encoding: str,
+        *,
+        identity: str,
+        node: str,
+        relay: bool,
+        now_unix_ns: int,
+    ) -> Request:
+        """Takes a request, whose points are spans or log records; its id is among `ready` when its commit is known.
+
+        RequestError when it is refused whole; ValueError for a form of another signal.
+        """
+    def fileno(self) -> int:
+        """A descriptor that is readable after a commit, for an event loop."""
+    def ready(self) -> list[int]:
+        """Ids of requests whose commits became known since the last call; clears the descriptor."""
+    def cursor(self, consumer: str) -> SignalCursor:
+        """The cursor of the writer, of which there is one: what it has not stored is kept."""
+    def room_wanted(self, passable: int) -> int | None:
+        """As of `Ingest`."""
+    def maintain(self) -> None:
+        """Writes a checkpoint when it is time and deletes what the writer has passed. Call it every second or so."""
+    def stats(self) -> dict[str, Any]:
+        """Counters: requests_received, rows_received, rows_committed, rows_refused (by reason), retries_asked,
+        commits_failed, undecodable, journal_bytes, journal_bytes_max, journal_quarantined."""
+    def drain(self, timeout_secs: float) -> bool:
+        """Waits until everything appended is committed or failed; False when time ran out first."""
+    def close(self) -> None:
+        """Commits what was appended, writes a checkpoint and lets go of the journal. Idempotent."""
+
+@final
+class SignalCursor:
+    """A `Cursor` of a signal's journal; its points are spans or log records."""
+
+    @property
+    def consumer(self) -> str: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def stored(self) -> int: ...
+    @property
+    def lag_bytes(self) -> int: ...
+    @property
+    def lag_secs(self) -> float: ...
+    @property
+    def lag_points(self) -> int: ...
+    def read(self, points_max: int) -> SignalBlocks | None: ...
+    def measure(self, start: int, end: int) -> tuple[int, int, tuple[int, int] | None]: ...
+    def claim(self, position: int) -> bool: ...
+    def seek(self, position: int) -> None: ...
+    def store(self, position: int) -> None: ...
+
+@final
+class SignalBlocks:
+    """A contiguous range of a signal's journal: whole requests, received in one UTC hour."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def batches(self) -> int:
+        """Requests."""
+    @property
+    def points(self) -> int:
+        """Spans or log records."""
+    @property
+    def hour(self) -> int: ...
+    @property
+    def received_first_us(self) -> int: ...
+    @property
+    def received_last_us(self) -> int: ...
+    def record_batch(self, timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
+        """The rows as one Arrow record batch, in the columns of docs/dataset.md."""
 
 @final
 class Cursor:

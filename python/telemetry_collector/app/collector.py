@@ -31,6 +31,7 @@ from telemetry_collector.app.listening import Listener, listener_of, listener_se
 from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
+from telemetry_collector.app.signals import Signals
 from telemetry_collector.app.trust import check_own, read_trust
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quota, Quotas, load
@@ -82,6 +83,7 @@ class Collector:
         self._registry = new_registry(__version__)
         self._core: _core.Ingest | None = None
         self._destinations: Destinations | None = None
+        self._signals: Signals | None = None
         self._room: JournalRoom | None = None
         self._listener: Listener | None = None
         self._receiving: Receiving | None = None
@@ -113,22 +115,26 @@ class Collector:
             self._registry.register(room)
             self._destinations = Destinations(config.writers, core, self._registry, self._clock, room)
             fanout = self._destinations.fanout
-            self._registry.register(ConsumerMetrics(fanout))
+            self._registry.register(ConsumerMetrics(lambda: self._consumers))
             ingest = Ingest(core, fanout.committed)
             ingest.start()
             self._stack.callback(ingest.stop)
             await fanout.start()
+            signals = self._signals = Signals(config, core, self._destinations, self._registry, self._clock)
+            self._stack.push_async_callback(signals.close)
+            await signals.start()
 
             await self.endpoint.start()
             self._stack.push_async_callback(self.endpoint.stop)
             self._listener = listener_of(config, core, ingest, verifier, allowlist, ListenerEvents(self._registry))
             await self._listener.start()
-            self._receiving = Receiving(config, ingest, verifier, allowlist, RequestEvents(self._registry))
+            consumers = {"metrics": ingest, **signals.consumers}
+            self._receiving = Receiving(config, consumers, verifier, allowlist, RequestEvents(self._registry))
             await self._receiving.start()
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
-                "core": self._maintain(core, fanout, room, refusals),
+                "core": self._maintain(core, fanout, room, refusals, signals),
                 "reload": self._reloader.watch(),
             }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
@@ -206,7 +212,11 @@ class Collector:
         await self._reloader.stop(max(deadline - time.monotonic(), 0.1) / 2)
         if self._core is not None and self._destinations is not None:
             await asyncio.to_thread(self._core.drain, max(deadline - time.monotonic(), 0.1))
-            late = await self._destinations.fanout.stop(max(deadline - time.monotonic(), 0.1))
+            left_secs = max(deadline - time.monotonic(), 0.1)
+            stopping = [self._destinations.fanout.stop(left_secs)]
+            if self._signals is not None:
+                stopping.append(self._signals.stop(left_secs))
+            late = [name for names in await asyncio.gather(*stopping) for name in names]
             if late:
                 log.warning("writers_stopped_early", writers=late, note="the journal keeps what they have not written")
         await self._stack.aclose()
@@ -251,6 +261,7 @@ class Collector:
             "points_refused": sum(stats.get("points_refused", {}).values()),
             "points_by_requests": self._receiving.points_accepted if self._receiving is not None else 0,
             "series": stats.get("series", 0),
+            "signals": self._signals.summary() if self._signals is not None else {},
             "writers": {
                 consumer.name: {
                     "points_written": consumer.points_written,
@@ -258,24 +269,31 @@ class Collector:
                     "lag_points": consumer.lag_points,
                     "failing": consumer.failing,
                 }
-                for consumer in self._consumers
+                for consumer in self._of_points
             },
         }
 
     @property
-    def _consumers(self) -> tuple[Consumer, ...]:
+    def _of_points(self) -> tuple[Consumer, ...]:
         return self._destinations.fanout.consumers if self._destinations is not None else ()
+
+    @property
+    def _consumers(self) -> tuple[Consumer, ...]:
+        return self._of_points + (self._signals.writers if self._signals is not None else ())
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.unix_secs(), UTC)
 
-    async def _maintain(self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals) -> None:
+    async def _maintain(
+        self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals, signals: Signals
+    ) -> None:
         while True:
             try:
                 # A cursor's age may have to wait for who reads it, so it is not asked for on the loop.
                 await asyncio.to_thread(room.look, fanout)
                 await fanout.make_room(core.room_wanted)
                 await asyncio.to_thread(core.maintain, self._clock.unix_secs())
+                await signals.maintain()
                 refusals.look()
             except (_core.JournalError, OSError) as error:
                 # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.

@@ -46,8 +46,9 @@ class Destinations:
         self._core = core
         self._clock = clock
         self._room = room
-        self._metrics = WriterMetrics(registry)
-        self._events = FanOutMetrics(registry, clock)
+        #: The counters of all writers, and of what the fan-out sees of them; those of other datasets use them too.
+        self.metrics = WriterMetrics(registry)
+        self.events = FanOutMetrics(registry, clock)
         self._reported: dict[str, WriterEvents] = {}
         self._sections = dict(sections)
         self.fanout = FanOut(self._consumer(name, section) for name, section in sections.items())
@@ -121,7 +122,7 @@ class Destinations:
 
     def _consumer(self, name: str, section: Section, points_written: int = 0) -> Consumer:
         # Counts go on; whether its destination fails is for the new writer to find out.
-        reported = self._reported.setdefault(name, self._metrics.writer(name))
+        reported = self._reported.setdefault(name, self.metrics.writer(name))
         reported.failing = None
         (point,) = entry_points(group=WRITERS, name=name)
         # A third party's section may know nothing of these keys: then their defaults hold.
@@ -132,7 +133,7 @@ class Destinations:
             name,
             point.load()(section, context),
             self._core.cursor(name),
-            self._events,
+            self.events,
             reported,
             section=keys,
             breaker=breaker,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from telemetry_collector.config import Config
@@ -17,12 +17,12 @@ from telemetry_collector.listeners.requests import (
     InfluxHttp,
     OtlpHttp,
     RemoteWriteHttp,
+    RequestConsumer,
     RequestEvents,
     Trust,
     server_context,
 )
 from telemetry_collector.listeners.requests.http import HttpProtocol
-from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
 
@@ -43,12 +43,18 @@ class Receiving:
     """All receivers of a collector."""
 
     def __init__(
-        self, config: Config, ingest: Ingest, verifier: ClientVerifier, allowlist: AllowList, events: RequestEvents
+        self,
+        config: Config,
+        consumers: Mapping[str, RequestConsumer],
+        verifier: ClientVerifier,
+        allowlist: AllowList,
+        events: RequestEvents,
     ) -> None:
+        """`consumers` take requests by signal: metrics, and traces and logs where these are on."""
         self._config = config
         self._events = events
         self._trust = Trust(verifier, allowlist)
-        self._door = Door(ingest, events, config.limits.inflated_bytes_max)
+        self._door = Door(consumers, events, config.limits.inflated_bytes_max)
         self._listeners: list[RequestListener] = list(self._built())
 
     @property
@@ -95,7 +101,7 @@ class Receiving:
         token = influx.token.get_secret_value() if influx.token else None
         remote_token = remote_write.token.get_secret_value() if remote_write.token else None
         over_http: list[tuple[str, Receiver, HttpProtocol]] = [
-            ("otlp_http", receivers.otlp_http, OtlpHttp(receivers.otlp_http.ignored_attributes)),
+            ("otlp_http", receivers.otlp_http, OtlpHttp(receivers.otlp_http.ignored_attributes, self._door.takes)),
             ("influx", influx, InfluxHttp(influx.rename_tags, token)),
             ("remote_write", remote_write, RemoteWriteHttp(remote_write.rename_tags, remote_token)),
         ]

@@ -10,6 +10,7 @@ from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.receivers import Receivers
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
+from telemetry_collector.config.signals import SignalSection
 
 SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
@@ -18,6 +19,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "limits": Limits,
     "quotas": Quotas,
     "journal": Journal,
+    "traces": SignalSection,
+    "logs": SignalSection,
     "observability": Observability,
 }
 """The sections that are always there, by their names."""
@@ -36,6 +39,8 @@ class Config:
     limits: Limits
     quotas: Quotas
     journal: Journal
+    traces: SignalSection
+    logs: SignalSection
     observability: Observability
     writers: Mapping[str, Section]
     """The sections of the writers that are on, by name, in the order of the document."""
@@ -76,6 +81,8 @@ def load(
         limits=document.section(Limits, "limits"),
         quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),
+        traces=document.section(SignalSection, "traces"),
+        logs=document.section(SignalSection, "logs"),
         observability=document.section(Observability, "observability"),
         writers={name: section for name, section in document.sections.items() if name not in SECTIONS},
         source=document.source,

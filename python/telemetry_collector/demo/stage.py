@@ -175,6 +175,14 @@ class Demo:
                 "output_dir": str(self._directory.resolve() / "parquet"),
                 "flush_interval_secs": FLUSH_INTERVAL_SECS,
             },
+            **{
+                signal: {
+                    "output_dir": str(self._directory.resolve() / dataset),
+                    "flush_interval_secs": FLUSH_INTERVAL_SECS,
+                    "journal_max_bytes": JOURNAL_BYTES_MAX,
+                }
+                for signal, dataset in (("traces", "spans"), ("logs", "logs"))
+            },
             "receivers": {name: {"listen_addr": address} for name, address in self._receivers.items()},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},
         }

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import final
 
 from telemetry_collector import _core
+from telemetry_collector.pipeline.requests import Requests
 
 
 @final
@@ -56,10 +57,6 @@ class Conversation:
         return self._core.frames
 
 
-LOOP_BYTES_MAX = 64 * 1024
-"""A larger request is taken on a thread: reading it takes longer than the loop should stand still."""
-
-
 @final
 class Ingest:
     """The consumer that listeners are given. Attached to one event loop between `start` and `stop`."""
@@ -70,7 +67,7 @@ class Ingest:
         self._committed = committed
         # Weak: a conversation lives as long as its listener holds it, and an id that is gone needs no call.
         self._conversations: weakref.WeakValueDictionary[int, Conversation] = weakref.WeakValueDictionary()
-        self._requests: dict[int, asyncio.Future[None]] = {}
+        self._requests = Requests()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -100,26 +97,11 @@ class Ingest:
                 form, body, encoding, identity=identity, node=node, relay=relay, now_unix_ns=time.time_ns()
             )
 
-        request = work() if len(body) <= LOOP_BYTES_MAX else await asyncio.to_thread(work)
-        if not request.done():
-            # Nothing is missed between the two: commits are heard of on this loop, and `done` was asked after taking.
-            await self._committed_request(request)
-        return request
-
-    async def _committed_request(self, request: _core.Request) -> None:
-        assert self._loop is not None, "between start and stop"
-        while not request.done():
-            heard = self._requests[request.id] = self._loop.create_future()
-            try:
-                await heard
-            finally:
-                del self._requests[request.id]
+        return await self._requests.taken(work, len(body))
 
     def _on_commit(self) -> None:
         for identifier in self._core.ready():
-            heard = self._requests.get(identifier)
-            if heard is not None and not heard.done():
-                heard.set_result(None)
+            if self._requests.committed(identifier):
                 continue
             conversation = self._conversations.get(identifier)
             if conversation is not None:

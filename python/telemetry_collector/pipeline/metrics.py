@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from telemetry_collector.clock import Clock
-from telemetry_collector.pipeline.fanout import FanOut
+from telemetry_collector.pipeline.consumer import Consumer
 
 # Receive-to-written reaches from a second (InfluxDB) to a destination's outage.
 WRITTEN_LATENCY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 3600.0)
@@ -126,8 +126,8 @@ def _stable_latency(stats: dict[str, Any]) -> Metric:
 class ConsumerMetrics(Collector):
     """How far each writer is behind, read at each scrape."""
 
-    def __init__(self, fanout: FanOut) -> None:
-        self._fanout = fanout
+    def __init__(self, consumers: Callable[[], Iterable[Consumer]]) -> None:
+        self._consumers = consumers
 
     def collect(self) -> Iterator[Metric]:
         """Lag of every writer, in bytes, points and seconds, and the state of its breaker."""
@@ -157,7 +157,7 @@ class ConsumerMetrics(Collector):
             "Until the next attempt; 0 unless open",
             labels=["writer"],
         )
-        for consumer in self._fanout.consumers:
+        for consumer in self._consumers():
             for attribute, family in families.items():
                 family.add_metric([consumer.name], getattr(consumer, attribute))
             state.add_metric([consumer.name], consumer.breaker.state.value)

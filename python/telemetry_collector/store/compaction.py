@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 
 from telemetry_collector.errors import CoreError
 from telemetry_collector.store.dataset import Dataset
-from telemetry_collector.store.encoding import Compression, PartFile, read_row_group
+from telemetry_collector.store.encoding import Compression
+from telemetry_collector.store.format import POINTS, PartFormat
 from telemetry_collector.store.part import PartName, partition
-from telemetry_collector.store.schema import DICTIONARY_COLUMNS
 
 _HOUR_SECS: Final = 3600
 # An hour that failed, for want of room or for a damaged file, is left alone for so long.
@@ -71,13 +71,13 @@ class Stopped(Exception):
     """Compaction was asked to end; the hour is as it was."""
 
 
-def inspect(path: Path) -> Part:
+def inspect(path: Path, part_format: PartFormat = POINTS) -> Part:
     """Reads a part's footer. ArrowInvalid, naming the file, when it is none."""
     name = PartName.parse(path.name)
     if name is None:
         raise pa.ArrowInvalid(f"{path} is not named like a part")
     try:
-        with pq.ParquetFile(path, read_dictionary=list(DICTIONARY_COLUMNS)) as file:
+        with pq.ParquetFile(path, read_dictionary=list(part_format.dictionary_columns)) as file:
             metadata, schema = file.metadata, file.schema_arrow
             received = schema.get_field_index("received")
             groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
@@ -115,10 +115,18 @@ class Compactor:
     """Compacts one hour after the other, in the calling thread."""
 
     def __init__(
-        self, dataset: Dataset, *, compression: Compression, file_bytes_max: int, period_secs: int, settle_secs: float
+        self,
+        dataset: Dataset,
+        *,
+        compression: Compression,
+        file_bytes_max: int,
+        period_secs: int,
+        settle_secs: float,
+        part_format: PartFormat = POINTS,
     ) -> None:
         """`settle_secs`: how long after a period's end its last parts may still be published."""
         self._dataset = dataset
+        self._format = part_format
         self._compression = compression
         self._file_bytes_max = file_bytes_max
         self._period_secs = period_secs
@@ -171,7 +179,9 @@ class Compactor:
         open_period = int(settled_unix_secs) // self._period_secs
         groups: list[list[Part]] = []
         if len(paths) > 1:
-            periods = ((part, part.period(self._period_secs)) for part in map(inspect, paths))
+            periods = (
+                (part, part.period(self._period_secs)) for part in (inspect(path, self._format) for path in paths)
+            )
             past = [part for part, period in periods if period < open_period and period != busy]
             groups = plan(past, file_bytes_max=self._file_bytes_max, period_secs=self._period_secs)
         if not groups:
@@ -205,12 +215,13 @@ class Compactor:
         for later in group[1:]:
             name = name.joined(later.name)
         self._dataset.step("compact: write")
-        file = PartFile(staged / f"{name}.part", group[0].schema, self._compression)
+        file = self._format.create(staged / f"{name}.part", group[0].schema, self._compression)
         try:
             for part in group:
-                with pq.ParquetFile(directory / str(part.name), read_dictionary=list(DICTIONARY_COLUMNS)) as source:
+                dictionaries = list(self._format.dictionary_columns)
+                with pq.ParquetFile(directory / str(part.name), read_dictionary=dictionaries) as source:
                     for index in range(source.num_row_groups):
-                        for rows in read_row_group(source, index):
+                        for rows in self._format.read_row_group(source, index):
                             if self._stop.is_set():
                                 raise Stopped
                             file.add(rows)

@@ -25,9 +25,9 @@ from telemetry_collector.errors import CoreError, PermanentError, RetryableError
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.store.compaction import Compactor, Failed
 from telemetry_collector.store.dataset import Dataset
-from telemetry_collector.store.encoding import Compression, PartFile
+from telemetry_collector.store.encoding import Compression
+from telemetry_collector.store.format import POINTS, OpenPart, PartFormat
 from telemetry_collector.store.part import PartName, partition
-from telemetry_collector.store.schema import points_schema
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class ParquetConfig(WriterSection):
 class _Open:
     """The staged file that blocks go into."""
 
-    file: PartFile
+    file: OpenPart
     hour: int
 
 
@@ -68,8 +68,15 @@ class ParquetWriter:
 
     batch_points: Final = 100_000
 
-    def __init__(self, config: ParquetConfig, context: WriterContext, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: ParquetConfig,
+        context: WriterContext,
+        clock: Clock | None = None,
+        part_format: PartFormat = POINTS,
+    ) -> None:
         self._config = config
+        self._format = part_format
         self._context = context
         self._clock = clock or SystemClock()
         self._dataset = Dataset(
@@ -107,6 +114,7 @@ class ParquetWriter:
             file_bytes_max=self._config.file_max_bytes,
             period_secs=self._config.rotation_interval_secs,
             settle_secs=self._settle_secs,
+            part_format=self._format,
         )
         return position
 
@@ -170,8 +178,8 @@ class ParquetWriter:
                 self._publish()
             if rows.num_rows:
                 if self._open is None:
-                    schema = points_schema(self._config.timestamp_unit)
-                    file = PartFile(self._dataset.stage(".part"), schema, self._config.compression)
+                    schema = self._format.schema(self._config.timestamp_unit)
+                    file = self._format.create(self._dataset.stage(".part"), schema, self._config.compression)
                     self._open = _Open(file, blocks.hour)
                 self._open.file.add(rows)
             self._position = blocks.end

@@ -39,6 +39,15 @@ impl Blocks {
     }
 }
 
+/// The unit that Python means. `ValueError` for another.
+pub(crate) fn unit_named(name: &str) -> PyResult<TimestampUnit> {
+    match name {
+        "us" => Ok(TimestampUnit::Microseconds),
+        "ns" => Ok(TimestampUnit::Nanoseconds),
+        other => Err(PyValueError::new_err(format!("timestamp_unit {other:?}: expected 'us' or 'ns'"))),
+    }
+}
+
 #[pymethods]
 impl Blocks {
     #[getter]
@@ -78,11 +87,7 @@ impl Blocks {
 
     #[pyo3(signature = (timestamp_unit = "us"))]
     fn record_batch(&self, py: Python<'_>, timestamp_unit: &str) -> PyResult<RecordBatch> {
-        let unit = match timestamp_unit {
-            "us" => TimestampUnit::Microseconds,
-            "ns" => TimestampUnit::Nanoseconds,
-            other => return Err(PyValueError::new_err(format!("timestamp_unit {other:?}: expected 'us' or 'ns'"))),
-        };
+        let unit = unit_named(timestamp_unit)?;
         let batch = py.detach(|| {
             let mut assembler = self.encoders.arrow.lock();
             for block in &self.inner.blocks {

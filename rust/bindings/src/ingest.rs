@@ -26,7 +26,6 @@ pub(crate) struct Ingest {
     wake: WakeFd,
 }
 
-#[cfg(feature = "quinn")]
 impl Ingest {
     pub(crate) fn inner(&self) -> &Arc<ingest::Ingest> {
         &self.inner

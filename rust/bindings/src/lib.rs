@@ -25,6 +25,7 @@ mod quotas;
 mod record_batch;
 mod request;
 mod settings;
+mod signals;
 mod spool;
 mod wake;
 
@@ -45,6 +46,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<conversation::Conversation>()?;
     module.add_class::<request::RequestForm>()?;
     module.add_class::<request::Request>()?;
+    module.add_class::<signals::Signals>()?;
+    module.add_class::<signals::SignalCursor>()?;
+    module.add_class::<signals::SignalBlocks>()?;
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<blocks::Blocks>()?;
     module.add_class::<record_batch::RecordBatch>()?;

@@ -6,15 +6,22 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use telemetry_core::ingest::{self, Answer, Peer};
+use telemetry_core::signals::{Signal, SignalJournal, SignalRequest};
 use telemetry_core::translate::influx::Precision;
 use telemetry_core::translate::otlp::Ignored;
-use telemetry_core::translate::{Encoding, Form, Left, Renames, translate};
+use telemetry_core::translate::{Encoding, Form, Left, Renames, RequestFault, translate};
 
 use crate::errors;
 
 /// How a request's body is to be read.
 #[pyclass(frozen, module = "telemetry_collector._core")]
-pub(crate) struct RequestForm(Form);
+pub(crate) struct RequestForm(Of);
+
+enum Of {
+    Points(Form),
+    /// In JSON or protobuf.
+    Signal(Signal, bool),
+}
 
 #[pymethods]
 impl RequestForm {
@@ -22,7 +29,27 @@ impl RequestForm {
     #[pyo3(signature = (ignored_attributes, *, json = false))]
     fn otlp_metrics(ignored_attributes: Vec<String>, json: bool) -> Self {
         let ignored = Ignored::new(ignored_attributes.iter().map(String::as_str));
-        Self(if json { Form::OtlpJson(ignored) } else { Form::Otlp(ignored) })
+        Self(Of::Points(if json { Form::OtlpJson(ignored) } else { Form::Otlp(ignored) }))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (*, json = false))]
+    fn otlp_traces(json: bool) -> Self {
+        Self(Of::Signal(Signal::Traces, json))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (*, json = false))]
+    fn otlp_logs(json: bool) -> Self {
+        Self(Of::Signal(Signal::Logs, json))
+    }
+
+    #[getter]
+    fn signal(&self) -> &'static str {
+        match self.0 {
+            Of::Points(_) => "metrics",
+            Of::Signal(signal, _) => signal.as_str(),
+        }
     }
 
     #[staticmethod]
@@ -30,13 +57,17 @@ impl RequestForm {
         let precision = Precision::named(precision).ok_or_else(|| {
             PyValueError::new_err(format!("precision {precision:?} is not known; expected ns, us, ms, s, m or h"))
         })?;
-        Ok(Self(Form::Influx(precision, renamed(&renames))))
+        Ok(Self(Of::Points(Form::Influx(precision, renamed(&renames)))))
     }
 
     #[staticmethod]
     fn remote_write(renames: Vec<(String, String)>) -> Self {
-        Self(Form::Prometheus(renamed(&renames)))
+        Self(Of::Points(Form::Prometheus(renamed(&renames))))
     }
+}
+
+fn refused(fault: &RequestFault) -> PyErr {
+    errors::RequestError::new_err(fault.to_string())
 }
 
 fn renamed(pairs: &[(String, String)]) -> Renames {
@@ -50,7 +81,22 @@ pub(crate) struct Request {
     points: u64,
     left: Left,
     first_fault: Option<String>,
-    inner: Mutex<ingest::Request>,
+    inner: Mutex<Waiting>,
+}
+
+/// What waits for its commits.
+enum Waiting {
+    Points(ingest::Request),
+    Signal(SignalRequest),
+}
+
+impl Waiting {
+    fn answer(&mut self) -> Option<&Answer> {
+        match self {
+            Self::Points(request) => request.answer(),
+            Self::Signal(request) => request.answer(),
+        }
+    }
 }
 
 impl Request {
@@ -63,19 +109,52 @@ impl Request {
         peer: &Peer,
         now_unix_ns: i64,
     ) -> PyResult<Self> {
+        let Of::Points(form) = &form.0 else {
+            return Err(PyValueError::new_err("form: expected one of points, not of traces or logs"));
+        };
         py.detach(|| {
             let encoding = Encoding::named(encoding)?;
-            let translated = translate(&form.0, encoding, body, &ingest.policy().limits)?;
+            let translated = translate(form, encoding, body, &ingest.policy().limits)?;
             let inner = ingest.take(peer, &translated.frames, now_unix_ns);
             Ok(Self {
                 id: inner.id(),
                 points: translated.points,
                 left: translated.left,
                 first_fault: translated.first_fault,
-                inner: Mutex::new(inner),
+                inner: Mutex::new(Waiting::Points(inner)),
             })
         })
-        .map_err(|fault: telemetry_core::translate::RequestFault| errors::RequestError::new_err(fault.to_string()))
+        .map_err(|fault| refused(&fault))
+    }
+
+    /// Unpacks and judges a request of traces or logs, all without the GIL.
+    pub(crate) fn take_signal(
+        py: Python<'_>,
+        journal: &SignalJournal,
+        form: &RequestForm,
+        (encoding, body): (&str, &[u8]),
+        peer: &Peer,
+        now_unix_ns: i64,
+    ) -> PyResult<Self> {
+        let as_json = match form.0 {
+            Of::Signal(signal, as_json) if signal == journal.signal() => as_json,
+            _ => {
+                let expected = journal.signal().as_str();
+                return Err(PyValueError::new_err(format!("form: expected one of {expected}")));
+            }
+        };
+        py.detach(|| {
+            let encoding = Encoding::named(encoding)?;
+            let inner = journal.take(as_json, encoding, body, peer, now_unix_ns)?;
+            Ok(Self {
+                id: inner.id(),
+                points: inner.rows(),
+                left: Left::default(),
+                first_fault: None,
+                inner: Mutex::new(Waiting::Signal(inner)),
+            })
+        })
+        .map_err(|fault| refused(&fault))
     }
 
     fn answer<T>(&self, read: impl FnOnce(&Answer) -> T) -> Option<T> {

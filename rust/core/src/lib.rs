@@ -21,6 +21,7 @@ pub mod parquet;
 #[cfg(feature = "quinn")]
 pub mod quic;
 pub mod series;
+pub mod signals;
 pub mod spool;
 pub mod translate;
 pub mod wire;

@@ -47,13 +47,18 @@ class Running:
         return self.collector.metrics.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0
 
     async def rows(
-        self, count: int, columns: str = "name", where: str = "true", secs: float = PATIENCE_SECS
+        self,
+        count: int,
+        columns: str = "name",
+        where: str = "true",
+        secs: float = PATIENCE_SECS,
+        dataset: str = "parquet",
     ) -> list[tuple[Any, ...]]:
-        """What the dataset has, once it has so many rows."""
+        """What a dataset has, once it has so many rows."""
         found: list[tuple[Any, ...]] = []
 
         def enough() -> bool:
-            files = [str(file) for file in self.directory.glob("parquet/date=*/hour=*/*.parquet")]
+            files = [str(file) for file in self.directory.glob(f"{dataset}/date=*/hour=*/*.parquet")]
             if files:
                 query = f"select {columns} from read_parquet(?) where {where} order by all"
                 found[:] = duckdb.execute(query, [files]).fetchall()

@@ -8,7 +8,7 @@ became of them is told, and the `Door` between them is the same for all. `reques
 wanted: gRPC takes its time and memory.
 """
 
-from telemetry_collector.listeners.requests.door import Door
+from telemetry_collector.listeners.requests.door import Door, RequestConsumer
 from telemetry_collector.listeners.requests.events import RequestEvents
 from telemetry_collector.listeners.requests.http import HttpListener
 from telemetry_collector.listeners.requests.influx import InfluxHttp
@@ -22,6 +22,7 @@ __all__ = [
     "InfluxHttp",
     "OtlpHttp",
     "RemoteWriteHttp",
+    "RequestConsumer",
     "RequestEvents",
     "Trust",
     "server_context",

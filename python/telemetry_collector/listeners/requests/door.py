@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,13 +46,17 @@ class Taken:
 class Door:
     """One for all receivers, since what it bounds is theirs together."""
 
-    def __init__(self, consumer: RequestConsumer, events: RequestEvents, bytes_max: int) -> None:
-        """`bytes_max` bounds the bodies that are in memory at a time."""
-        self._consumer = consumer
+    def __init__(self, consumers: Mapping[str, RequestConsumer], events: RequestEvents, bytes_max: int) -> None:
+        """`consumers` by their forms' signal; `bytes_max` bounds the bodies that are in memory at a time."""
+        self._consumers = consumers
         self.events = events
         self.bytes_max = bytes_max
         self._requests = 0
         self._bytes = 0
+
+    def takes(self, signal: str) -> bool:
+        """Whether anybody takes this signal's requests."""
+        return signal in self._consumers
 
     @contextmanager
     def room_for(self, size: int) -> Iterator[bool]:
@@ -74,14 +78,14 @@ class Door:
         events = self.events
         events.received(receiver, len(body))
         try:
-            request = await self._consumer.take(
+            request = await self._consumers[form.signal].take(
                 form, body, encoding, identity=peer.identity, node=peer.node, relay=peer.relay
             )
         except _core.RequestError as error:
             return self._answered(receiver, peer, Taken("malformed", problem=str(error)))
         for kind, count in request.left_out:
             events.left_out(receiver, kind, count)
-        events.accepted(receiver, request.accepted_points)
+        events.accepted(receiver, form.signal, request.accepted_points)
         return self._answered(receiver, peer, _taken(request))
 
     def busy(self, receiver: str) -> Taken:

@@ -39,6 +39,12 @@ class RequestEvents:
         self._points = counter(
             registry, "request_points_accepted", "Points of requests that were stored", ("receiver",)
         )
+        self._rows = counter(
+            registry,
+            "request_rows_accepted",
+            "Spans and log records of requests that were stored",
+            ("receiver", "signal"),
+        )
         self.points_accepted = 0
         """Of all receivers."""
         self._left_out = counter(
@@ -55,8 +61,11 @@ class RequestEvents:
         if outcome in _FAULTS:
             self._events.happened(_REFUSED, receiver=receiver, outcome=outcome, problem=problem, peer=peer)
 
-    def accepted(self, receiver: str, points: int) -> None:
-        """Points of a request are on stable storage."""
+    def accepted(self, receiver: str, signal: str, points: int) -> None:
+        """Points, spans or log records of a request are on stable storage."""
+        if signal != "metrics":
+            self._rows.labels(receiver, signal).inc(points)
+            return
         self._points.labels(receiver).inc(points)
         self.points_accepted += points
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +13,19 @@ from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.requests.door import Door, Taken
-from telemetry_collector.listeners.requests.otlp import export_response, retry_details
+from telemetry_collector.listeners.requests.otlp import (
+    EXPORTS,
+    Signal,
+    export_response,
+    form_of,
+    not_taken,
+    retry_details,
+)
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
 
-EXPORT_METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 CALLS_MAX = 256
 """Calls under way; gRPC refuses further ones with RESOURCE_EXHAUSTED."""
 STOP_SECS_MAX = 5.0
@@ -36,13 +42,13 @@ Context = Any
 
 
 class GrpcListener:
-    """Listens on one address for OTLP's metrics service."""
+    """Listens on one address for OTLP's services."""
 
     def __init__(
         self,
         name: str,
         address: Address,
-        ignored_attributes: Sequence[str],
+        ignored_attributes: tuple[str, ...],
         door: Door,
         trust: Trust | None,
         credentials: Callable[[], grpc.ServerCredentials] | None,
@@ -50,7 +56,7 @@ class GrpcListener:
         """`trust` judges clients' certificates; None: they show none. `credentials` reads files; None: plain."""
         self.name = name
         self._address = address
-        self._form = _core.RequestForm.otlp_metrics(list(ignored_attributes))
+        self._forms = {signal: form_of(signal, ignored_attributes) for signal in EXPORTS}
         self._door = door
         self._trust = trust
         self._credentials = credentials
@@ -65,7 +71,7 @@ class GrpcListener:
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
         server = grpc.aio.server(
-            handlers=(_Handlers({EXPORT_METRICS: self._export}),),
+            handlers=(_Handlers({method: self._method(signal) for signal, method in EXPORTS.items()}),),
             options=(
                 ("grpc.max_receive_message_length", self._door.bytes_max),
                 # Two collectors on one port would share its connections without a word.
@@ -94,8 +100,24 @@ class GrpcListener:
         if server is not None:
             await server.stop(timeout_secs)
 
-    async def _export(self, body: bytes, context: Context) -> bytes:
-        taken = await self._taken(body, context)
+    def _method(self, signal: Signal) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        if not self._door.takes(signal):
+
+            async def refuse(body: bytes, context: Context) -> bytes:
+                del body
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, not_taken(signal))
+                raise AssertionError("abort raises")
+
+            return refuse
+        form = self._forms[signal]
+
+        async def export(body: bytes, context: Context) -> bytes:
+            return await self._export(form, body, context)
+
+        return export
+
+    async def _export(self, form: _core.RequestForm, body: bytes, context: Context) -> bytes:
+        taken = await self._taken(form, body, context)
         code = _CODES.get(taken.outcome)
         if code is None:
             return export_response(taken)
@@ -104,7 +126,7 @@ class GrpcListener:
         await context.abort(code, taken.problem)
         raise AssertionError("abort raises")
 
-    async def _taken(self, body: bytes, context: Context) -> Taken:
+    async def _taken(self, form: _core.RequestForm, body: bytes, context: Context) -> Taken:
         door = self._door
         try:
             peer = self._peer(context)
@@ -115,7 +137,7 @@ class GrpcListener:
             if not has_room:
                 return door.busy(self.name)
             try:
-                return await door.take(self.name, self._form, body, "", peer)
+                return await door.take(self.name, form, body, "", peer)
             except Exception as error:
                 door.events.failed(self.name, error)
                 door.events.answered(self.name, "failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Final, Literal
 
 from aiohttp import web
 
@@ -11,6 +12,22 @@ from telemetry_collector import _core
 from telemetry_collector.listeners.requests import protobuf
 from telemetry_collector.listeners.requests.door import Taken
 from telemetry_collector.listeners.requests.http import Asked, Refusal, retry_after
+
+Signal = Literal["metrics", "traces", "logs"]
+
+EXPORTS: Final[Mapping[Signal, str]] = {
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
+"""gRPC's methods."""
+PATHS: Final[Mapping[str, Signal]] = {"/v1/metrics": "metrics", "/v1/traces": "traces", "/v1/logs": "logs"}
+"""HTTP's paths."""
+_REJECTED: Final[Mapping[Signal, str]] = {
+    "metrics": "rejectedDataPoints",
+    "traces": "rejectedSpans",
+    "logs": "rejectedLogRecords",
+}
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -27,12 +44,15 @@ _CODES = {"too_large": RESOURCE_EXHAUSTED, "denied": PERMISSION_DENIED, "retry_l
 class OtlpHttp:
     """OTLP/HTTP, in protobuf and JSON; the answer is in what the request was in."""
 
-    paths = ("/v1/metrics",)
+    paths = tuple(PATHS)
 
-    def __init__(self, ignored_attributes: tuple[str, ...]) -> None:
+    def __init__(self, ignored_attributes: tuple[str, ...], takes: Callable[[str], bool]) -> None:
+        """`takes` tells whether a signal is stored here."""
+        self._takes = takes
         self._forms = {
-            PROTOBUF: _core.RequestForm.otlp_metrics(list(ignored_attributes)),
-            JSON: _core.RequestForm.otlp_metrics(list(ignored_attributes), json=True),
+            (signal, content_type): form_of(signal, ignored_attributes, json=content_type == JSON)
+            for signal in PATHS.values()
+            for content_type in (PROTOBUF, JSON)
         }
 
     @property
@@ -42,18 +62,21 @@ class OtlpHttp:
 
     def asked(self, request: web.Request) -> Asked:
         """By Content-Type and Content-Encoding."""
-        form = self._forms.get(request.content_type)
+        signal = PATHS[request.path]
+        if not self._takes(signal):
+            raise Refusal(404, not_taken(signal))
+        form = self._forms.get((signal, request.content_type))
         if form is None:
             raise Refusal(415, f"Content-Type {request.content_type}; expected {PROTOBUF} or {JSON}")
         return Asked(form, request.headers.get("Content-Encoding", ""))
 
     def answer(self, request: web.Request, taken: Taken) -> web.Response:
-        """An ExportMetricsServiceResponse, or a Status where none of the request was judged."""
+        """An Export…ServiceResponse, or a Status where none of the request was judged."""
         as_json = request.content_type == JSON
         status = _STATUS.get(taken.outcome, 200)
         headers = retry_after(taken) if taken.outcome == "retry_later" else {}
         if status == 200:
-            body = export_response_json(taken) if as_json else export_response(taken)
+            body = export_response_json(taken, PATHS[request.path]) if as_json else export_response(taken)
         else:
             code = _CODES.get(taken.outcome, INVALID_ARGUMENT)
             told = {"code": code, "message": taken.problem}
@@ -62,18 +85,30 @@ class OtlpHttp:
         return web.Response(status=status, body=body, headers=headers, content_type=JSON if as_json else PROTOBUF)
 
 
+def form_of(signal: Signal, ignored_attributes: tuple[str, ...], *, json: bool = False) -> _core.RequestForm:
+    """How a signal's requests are read."""
+    if signal == "metrics":
+        return _core.RequestForm.otlp_metrics(list(ignored_attributes), json=json)
+    return _core.RequestForm.otlp_traces(json=json) if signal == "traces" else _core.RequestForm.otlp_logs(json=json)
+
+
+def not_taken(signal: Signal) -> str:
+    """What a client is told whose signal is off."""
+    return f"{signal} are not taken here: {signal}.output_dir in the collector's configuration turns them on"
+
+
 def export_response(taken: Taken) -> bytes:
-    """ExportMetricsServiceResponse; `partial_success` where points were refused."""
+    """Export…ServiceResponse, alike for all signals; `partial_success` where something was refused."""
     if not taken.rejected:
         return b""
     return protobuf.message(1, protobuf.number(1, taken.rejected) + protobuf.message(2, taken.problem))
 
 
-def export_response_json(taken: Taken) -> bytes:
+def export_response_json(taken: Taken, signal: Signal) -> bytes:
     """The same in JSON."""
     if not taken.rejected:
         return b"{}"
-    partial = {"rejectedDataPoints": str(taken.rejected), "errorMessage": taken.problem}
+    partial = {_REJECTED[signal]: str(taken.rejected), "errorMessage": taken.problem}
     return json.dumps({"partialSuccess": partial}).encode()
 
 

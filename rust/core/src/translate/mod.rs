@@ -73,6 +73,12 @@ pub enum RequestFault {
     /// A format that is not known here.
     #[error("Content-Encoding {0:?} is not known here; identity, gzip, deflate, zstd and snappy are")]
     UnknownEncoding(String),
+    /// More bytes than a record of the journal may have.
+    #[error("more than {bytes_max} bytes as the journal packs it (journal.segment_bytes); send smaller requests")]
+    TooLargePacked {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// More bytes than a request may have.
     #[error("more than {bytes_max} bytes when unpacked (limits.inflated_bytes_max)")]
     TooLarge {

@@ -14,7 +14,8 @@ pub const FIXED64: u32 = 1;
 pub const LENGTH: u32 = 2;
 const GROUP_START: u32 = 3;
 const GROUP_END: u32 = 4;
-const FIXED32: u32 = 5;
+/// Four bytes.
+pub const FIXED32: u32 = 5;
 
 /// The key of a field: its number and wire type.
 #[must_use]
@@ -232,6 +233,17 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(*bytes))
     }
 
+    /// Four bytes, little-endian.
+    ///
+    /// # Errors
+    /// [`WireFault::Truncated`].
+    #[inline]
+    pub fn fixed32(&mut self) -> Result<u32, WireFault> {
+        let bytes = self.rest().first_chunk::<4>().ok_or(WireFault::Truncated)?;
+        self.at += 4;
+        Ok(u32::from_le_bytes(*bytes))
+    }
+
     /// A `double`.
     ///
     /// # Errors
@@ -285,10 +297,7 @@ impl<'a> Reader<'a> {
                 VARINT => _ = self.varint()?,
                 FIXED64 => _ = self.fixed64()?,
                 LENGTH => _ = self.span()?,
-                FIXED32 => {
-                    self.rest().first_chunk::<4>().ok_or(WireFault::Truncated)?;
-                    self.at += 4;
-                }
+                FIXED32 => _ = self.fixed32()?,
                 GROUP_START if groups + self.depth >= DEPTH_MAX => return Err(WireFault::TooDeep),
                 GROUP_START => {
                     open[groups] = field;
@@ -362,6 +371,12 @@ pub fn put_number(out: &mut Vec<u8>, field: u32, number: u64) {
 /// Appends a `fixed64` or `double` field, whatever its value.
 pub fn put_fixed64(out: &mut Vec<u8>, field: u32, bits: u64) {
     put_varint(out, u64::from(key(field, FIXED64)));
+    out.extend_from_slice(&bits.to_le_bytes());
+}
+
+/// Appends a `fixed32` field, whatever its value.
+pub fn put_fixed32(out: &mut Vec<u8>, field: u32, bits: u32) {
+    put_varint(out, u64::from(key(field, FIXED32)));
     out.extend_from_slice(&bits.to_le_bytes());
 }
 

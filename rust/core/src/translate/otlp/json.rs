@@ -1,25 +1,45 @@
 //! OTLP in JSON, brought into protobuf, so that everything behind it is written once.
 //!
 //! As protobuf's JSON mapping has it: names in lowerCamelCase, 64-bit numbers as text or as numbers, bytes in base64,
-//! fields that are not known here are skipped.
+//! fields that are not known here are skipped. Unlike it, ids of traces and spans are in hexadecimal digits.
 
 use serde_json::Value;
 
-use super::schema::{EXPORT_METRICS, Field, Holds, Message};
+use super::schema::{EXPORT_LOGS, EXPORT_METRICS, EXPORT_TRACES, Field, Holds, Message};
 use crate::translate::RequestFault;
 use crate::wire::proto::{VARINT, key};
-use crate::wire::proto::{put_bytes, put_fixed64, put_varint, zigzag};
+use crate::wire::proto::{put_bytes, put_fixed32, put_fixed64, put_varint, zigzag};
 
-/// The request that a JSON text says, as protobuf.
+/// The request for metrics that a JSON text says, as protobuf.
 ///
 /// # Errors
 /// [`RequestFault::Json`] says what is wrong and where.
 pub fn metrics_request(body: &[u8]) -> Result<Vec<u8>, RequestFault> {
+    request(body, EXPORT_METRICS)
+}
+
+/// The same for traces.
+///
+/// # Errors
+/// As of metrics.
+pub fn traces_request(body: &[u8]) -> Result<Vec<u8>, RequestFault> {
+    request(body, EXPORT_TRACES)
+}
+
+/// The same for logs.
+///
+/// # Errors
+/// As of metrics.
+pub fn logs_request(body: &[u8]) -> Result<Vec<u8>, RequestFault> {
+    request(body, EXPORT_LOGS)
+}
+
+fn request(body: &[u8], message: Message) -> Result<Vec<u8>, RequestFault> {
     let parsed: Value =
         serde_json::from_slice(body).map_err(|error| RequestFault::Json(format!("the body is not JSON: {error}")))?;
     let mut out = Vec::with_capacity(body.len() / 2);
     let mut path = Vec::new();
-    write_message(&parsed, EXPORT_METRICS, &mut path, &mut out)
+    write_message(&parsed, message, &mut path, &mut out)
         .map_err(|wanted| RequestFault::Json(format!("{}: expected {wanted}", place(&path))))?;
     Ok(out)
 }
@@ -68,10 +88,15 @@ fn write_field(
     match field.holds {
         Holds::Text => put_bytes(out, number, value.as_str().ok_or("text")?.as_bytes()),
         Holds::Bytes => put_bytes(out, number, &value.as_str().and_then(from_base64).ok_or("text in base64")?),
+        Holds::Hex => put_bytes(out, number, &value.as_str().and_then(from_hex).ok_or("hexadecimal digits")?),
         Holds::Bool => put(out, u64::from(value.as_bool().ok_or("true or false")?)),
         Holds::Varint => put(out, whole(value).ok_or("a whole number of 64 bits")?),
         Holds::Zigzag => put(out, zigzag(whole(value).ok_or("a whole number of 64 bits")? as i64)),
         Holds::Fixed64 => put_fixed64(out, number, whole(value).ok_or("a whole number of 64 bits")?),
+        Holds::Fixed32 => {
+            let bits = whole(value).and_then(|bits| u32::try_from(bits).ok());
+            put_fixed32(out, number, bits.ok_or("a whole number of 32 bits")?);
+        }
         Holds::Double => put_fixed64(out, number, double(value).ok_or("a number")?.to_bits()),
         Holds::Message(of) => {
             let mut inner = Vec::new();
@@ -108,6 +133,13 @@ fn double(value: &Value) -> Option<f64> {
         },
         _ => None,
     }
+}
+
+/// Bytes in pairs of hexadecimal digits, of either case.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pair = |pair: &[u8]| Some((digit(pair[0])? << 4 | digit(*pair.get(1)?)?) as u8);
+    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 /// Bytes in base64, of either alphabet, with or without padding.

@@ -17,11 +17,15 @@ pub(super) enum Holds {
     Text,
     /// In base64.
     Bytes,
+    /// Bytes in hexadecimal digits.
+    Hex,
     Bool,
     /// `int64`, `uint64`, `uint32` and enums.
     Varint,
     /// `sint32`.
     Zigzag,
+    /// `fixed32`.
+    Fixed32,
     /// `fixed64` and `sfixed64`.
     Fixed64,
     Double,
@@ -36,7 +40,7 @@ const fn many(name: &'static str, number: u32, holds: Holds) -> Field {
     Field { name, number, holds, repeated: true }
 }
 
-use Holds::{Bool, Bytes, Double, Fixed64, Message as Of, Text, Varint, Zigzag};
+use Holds::{Bool, Bytes, Double, Fixed32, Fixed64, Hex, Message as Of, Text, Varint, Zigzag};
 
 pub(super) const EXPORT_METRICS: Message = &[many("resourceMetrics", 1, Of(|| RESOURCE_METRICS))];
 
@@ -115,6 +119,66 @@ const SUMMARY_POINT: Message = &[
 const QUANTILE: Message = &[one("quantile", 1, Double), one("value", 2, Double)];
 /// Exemplars are only counted.
 const EXEMPLAR: Message = &[];
+
+pub(super) const EXPORT_TRACES: Message = &[many("resourceSpans", 1, Of(|| RESOURCE_SPANS))];
+
+const RESOURCE_SPANS: Message =
+    &[one("resource", 1, Of(|| RESOURCE)), many("scopeSpans", 2, Of(|| SCOPE_SPANS)), one("schemaUrl", 3, Text)];
+const SCOPE_SPANS: Message = &[one("scope", 1, Of(|| SCOPE)), many("spans", 2, Of(|| SPAN)), one("schemaUrl", 3, Text)];
+const SPAN: Message = &[
+    one("traceId", 1, Hex),
+    one("spanId", 2, Hex),
+    one("traceState", 3, Text),
+    one("parentSpanId", 4, Hex),
+    one("name", 5, Text),
+    one("kind", 6, Varint),
+    one("startTimeUnixNano", 7, Fixed64),
+    one("endTimeUnixNano", 8, Fixed64),
+    many("attributes", 9, Of(|| KEY_VALUE)),
+    one("droppedAttributesCount", 10, Varint),
+    many("events", 11, Of(|| EVENT)),
+    one("droppedEventsCount", 12, Varint),
+    many("links", 13, Of(|| LINK)),
+    one("droppedLinksCount", 14, Varint),
+    one("status", 15, Of(|| STATUS)),
+    one("flags", 16, Fixed32),
+];
+const EVENT: Message = &[
+    one("timeUnixNano", 1, Fixed64),
+    one("name", 2, Text),
+    many("attributes", 3, Of(|| KEY_VALUE)),
+    one("droppedAttributesCount", 4, Varint),
+];
+const LINK: Message = &[
+    one("traceId", 1, Hex),
+    one("spanId", 2, Hex),
+    one("traceState", 3, Text),
+    many("attributes", 4, Of(|| KEY_VALUE)),
+    one("droppedAttributesCount", 5, Varint),
+    one("flags", 6, Fixed32),
+];
+const STATUS: Message = &[one("message", 2, Text), one("code", 3, Varint)];
+
+pub(super) const EXPORT_LOGS: Message = &[many("resourceLogs", 1, Of(|| RESOURCE_LOGS))];
+
+const RESOURCE_LOGS: Message =
+    &[one("resource", 1, Of(|| RESOURCE)), many("scopeLogs", 2, Of(|| SCOPE_LOGS)), one("schemaUrl", 3, Text)];
+const SCOPE_LOGS: Message =
+    &[one("scope", 1, Of(|| SCOPE)), many("logRecords", 2, Of(|| LOG_RECORD)), one("schemaUrl", 3, Text)];
+const LOG_RECORD: Message = &[
+    one("timeUnixNano", 1, Fixed64),
+    one("severityNumber", 2, Varint),
+    one("severityText", 3, Text),
+    one("body", 5, Of(|| ANY_VALUE)),
+    many("attributes", 6, Of(|| KEY_VALUE)),
+    one("droppedAttributesCount", 7, Varint),
+    one("flags", 8, Fixed32),
+    one("traceId", 9, Hex),
+    one("spanId", 10, Hex),
+    one("observedTimeUnixNano", 11, Fixed64),
+    one("eventName", 12, Text),
+];
+
 const RESOURCE: Message = &[many("attributes", 1, Of(|| KEY_VALUE))];
 const SCOPE: Message = &[one("name", 1, Text), one("version", 2, Text), many("attributes", 3, Of(|| KEY_VALUE))];
 const KEY_VALUE: Message = &[one("key", 1, Text), one("value", 2, Of(|| ANY_VALUE))];
