@@ -448,7 +448,7 @@ class SignalBlocks:
     @property
     def received_last_us(self) -> int: ...
     def record_batch(self, timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
-        """The rows as one Arrow record batch, in the columns of docs/dataset.md."""
+        """The rows as one Arrow record batch, in the columns of docs/signals.md."""
 
 @final
 class Cursor:

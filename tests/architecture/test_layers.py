@@ -27,6 +27,7 @@ IMPORTERS = {
         "telemetry_collector.rollups",
         "telemetry_collector.sender",
         "telemetry_collector.store.encoding",
+        "telemetry_collector.store.signals",
         "telemetry_collector.writers",
     },
     "aioquic": {"telemetry_collector.listeners.quic_aioquic", "telemetry_collector.sender"},

@@ -38,7 +38,7 @@ from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quot
 from telemetry_collector.config.collector import SECTIONS
 from telemetry_collector.errors import TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.requests import RequestEvents
+from telemetry_collector.listeners.requests import RequestConsumer, RequestEvents
 from telemetry_collector.observe import logs
 from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
@@ -128,7 +128,7 @@ class Collector:
             self._stack.push_async_callback(self.endpoint.stop)
             self._listener = listener_of(config, core, ingest, verifier, allowlist, ListenerEvents(self._registry))
             await self._listener.start()
-            consumers = {"metrics": ingest, **signals.consumers}
+            consumers: dict[str, RequestConsumer] = {"metrics": ingest, **signals.consumers}
             self._receiving = Receiving(config, consumers, verifier, allowlist, RequestEvents(self._registry))
             await self._receiving.start()
             refusals = Refusals(core, self._clock)

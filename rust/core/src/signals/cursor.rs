@@ -50,7 +50,7 @@ impl SignalBlocks {
         self.received_unix_us().0.div_euclid(HOUR_US)
     }
 
-    /// The rows in the columns of docs/dataset.md.
+    /// The rows in the columns of docs/signals.md.
     ///
     /// # Errors
     /// [`ArrowError`] when the columns do not fit together, which is a defect.

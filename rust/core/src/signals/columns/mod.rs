@@ -1,4 +1,4 @@
-//! Requests as one Arrow record batch, in the columns of docs/dataset.md.
+//! Requests as one Arrow record batch, in the columns of docs/signals.md.
 
 mod around;
 mod lists;

@@ -1,0 +1,128 @@
+"""Parts of traces and logs: written in groups, joined when their hour is over, explained in docs/signals.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.support.blocks import HOUR
+from tests.support.dataset import names, opened, staged
+from tests.support.repository import REPOSITORY
+from tests.support.writing import JOURNAL_ID
+
+from telemetry_collector.store import signals
+from telemetry_collector.store.compaction import Compacted, Compactor
+from telemetry_collector.store.part import PartName
+from telemetry_collector.store.signals import SIGNALS, ArrowPartFile, Signal, signal_schema
+
+TEXT = (REPOSITORY / "docs/signals.md").read_text()
+START_US = HOUR * 3_600_000_000
+EVENT = {"time": START_US, "name": "exception", "attributes": [("k", "v"), ("none", None)], "attributes_dropped": 0}
+
+
+def rows(signal: Signal, first: int, count: int) -> pa.Table:
+    """Rows with something in every column that may have nothing."""
+    schema = signal_schema(signal)
+    return pa.Table.from_pylist(
+        [{field.name: value(field, number) for field in schema} for number in range(first, first + count)], schema
+    )
+
+
+def value(field: pa.Field, number: int) -> Any:
+    if pa.types.is_timestamp(field.type):
+        return START_US + number
+    if pa.types.is_map(field.type):
+        return [("number", str(number))]
+    if pa.types.is_list(field.type):
+        return [EVENT] if field.name == "events" else []
+    return number if pa.types.is_integer(field.type) else f"{field.name} {number}"
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
+def test_a_past_hour_becomes_one_file_with_the_rows_of_all(tmp_path: Path, signal: Signal, compression: Any) -> None:
+    dataset = opened(tmp_path)
+    for start in range(0, 30, 10):
+        file = ArrowPartFile(dataset.stage(".part"), signal_schema(signal), compression)
+        file.add(rows(signal, start, 5))
+        file.add(rows(signal, start + 5, 5).to_batches()[0])
+        assert file.finish() == file.path.stat().st_size
+        dataset.publish(file.path, HOUR, PartName(JOURNAL_ID, start, start + 10))
+    compactor = Compactor(
+        dataset,
+        compression=compression,
+        file_bytes_max=1 << 30,
+        period_secs=3600,
+        settle_secs=20.0,
+        part_format=SIGNALS[signal],
+    )
+    assert list(compactor.run((HOUR + 1) * 3600 + 100.0)) == [Compacted(HOUR, files=3, into=1, rows=30)]
+    assert names(tmp_path) == [str(PartName(JOURNAL_ID, 0, 30))]
+    (path,) = tmp_path.glob("date=*/hour=*/*.parquet")
+    assert pq.read_table(path, partitioning=None).equals(rows(signal, 0, 30))
+
+
+def test_row_groups_are_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "ROW_GROUP_ROWS", 10)
+    file = ArrowPartFile(tmp_path / "part", signal_schema("logs"), "zstd")
+    for first in range(0, 24, 4):
+        file.add(rows("logs", first, 4))
+    file.finish()
+    metadata = pq.read_metadata(tmp_path / "part")
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [12, 12]
+    received = metadata.row_group(1).column(0).statistics
+    assert received.min_raw == START_US + 12, "readers can leave groups out by their time"
+
+
+def test_a_file_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    file = ArrowPartFile(dataset.stage(".part"), signal_schema("traces"), "zstd")
+    file.add(rows("traces", 0, 3))
+    file.discard()
+    file.discard()
+    assert staged(tmp_path) == []
+
+
+@pytest.mark.parametrize(("signal", "heading"), [("traces", "## Spans"), ("logs", "## Log records")])
+def test_the_columns_told_are_those_of_the_files_in_their_order(signal: Signal, heading: str) -> None:
+    own, shared = (re.split(r"^## ", TEXT.split(after)[1], flags=re.M)[0] for after in (heading, "## Columns of both"))
+    pattern = re.compile(r"^\| `(\w+)` \| ([\w\s,-]+?) \|", flags=re.M)
+    told = pattern.findall(own) + pattern.findall(shared)
+    fields = {field.name: field for field in signal_schema(signal)}
+    assert sorted(name for name, _ in told) == sorted(fields)
+    for name, kind in told:
+        assert kind.split(",")[0].strip() == _kind(fields[name].type), name
+        assert fields[name].nullable == kind.endswith("or null"), name
+
+
+def _kind(column: pa.DataType) -> str:
+    names = {
+        pa.types.is_timestamp: "timestamp",
+        pa.types.is_string: "text",
+        pa.types.is_map: "map of text to text",
+        pa.types.is_list: "list of structs",
+        pa.types.is_int32: "32-bit integer",
+        pa.types.is_int64: "64-bit integer",
+    }
+    return next(name for fits, name in names.items() if fits(column))
+
+
+def test_the_queries_told_are_answered(tmp_path: Path) -> None:
+    for signal, dataset in (("traces", "spans"), ("logs", "logs")):
+        opened_there = opened(tmp_path / dataset)
+        file = ArrowPartFile(opened_there.stage(".part"), signal_schema(signal), "zstd")
+        file.add(rows(signal, 0, 3))
+        file.finish()
+        opened_there.publish(file.path, HOUR, PartName(JOURNAL_ID, 0, 10))
+    queries = re.findall(r"```sql\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert len(queries) == 3
+    for query in queries:
+        placed = query.replace("SPANS_DIR", str(tmp_path / "spans")).replace("LOGS_DIR", str(tmp_path / "logs"))
+        placed = placed.replace("CHECKOUT", "service 1").replace("TRACE_ID", "trace_id 1")
+        with duckdb.connect() as connection:
+            assert connection.sql(placed).to_arrow_table().num_rows == 1, query
