@@ -370,3 +370,22 @@ async def test_files_have_the_columns_that_the_core_names(taking: Running, signa
     found, named = pq.read_schema(file), signal_schema(signal)
     assert (found, found.metadata) == (named, named.metadata)
     assert pq.read_table(file).num_rows == 1
+
+
+async def test_spans_count_against_the_quota_of_points(tmp_path: Path, certificates: Files) -> None:
+    quotas = {"default": {"points_per_sec": 1}}
+    async with receiving(tmp_path, certificates, **signals(tmp_path), quotas=quotas) as running:
+        url, as_json = running.url("otlp_http", "/v1/traces"), ("-H", "Content-Type: application/json")
+        asked = json.dumps(traces_of(*(span(number=number) for number in range(1, 9)))).encode()
+        first, second = [await curl(url, *as_json, "--data-binary", "@-", data=asked) for _ in range(2)]
+        assert (first[0], second[0], int(second[1]["retry-after"]) >= 1) == (200, 429, True)
+        assert len(await running.rows(8, "span_id", dataset="spans")) == 8
+
+
+async def test_a_request_larger_than_a_segment_is_refused_for_good(tmp_path: Path, certificates: Files) -> None:
+    noise = {"key": "noise", "value": {"stringValue": os.urandom(1_200_000).hex()}}
+    async with receiving(tmp_path, certificates, **signals(tmp_path)) as running:
+        url, as_json = running.url("otlp_http", "/v1/traces"), ("-H", "Content-Type: application/json")
+        asked = json.dumps(traces_of(span(attributes=[noise]))).encode()
+        status, _, body = await curl(url, *as_json, "--data-binary", "@-", data=asked)
+    assert (status, "journal.segment_bytes" in json.loads(body)["message"]) == (400, True)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from telemetry_collector.clock import ManualClock
 from telemetry_collector.store.compaction import Compacted, Compactor, Failed, Part, plan
 from telemetry_collector.store.dataset import REPLACED_KEPT_SECS, Dataset
 from telemetry_collector.store.encoding import PartFile
+from telemetry_collector.store.format import POINTS
 from telemetry_collector.store.part import PartName, partition
 from telemetry_collector.store.schema import SCHEMA_VERSION, SCHEMA_VERSION_KEY, points_schema
 
@@ -221,12 +223,12 @@ def test_no_file_is_larger_than_the_bound_and_large_parts_stay_themselves(tmp_pa
     assert len(values(tmp_path)) == 20_100
 
 
-def test_small_row_groups_become_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telemetry_collector.store.compaction.PartFile", partial(PartFile, group_rows_max=25))
+def test_small_row_groups_become_large_ones(tmp_path: Path) -> None:
+    of_25_rows = replace(POINTS, create=partial(PartFile, group_rows_max=25))
     dataset = opened(tmp_path)
     for start in range(0, 100, 10):
         publish(dataset, blocks_of(10, start, first=start))
-    list(compactor(dataset).run(LATER))
+    list(compactor(dataset, part_format=of_25_rows).run(LATER))
     (path,) = tmp_path.glob(GLOB)
     metadata = pq.read_metadata(path)
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [25, 25, 25, 25]

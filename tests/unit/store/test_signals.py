@@ -113,7 +113,8 @@ def _kind(column: pa.DataType) -> str:
 
 
 def test_the_queries_told_are_answered(tmp_path: Path) -> None:
-    for signal, dataset in (("traces", "spans"), ("logs", "logs")):
+    datasets: dict[Signal, str] = {"traces": "spans", "logs": "logs"}
+    for signal, dataset in datasets.items():
         opened_there = opened(tmp_path / dataset)
         file = ArrowPartFile(opened_there.stage(".part"), signal_schema(signal), "zstd")
         file.add(rows(signal, 0, 3))
