@@ -103,8 +103,12 @@ def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _in_words(summary: dict[str, Any]) -> str:
-    lines = [f"{key.replace('_', ' '):<24} {value}" for key, value in summary.items() if key != "writers"]
+    apart = ("writers", "signals")
+    lines = [f"{key.replace('_', ' '):<24} {value}" for key, value in summary.items() if key not in apart]
     for name, writer in summary.get("writers", {}).items():
         refused = f", {writer['points_refused']} refused" if writer["points_refused"] else ""
         lines.append(f"{'written by ' + name:<24} {writer['points_written']} points{refused}")
+    for signal, rows in summary.get("signals", {}).items():
+        refused = f", {rows['rows_refused']} refused" if rows["rows_refused"] else ""
+        lines.append(f"{'written by ' + signal:<24} {rows['rows_written']} rows{refused}")
     return "\n".join(lines)
