@@ -304,6 +304,9 @@ class RequestForm:
         """InfluxDB line protocol with timestamps in `precision` (n, ns, u, us, ms, s, m, h or "" for ns); ValueError
         for another. Tags with one of the first names get the second."""
     @staticmethod
+    def exposition(labels: list[tuple[str, str]]) -> RequestForm:
+        """Prometheus' text format, of a target with these labels."""
+    @staticmethod
     def remote_write(renames: list[tuple[str, str]]) -> RequestForm:
         """Prometheus' WriteRequest, version 1."""
 
@@ -396,6 +399,10 @@ class Blocks:
     def received_last_us(self) -> int: ...
     def record_batch(self, timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
         """The points as one Arrow record batch, in the columns of docs/dataset.md."""
+    def otlp(self, bytes_max: int) -> Requests:
+        """The points as OTLP's ExportMetricsServiceRequests in protobuf, not compressed."""
+    def remote_write(self, bytes_max: int) -> Requests:
+        """The points as Prometheus' WriteRequests (remote write 1.0), in snappy."""
     def line_protocol(self, bytes_max: int) -> LineProtocol:
         """The points as InfluxDB line protocol with timestamps in ns, in chunks of at most about `bytes_max` bytes."""
 
@@ -436,6 +443,20 @@ class PartEncoder:
         """Takes rows of the schema; what is finished of the file, mostly nothing. CoreError for other columns."""
     def finish(self) -> bytes:
         """The rest of the file, footer included, with the schema's metadata."""
+
+@final
+class Requests:
+    """Requests of another protocol, ready to be sent."""
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """As they are to be posted, of about the size that was asked for before compression."""
+    @property
+    def points(self) -> list[int]:
+        """Points of each."""
+    @property
+    def rewritten(self) -> int:
+        """Points whose name or tags had to be rewritten, or that fell together with another of the same time."""
 
 @final
 class LineProtocol:

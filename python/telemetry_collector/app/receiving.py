@@ -18,6 +18,7 @@ from telemetry_collector.listeners.requests import (
     OtlpHttp,
     RemoteWriteHttp,
     RequestEvents,
+    Scraper,
     Trust,
     server_context,
 )
@@ -58,6 +59,7 @@ class Receiving:
             ingest, events, request_bytes_max=limits.inflated_bytes_max, bytes_max=limits.inflight_bytes_max
         )
         self._files: list[Callable[[], None]] = []
+        self._scraper = Scraper(config.scrape.jobs, self._door)
         self._listeners: list[RequestListener] = list(self._built())
 
     @property
@@ -75,12 +77,14 @@ class Receiving:
         try:
             for listener in self._listeners:
                 await listener.start()
+            await self._scraper.start()
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self, timeout_secs: float = 5.0) -> None:
         """Answers what is under way, for so long. Idempotent."""
+        await self._scraper.stop()
         await asyncio.gather(*(listener.stop(timeout_secs) for listener in self._listeners))
         self._events.stopped()
 

@@ -10,6 +10,7 @@ import aiohttp
 import grpc
 import grpc.aio
 import pytest
+from cryptography.hazmat.primitives import serialization
 from tests.integration.receivers.conftest import receiving
 from tests.support.certificates import Authority, pem
 
@@ -35,7 +36,7 @@ async def test_who_is_revoked_sends_nothing_more_on_an_open_connection(tmp_path:
     certificate, key = client.write(tmp_path, "client")
     trusted, lists = tmp_path / "trusted.pem", tmp_path / "crl.pem"
     trusted.write_bytes(pem(root.certificate))
-    encoding = authorities.serialization.Encoding.PEM
+    encoding = serialization.Encoding.PEM
     lists.write_bytes(b"".join(one.revocations().public_bytes(encoding) for one in (root, below)))
     security = {
         "tls_cert_path": str(own.server_certificate),
