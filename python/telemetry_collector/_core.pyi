@@ -445,6 +445,12 @@ class FrameEncoder:
 
         EncodeError, with nothing remembered, when the stream's definitions are used up.
         """
+    @staticmethod
+    def question(*, sequence: int, epoch: int, oldest_unacknowledged: int = ...) -> bytes:
+        """A frame, with its length prefix, that asks on any stream whether the batch of this name is stored.
+
+        DUPLICATE says yes; REJECTED with UNKNOWN_SERIES no, and leaves the name as it is.
+        """
 
 @final
 class Heartbeat:

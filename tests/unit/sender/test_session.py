@@ -438,6 +438,107 @@ def test_a_frame_that_the_collector_finds_too_large_makes_frames_smaller() -> No
     assert max(len(message.SerializeToString()) for message in link.books.seen) <= size // 2
 
 
+def lost_replies(link: WireLink) -> None:
+    """The collector judges what was sent, and the connection ends before a word of that arrives."""
+    for stream in link.streams.values():
+        stream.replies()
+    link.disconnect()
+
+
+def test_a_batch_that_may_be_stored_is_not_split() -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    link.delivery.put(batch(100))
+    link.send()
+    lost_replies(link)
+    link.delivery.shrink_frames(1_500)
+    link.connect()
+    assert names(link.books) == [1], "the collector was asked, and knew it"
+    assert len(link.books.points) == 100
+    assert (link.stats.points_acknowledged, link.stats.batches_split, link.stats.points_pending) == (100, 0, 0)
+    assert max(len(message.SerializeToString()) for message in link.books.seen[-1:]) < 60, "the question is short"
+
+
+def test_a_batch_that_was_sent_and_is_not_stored_is_split_once_the_collector_has_said_so() -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    for _ in range(3):
+        link.delivery.put(batch(100))
+    link.send()
+    link.disconnect()
+    link.delivery.shrink_frames(1_500)
+    link.connect()
+    assert min(names(link.books)) > 3, "parts alone"
+    assert len(link.books.points) == 300
+    assert link.stats.points_acknowledged == link.stats.points_sent == 300
+
+
+def test_a_question_that_is_put_off_is_asked_again() -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    link.delivery.put(batch(100))
+    link.send()
+    lost_replies(link)
+    link.delivery.shrink_frames(1_500)
+    link.handshake()
+    link.send()
+    link.answer()
+    link.send()
+    (question,) = link.streams[0].pending
+    link.streams[0].pending.clear()
+    link.session.receive(0, framed(retry_later(question, 50)), link.now)
+    link.step()
+    assert link.stats.points_pending == 100
+    link.advance(0.1)
+    assert (link.stats.points_acknowledged, link.stats.batches_split) == (100, 0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.STORED, Outcome.PARTIAL])
+def test_a_question_cannot_be_stored(outcome: Outcome) -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    link.delivery.put(batch(100))
+    link.send()
+    link.disconnect()
+    link.delivery.shrink_frames(1_500)
+    link.handshake()
+    link.send()
+    link.answer()
+    link.send()
+    with pytest.raises(ProtocolViolation, match="no answer to the question"):
+        link.session.receive(0, framed(pb.BatchAck(sequence=1, outcome=outcome, credit=8)), link.now)
+
+
+def test_batches_with_more_points_than_were_refused_are_asked_about() -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    for _ in range(8):
+        link.delivery.put(batch(100))
+    link.send()
+    lost_replies(link)
+    link.books.answer = lambda message: rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 50 else None
+    link.handshake()
+    link.delivery.connected()
+    link.delivery.put(batch(100))
+    link.step()
+    assert names(link.books) == [*range(1, 9), 10, 11]
+    assert len(link.books.points) == link.stats.points_acknowledged == 900
+    assert sum(points_in(message) == 100 for message in link.books.seen) < 8 + 8, "not sent again to be refused"
+
+
+def test_a_lone_point_is_dropped_only_where_its_size_was_refused() -> None:
+    link = WireLink(DeliverySettings(compression="none"))
+    link.delivery.shrink_frames(4_000)
+    link.delivery.put(batch(1, tag="x" * 3_000))
+    link.delivery.put(batch(1, tag="x" * 4_000))
+    link.step()
+    assert len(link.books.points) == 1, "half of what was refused is a guess, and a point has no halves"
+    assert link.stats.dropped_by_reason == {"too_large": 1}
+
+
+def test_a_refusal_that_cannot_be_of_a_size_does_not_stop_everything() -> None:
+    link = WireLink(DeliverySettings(compression="none"))
+    link.delivery.shrink_frames(3)
+    link.delivery.put(batch(1))
+    link.step()
+    assert link.stats.points_acknowledged == 1
+
+
 def test_what_a_stream_left_unanswered_is_sent_again_on_another() -> None:
     link = WireLink()
     for _ in range(3):
