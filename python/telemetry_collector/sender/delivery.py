@@ -218,7 +218,7 @@ class Delivery:
             self._lane(sequence).again(sequence)
 
     def too_large(self, sequence: int, now: float) -> bool:
-        """The batch must not be sent as it is. True: it may be stored, and the collector is to be asked. Else it is split.
+        """The batch must not be sent as it is. True: it may be stored, so ask first. Else it is split.
 
         Sending it all the same would not tell: of a frame that is too large a collector reads not even the name.
         """
