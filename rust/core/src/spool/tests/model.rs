@@ -247,22 +247,6 @@ proptest! {
     }
 }
 
-/// A split that could not be written may be on the disk all the same, and come back after a crash. So the whole batch, which
-/// is there again for this life, must not be handed out before the disk is known to have forgotten the split.
-#[test]
-fn a_split_that_failed_and_comes_back_doubles_nothing() {
-    let failing = Step::Fault(Operation::SyncData, 0, 1, Errno::IO);
-    for (deliver, end) in
-        [(Step::Settle, End::Kill), (Step::Deliver(0, true), End::Kill), (Step::Deliver(0, true), End::PowerLoss)]
-    {
-        for then in [vec![], vec![Step::Put(vec![3]), Step::Settle]] {
-            let mut steps = vec![Step::Put(vec![10]), Step::Settle, failing.clone(), Step::Split(0), Step::Settle];
-            steps.extend(then.into_iter().chain([Step::Relent, deliver.clone(), Step::Maintain, Step::Restart(end)]));
-            run(&mut World::new(1), steps);
-        }
-    }
-}
-
 /// A crash before every single operation of the storage, one after the other.
 #[test]
 fn a_crash_at_any_operation_loses_and_doubles_nothing() {
