@@ -587,7 +587,7 @@ _QuicEvent: TypeAlias = (
     | tuple[int, Literal["received"], int, bytes]
     | tuple[int, Literal["ended"], int]
     | tuple[int, Literal["stopped"], int, int]
-    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network"], int, str]
+    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network", "fault"], int, str]
 )
 """The connection's number, what happened, and with what: the collector's certificate and its intermediates in DER; a
 stream and its bytes; a stream that brings nothing more; a stream that the collector reads no further, and its code; who

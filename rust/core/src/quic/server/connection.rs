@@ -19,6 +19,7 @@ use super::events::Event;
 use super::identity::Identity;
 use super::stream::Stream;
 use crate::ingest::Peer;
+use crate::quic::provoked::place;
 use crate::wire::CloseCode;
 
 /// An open connection that was let in.
@@ -81,8 +82,8 @@ pub(super) async fn serve(shared: Arc<Shared>, connecting: Connecting, begun: Be
             return;
         }
     };
-    drop(begun);
     let Some(seat) = let_in(&shared, connection, peer) else { return };
+    drop(begun);
     if shared.trust.generation() != generation {
         // Whom to trust has changed between its certificate and this moment.
         shared.judge(&seat.agent);
@@ -96,6 +97,7 @@ fn let_in(shared: &Arc<Shared>, connection: Connection, peer: String) -> Option<
         connection.close(number(code), b"");
         shared.events.happened(Event::Refused { reason: code.as_str(), peer: peer.clone(), identity });
     };
+    place("letting in");
     let chain = chain_of(&connection);
     let Some((identity, expires_unix_secs)) = chain.first().and_then(|own| named(own)) else {
         refuse(CloseCode::NotAllowed, None);
@@ -150,6 +152,7 @@ async fn converse(shared: &Arc<Shared>, agent: &Arc<Agent>) {
         tokio::select! {
             accepted = agent.connection.accept_bi() => match accepted {
                 Ok((send, receive)) if !told.stopping => {
+                    place("connection");
                     streams.spawn(Stream::new(shared, agent, send, receive).serve());
                 }
                 Ok(_) => {}

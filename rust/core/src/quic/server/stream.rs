@@ -21,6 +21,7 @@ use super::ending::number;
 use super::events::Event;
 use super::{Orders, Shared};
 use crate::ingest::{Conversation, WakeTask};
+use crate::quic::provoked::place;
 use crate::wire::CloseCode;
 
 /// Bytes handed to the conversation at a time.
@@ -167,6 +168,7 @@ impl Stream {
 
     /// Hands bytes to the conversation; false when the connection had to be ended.
     fn feed(&mut self, data: &[u8]) -> bool {
+        place("stream");
         let counters = &self.shared.counters;
         if !self.opened {
             self.opened = true;
