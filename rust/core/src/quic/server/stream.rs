@@ -129,10 +129,10 @@ impl Stream {
         self.replies_until = (!self.replies.is_empty()).then(|| Instant::now() + patience);
     }
 
-    /// Waits for the next thing that matters. While all bytes that may be in flight are and a batch of this stream waits
-    /// for its commit, that commit is what matters: reading on would only add to them.
+    /// Waits for the next thing that matters. While there may not be more bytes in flight and a batch of this stream waits
+    /// for its commit, that commit is what matters: what was read on would have to be put off.
     async fn hear(&mut self, stopping: bool) -> Heard {
-        let held_back = self.conversation.pending() > 0 && !self.shared.ingest.has_room();
+        let held_back = self.conversation.pending() > 0 && !self.shared.ingest.has_room(FEED_BYTES_MAX);
         if (held_back || self.held_back) && self.frame_until.is_some() {
             // The time that it waits for us is not the agent's: it begins anew when we read again.
             self.frame_until = Some(Instant::now() + self.orders.borrow().deadlines.frame);

@@ -18,6 +18,8 @@ HERE = Path(__file__).parent
 
 
 def begun(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    """A certificate with everything but its extensions."""
+
     def called(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 

@@ -1,5 +1,6 @@
 //! The listener and the agent's half against each other, over loopback.
 
+mod backpressure;
 mod panics;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Closing, Connection, Credentials, Target, TlsSettings, What};
 use super::server::{Deadlines, Event, Server, ServerSettings, Trust};
-use crate::ingest::{Ingest, IngestSettings};
+use crate::ingest::{Ingest, IngestSettings, Wake};
 use crate::journal::{JournalSettings, MemoryStorage};
 use crate::limits::Limits;
 use crate::wire::{AckReader, BatchName, EncoderSettings, FrameEncoder, Outcome, OutgoingBatch, OutgoingSeries};
@@ -22,16 +23,21 @@ const KEY: &[u8] = include_bytes!("own.key.der");
 /// A listener with an ingest in memory behind it.
 struct Site {
     server: Server,
+    ingest: Arc<Ingest>,
     address: SocketAddr,
     woken: Receiver<()>,
 }
 
 impl Site {
     fn new() -> Self {
-        let journal = JournalSettings { segment_bytes: 256 * 1024, bytes_max: 4 << 20, ..JournalSettings::default() };
-        let settings =
-            IngestSettings { limits: Limits::default(), bind_node_id: true, recent_bytes_max: 1 << 20, journal };
-        let ingest = Ingest::open(Arc::new(MemoryStorage::new()), settings, Box::new(|| {})).expect("it is empty");
+        Self::with(Limits::default(), Box::new(|| {}))
+    }
+
+    /// With these limits; `committed` is called on the committer's thread after each commit.
+    fn with(limits: Limits, committed: Wake) -> Self {
+        let journal = JournalSettings { segment_bytes: 4 << 20, bytes_max: 64 << 20, ..JournalSettings::default() };
+        let settings = IngestSettings { limits, bind_node_id: true, recent_bytes_max: 1 << 20, journal };
+        let ingest = Ingest::open(Arc::new(MemoryStorage::new()), settings, committed).expect("it is empty");
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback");
         socket.set_nonblocking(true).expect("a socket");
         let address = socket.local_addr().expect("bound");
@@ -48,6 +54,7 @@ impl Site {
             reset_key: [7; 32],
             threads: Some(2),
             connections_max: 16,
+            connections_per_identity_max: None,
             handshakes_max: 16,
             handshakes_per_address: 16,
             connections_per_address_per_sec: 100,
@@ -56,8 +63,8 @@ impl Site {
         let trust = Trust::new(&[AUTHORITY.to_vec()], Vec::new(), &["*".to_owned()], &[]).expect("an authority");
         let (wake, woken) = channel();
         let wake = Box::new(move || wake.send(()).unwrap_or_default());
-        let server = Server::start(socket, &settings, Arc::new(trust), ingest, wake).expect("it listens");
-        Self { server, address, woken }
+        let server = Server::start(socket, &settings, Arc::new(trust), Arc::clone(&ingest), wake).expect("it listens");
+        Self { server, ingest, address, woken }
     }
 
     /// Waits for the first event that is one of those.
@@ -125,7 +132,7 @@ impl Agents {
         let own = agent.connection.number();
         let mut sent = agent.sequence > 0;
         if sent {
-            agent.send();
+            agent.send(1);
         }
         loop {
             for event in self.client.take_events() {
@@ -133,7 +140,7 @@ impl Agents {
                 match event.what {
                     What::Established(_) if !sent => {
                         sent = true;
-                        agent.send();
+                        agent.send(1);
                     }
                     What::Received(_, data) => {
                         if let Some(ack) = agent.acks.feed(&data).expect("replies").pop() {
@@ -150,14 +157,18 @@ impl Agents {
 }
 
 impl Agent {
-    fn send(&mut self) {
+    /// Sends a batch of so many points; returns the bytes of its frame.
+    fn send(&mut self, points: usize) -> usize {
         self.sequence += 1;
         let series =
             OutgoingSeries { name: "m".into(), tags: Vec::new(), metric_type: 2, unit: "1".into(), delta: false };
-        let batch = OutgoingBatch::new(Vec::new(), vec![series], vec![0], vec![0], vec![1.0]).expect("consistent");
+        let batch = OutgoingBatch::new(Vec::new(), vec![series], vec![0; points], vec![0; points], vec![1.0; points])
+            .expect("consistent");
         let name = BatchName { sequence: self.sequence, epoch: self.connection.number(), oldest_unacknowledged: 0 };
         let mut frame = Vec::new();
         self.encoder.frame(Some(&batch), name, None, &mut frame).expect("small");
+        let bytes = frame.len();
         self.connection.write(0, frame.into(), false).expect("room");
+        bytes
     }
 }
