@@ -123,6 +123,7 @@ class QuicServerSettings:
         reset_key: bytes,
         threads: int | None = ...,
         connections_max: int,
+        connections_per_identity_max: int | None = ...,
         handshakes_max: int,
         handshakes_per_address: int,
         connections_per_address_per_sec: int,
@@ -685,8 +686,6 @@ class QuicLoad:
 
         At most 1/32 too long; 0 before the first answer.
         """
-    def forget_latency(self) -> None:
-        """Latencies are measured from now on."""
     @property
     def faults(self) -> list[str]:
         """Why agents were lost, 16 of the first."""

@@ -90,6 +90,7 @@ struct Shared {
 #[derive(Clone, Copy)]
 struct Bounds {
     connections_max: usize,
+    connections_per_identity_max: Option<usize>,
     handshakes_max: usize,
 }
 
@@ -265,7 +266,11 @@ async fn expire_forever(shared: Arc<Shared>) {
 }
 
 fn bounds(settings: &ServerSettings) -> Bounds {
-    Bounds { connections_max: settings.connections_max, handshakes_max: settings.handshakes_max }
+    Bounds {
+        connections_max: settings.connections_max,
+        connections_per_identity_max: settings.connections_per_identity_max,
+        handshakes_max: settings.handshakes_max,
+    }
 }
 
 fn runtime(threads: Option<usize>) -> std::io::Result<Runtime> {
