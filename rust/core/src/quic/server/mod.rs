@@ -88,6 +88,7 @@ struct Shared {
 
 /// How many there may be.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "they say what they bound, and that they are bounds comes last")]
 struct Bounds {
     connections_max: usize,
     connections_per_identity_max: Option<usize>,
