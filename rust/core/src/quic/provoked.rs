@@ -13,9 +13,7 @@ pub(super) fn provoke(place: &'static str) {
 #[inline]
 pub(super) fn place(name: &'static str) {
     #[cfg(test)]
-    if NEXT.lock().take_if(|wanted| *wanted == name).is_some() {
-        panic!("provoked: {name}");
-    }
+    assert!(NEXT.lock().take_if(|wanted| *wanted == name).is_none(), "provoked: {name}");
     #[cfg(not(test))]
     let _ = name;
 }

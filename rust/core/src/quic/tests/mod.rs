@@ -117,13 +117,12 @@ impl Agents {
             unreachable: PATIENCE,
         };
         let connection = self.client.connect(target, &self.credentials).expect("a socket");
-        let agent = Agent {
+        Agent {
             connection,
             encoder: FrameEncoder::new(EncoderSettings::default()).expect("memory"),
             acks: AckReader::default(),
             sequence: 0,
-        };
-        agent
+        }
     }
 
     /// Sends a batch of an agent, and waits for its outcome or the connection's end.
