@@ -126,6 +126,7 @@ class QuicServerSettings:
         reset_key: bytes,
         threads: int | None = ...,
         connections_max: int,
+        connections_per_identity_max: int | None = ...,
         handshakes_max: int,
         handshakes_per_address: int,
         connections_per_address_per_sec: int,
@@ -520,6 +521,12 @@ class FrameEncoder:
 
         EncodeError, with nothing remembered, when the stream's definitions are used up.
         """
+    @staticmethod
+    def question(*, sequence: int, epoch: int, oldest_unacknowledged: int = ...) -> bytes:
+        """A frame, with its length prefix, that asks on any stream whether the batch of this name is stored.
+
+        DUPLICATE says yes; REJECTED with UNKNOWN_SERIES no, and leaves the name as it is.
+        """
 
 @final
 class Heartbeat:
@@ -656,7 +663,7 @@ _QuicEvent: TypeAlias = (
     | tuple[int, Literal["received"], int, bytes]
     | tuple[int, Literal["ended"], int]
     | tuple[int, Literal["stopped"], int, int]
-    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network"], int, str]
+    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network", "fault"], int, str]
 )
 """The connection's number, what happened, and with what: the collector's certificate and its intermediates in DER; a
 stream and its bytes; a stream that brings nothing more; a stream that the collector reads no further, and its code; who
@@ -754,8 +761,6 @@ class QuicLoad:
 
         At most 1/32 too long; 0 before the first answer.
         """
-    def forget_latency(self) -> None:
-        """Latencies are measured from now on."""
     @property
     def faults(self) -> list[str]:
         """Why agents were lost, 16 of the first."""

@@ -59,7 +59,8 @@ LISTENER_STOP_SHARE = 0.3
 WRITERS_STOP_SHARE = 0.8
 
 LIVE = (
-    *("server.max_connections", "server.connection_timeout_secs", "server.shutdown_timeout_secs"),
+    *("server.max_connections", "server.max_connections_per_identity"),
+    *("server.connection_timeout_secs", "server.shutdown_timeout_secs"),
     *("security", "limits", "quotas"),
     *("observability.log_level", "observability.log_format"),
 )

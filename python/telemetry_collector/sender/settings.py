@@ -17,7 +17,13 @@ Form = Literal["dense", "columnar", "row"]
 
 TransportName = Literal["quinn", "aioquic"]
 
-TRANSPORT_DEFAULT: TransportName = "quinn" if hasattr(_core, "QuicClient") else "aioquic"
+
+def has_quinn() -> bool:
+    """Whether the extension was built with it."""
+    return hasattr(_core, "QuicClient")
+
+
+TRANSPORT_DEFAULT: TransportName = "quinn" if has_quinn() else "aioquic"
 """quinn takes half the processor time; a build of the core without it leaves aioquic, which always works."""
 
 

@@ -66,6 +66,15 @@ impl FrameEncoder {
         });
         Ok(PyBytes::new(py, &frame.map_err(|error| refused(&error))?))
     }
+
+    #[staticmethod]
+    #[pyo3(signature = (*, sequence, epoch, oldest_unacknowledged = 0))]
+    fn question(py: Python<'_>, sequence: u64, epoch: u64, oldest_unacknowledged: u64) -> PyResult<Bound<'_, PyBytes>> {
+        let mut frame = Vec::new();
+        let name = BatchName { sequence, epoch, oldest_unacknowledged };
+        wire::question(name, &mut frame).map_err(|error| refused(&error))?;
+        Ok(PyBytes::new(py, &frame))
+    }
 }
 
 fn refused(error: &wire::EncodeError) -> PyErr {

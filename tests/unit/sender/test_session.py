@@ -7,9 +7,9 @@ from tests.support.collector import Books, FakeStream, malformed, points_in, rej
 from tests.support.protobuf import framed, pb
 from tests.support.wire_link import WireLink
 
-from telemetry_collector.model import CloseCode, MetricType, Outcome, Reason
+from telemetry_collector.model import MetricType, Outcome, Reason
 from telemetry_collector.sender import Batch, DeliverySettings, Heartbeat, Point, batch_of
-from telemetry_collector.sender.events import Answered, Dropped, HeartbeatRefused, Refused
+from telemetry_collector.sender.events import Answered, HeartbeatRefused, Refused
 from telemetry_collector.sender.session import ProtocolViolation
 
 
@@ -230,49 +230,6 @@ def test_an_unknown_outcome_is_retry_later() -> None:
     assert names(link.books) == [1]
 
 
-def test_a_batch_that_is_too_large_is_split_under_new_sequences_until_it_fits() -> None:
-    link = WireLink()
-    link.books.answer = lambda message: rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 3 else None
-    link.delivery.put(batch(10))
-    link.step()
-    assert len(link.books.points) == 10
-    assert 1 not in names(link.books)
-    assert {len(points) for points in link.books.stored.values()} <= {2, 3}
-    assert link.stats.points_acknowledged == 10
-    assert link.stats.batches_split == 3
-    assert link.stats.points_sent == 10, "a point counts once, however often it was sent"
-
-
-def test_a_single_point_that_is_too_large_is_dropped_and_counted() -> None:
-    link = WireLink()
-    link.books.answer = lambda message: rejected(message, Reason.BATCH_TOO_LARGE) if message.epoch else None
-    link.delivery.put(batch(2))
-    link.step()
-    assert link.stats.dropped_by_reason == {"too_large": 2}
-    assert link.stats.points_pending == 0
-    assert Dropped("too_large", 1, link.outbox.epoch, 2) in link.events
-
-
-def test_a_frame_over_the_limit_is_never_sent() -> None:
-    link = WireLink(DeliverySettings(compression="none", frame_bytes_max=2_000))
-    link.delivery.put(batch(3))
-    link.step()
-    link.delivery.put(batch(200, tag="x" * 50))
-    link.step()
-    assert max(len(message.SerializeToString()) for message in link.books.seen) <= 2_000
-    assert len(link.books.points) == 203
-    assert link.stats.points_acknowledged == 203
-
-
-def test_a_point_whose_frame_is_over_the_limit_alone_is_dropped() -> None:
-    link = WireLink(DeliverySettings(compression="none", frame_bytes_max=500))
-    link.delivery.put(batch(2, tag="x" * 1_000))
-    link.delivery.put(batch(2))
-    link.step()
-    assert link.stats.dropped_by_reason == {"too_large": 2}
-    assert link.stats.points_acknowledged == 2
-
-
 def test_a_stream_whose_definitions_are_used_up_is_finished_and_another_takes_over() -> None:
     link = WireLink(DeliverySettings(compression="none", streams_max=2))
     for place in range(14):
@@ -423,19 +380,6 @@ def test_each_reply_gives_the_others_their_full_time() -> None:
     link.session.receive(0, link.streams[0].reply(), link.now)
     assert not link.session.expired(link.now + 9)
     assert link.session.expired(link.now + 10)
-
-
-def test_a_frame_that_the_collector_finds_too_large_makes_frames_smaller() -> None:
-    link = WireLink(DeliverySettings(compression="none", streams_max=1))
-    link.delivery.put(batch(100))
-    link.send()
-    link.session.stopped(0, CloseCode.FRAME_TOO_LARGE, link.now)
-    link.session.ended(0, link.now)
-    link.streams.clear()
-    size = len(link.books.seen.pop().SerializeToString())
-    link.step()
-    assert len(link.books.points) == 100
-    assert max(len(message.SerializeToString()) for message in link.books.seen) <= size // 2
 
 
 def test_what_a_stream_left_unanswered_is_sent_again_on_another() -> None:

@@ -327,7 +327,7 @@ impl Ingest {
         self.bytes_in_flight() > policy.limits.inflight_bytes_max as u64
     }
 
-    fn bytes_in_flight(&self) -> u64 {
+    pub(super) fn bytes_in_flight(&self) -> u64 {
         self.counters().inflight_bytes.load(Relaxed) + self.counters().held_bytes.load(Relaxed)
     }
 

@@ -204,10 +204,12 @@ impl Ingest {
         Conversation::new(id, ReplyTo::Task(wake), Arc::clone(self), peer)
     }
 
-    /// Whether more bytes may be in flight. While they may not, whoever waits for a commit had better not read on.
+    /// Whether so many bytes more, and with them the largest of frames, may be in flight. While they may not, whoever
+    /// waits for a commit had better not read on: what has been read and does not fit has to be sent again.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        !self.over_bytes(&self.policy())
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let limits = &self.policy().limits;
+        self.bytes_in_flight() + (bytes + limits.frame_bytes_max) as u64 <= limits.inflight_bytes_max as u64
     }
 
     /// The cursor of a consumer, which is required from now on: what it has not stored is kept.

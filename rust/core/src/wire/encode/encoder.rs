@@ -274,7 +274,7 @@ impl FrameEncoder {
 }
 
 impl BatchName {
-    fn check(self) -> Result<(), EncodeError> {
+    pub(super) fn check(self) -> Result<(), EncodeError> {
         let Self { sequence, epoch, oldest_unacknowledged } = self;
         let refuse = |expected| Err(EncodeError::Name { sequence, epoch, oldest_unacknowledged, expected });
         if i64::try_from(sequence).is_err() {
