@@ -2,24 +2,51 @@
 
 use super::bits::Bits;
 use crate::wire::decode::fault::Fault;
-use crate::wire::dense::WIDTH_MAX;
+use crate::wire::decode::references::Told;
 use crate::wire::dense::scale::{Scale, divisor, power_of_two};
+use crate::wire::dense::{DISTANCE, KEPT, WIDTH_MAX};
 use crate::wire::proto::{Reader, WireFault};
 
-/// Reads the values of so many series in as many rounds as there are places for.
-pub(super) fn fill(heads: &[u8], bits: &[u8], values: &mut [f64], series: usize) -> Result<(), Fault> {
+/// Reads the values of these series in as many rounds as there are places for.
+pub(super) fn fill(
+    heads: &[u8],
+    bits: &[u8],
+    ids: &[u32],
+    values: &mut [f64],
+    references: &mut Told<'_>,
+) -> Result<(), Fault> {
+    let series = ids.len();
     let mut reader =
         ValueReader { heads: Reader::new(heads), bits: Bits::new(bits), series, rounds: values.len() / series };
     let mut first = 0;
     while first < series {
         let byte = reader.heads.byte()?;
-        let scale = Scale::parse(byte).ok_or(Fault::DenseScale(byte))?;
+        let scale = match byte {
+            DISTANCE => None,
+            _ => Some(Scale::parse(byte & !KEPT).ok_or(Fault::DenseScale(byte))?),
+        };
         let group = usize::try_from(reader.heads.varint()?).unwrap_or(usize::MAX);
         if group == 0 || group > series - first {
             return Err(Fault::DenseGroup);
         }
-        for place in first..first + group {
-            reader.series(scale, &mut values[place..])?;
+        let places = first..first + group;
+        match scale {
+            Some(scale) if byte & KEPT == 0 => {
+                for place in places {
+                    reader.series(scale, &mut values[place..])?;
+                }
+            }
+            Some(scale) => {
+                for place in places {
+                    let least = reader.series(scale, &mut values[place..])?;
+                    references.keep(ids[place], scale, least);
+                }
+            }
+            None => {
+                for place in places {
+                    reader.distance(references.of(ids[place]), &mut values[place..])?;
+                }
+            }
         }
         first += group;
     }
@@ -34,30 +61,47 @@ struct ValueReader<'a> {
 }
 
 impl ValueReader<'_> {
-    /// Reads the values of one series, whose first place comes first.
+    /// Reads the values of one series, whose first place comes first; returns the least number.
     #[inline]
-    fn series(&mut self, scale: Scale, values: &mut [f64]) -> Result<(), Fault> {
+    fn series(&mut self, scale: Scale, values: &mut [f64]) -> Result<i64, Fault> {
+        let width = self.width()?;
+        let least = if scale == Scale::Raw { self.heads.fixed64()? as i64 } else { self.heads.sint64()? };
+        self.numbers(scale, width, least, values)?;
+        Ok(least)
+    }
+
+    /// Reads the values of one series whose least number is told as a distance from its reference.
+    #[inline]
+    fn distance(&mut self, (scale, reference): (Scale, i64), values: &mut [f64]) -> Result<(), Fault> {
+        let width = self.width()?;
+        let distance = self.bits.distance().ok_or(WireFault::Truncated)?;
+        self.numbers(scale, width, reference.wrapping_add(distance), values)
+    }
+
+    /// Of a single number nothing is above the least.
+    #[inline]
+    fn width(&mut self) -> Result<u8, Fault> {
+        let width = if self.rounds == 1 { 0 } else { self.heads.byte()? };
+        if width > WIDTH_MAX { Err(Fault::DenseWidth(width)) } else { Ok(width) }
+    }
+
+    #[inline]
+    fn numbers(&mut self, scale: Scale, width: u8, least: i64, values: &mut [f64]) -> Result<(), Fault> {
         match scale {
             Scale::Decimal(exponent) => {
                 let divisor = divisor(exponent);
-                self.numbers(scale, values, |number| number as f64 / divisor)
+                self.each(width, least, values, |number| number as f64 / divisor)
             }
             Scale::Binary(exponent) => {
                 let factor = power_of_two(exponent);
-                self.numbers(scale, values, |number| number as f64 * factor)
+                self.each(width, least, values, |number| number as f64 * factor)
             }
-            Scale::Raw => self.numbers(scale, values, |number| f64::from_bits(number as u64)),
+            Scale::Raw => self.each(width, least, values, |number| f64::from_bits(number as u64)),
         }
     }
 
     #[inline]
-    fn numbers(&mut self, scale: Scale, values: &mut [f64], value: impl Fn(i64) -> f64) -> Result<(), Fault> {
-        // Of a single number nothing is above the least.
-        let width = if self.rounds == 1 { 0 } else { self.heads.byte()? };
-        if width > WIDTH_MAX {
-            return Err(Fault::DenseWidth(width));
-        }
-        let least = if scale == Scale::Raw { self.heads.fixed64()? as i64 } else { self.heads.sint64()? };
+    fn each(&mut self, width: u8, least: i64, values: &mut [f64], value: impl Fn(i64) -> f64) -> Result<(), Fault> {
         let places = values.iter_mut().step_by(self.series);
         if width == 0 {
             let only = value(least);

@@ -1,7 +1,9 @@
 //! The values of a grid, series by series, in groups of one scale.
 
 use super::bits::BitWriter;
+use super::references::SentReferences;
 use crate::wire::dense::scale::Scale;
+use crate::wire::dense::{DISTANCE, KEPT};
 use crate::wire::proto::{put_varint, varint_len, zigzag};
 
 /// What a group begins with, about: another scale that saves less does not pay.
@@ -25,7 +27,8 @@ pub(super) struct ValueWriter {
 /// Series of one scale that are not in the heads yet.
 #[derive(Default)]
 struct Group {
-    scale: Option<Scale>,
+    /// What it begins with; `None` for no group.
+    code: Option<u8>,
     series: usize,
     heads: Vec<u8>,
 }
@@ -35,40 +38,86 @@ struct Group {
 struct Plan {
     least: i64,
     width: u8,
+    /// What the least number takes in full, and what all of them take.
+    least_bits: usize,
     cost_bits: usize,
 }
 
 impl ValueWriter {
-    /// The heads and the bits of values that stand in rounds of so many series.
-    pub(super) fn write(&mut self, values: &[f64], series: usize) -> (&[u8], &[u8]) {
+    /// The heads and the bits of values that stand in rounds of these series.
+    pub(super) fn write(
+        &mut self,
+        values: &[f64],
+        ids: &[u32],
+        mut references: Option<&mut SentReferences>,
+    ) -> (&[u8], &[u8]) {
         self.heads.clear();
         self.bits.clear();
-        for place in 0..series {
+        for (place, &id) in ids.iter().enumerate() {
             self.values.clear();
-            self.values.extend(values[place..].iter().step_by(series));
-            self.put_series();
+            self.values.extend(values[place..].iter().step_by(ids.len()));
+            if let Some(references) = references.as_deref_mut() {
+                self.put_by_references(id, references);
+            } else {
+                let (scale, plan) = self.plan(self.group.scale());
+                self.put_series(scale.byte(), scale, plan);
+            }
         }
         self.close_group();
         (&self.heads, self.bits.finish())
     }
 
-    /// Adds the series at hand to the group, or begins another for it.
-    fn put_series(&mut self) {
-        let (scale, Plan { least, width, .. }) = self.plan(self.group.scale);
-        if self.group.scale != Some(scale) {
+    /// Adds the series at hand as a distance from its reference, or in full and to be its reference from now on.
+    fn put_by_references(&mut self, id: u32, references: &mut SentReferences) {
+        let kept = references.scale(id).filter(|&scale| numbers(&self.values, scale, &mut self.numbers));
+        let (scale, plan) = match kept {
+            Some(scale) => {
+                let plan = Plan::of(&self.numbers, scale);
+                if let Some(distance) = references.distance(id, plan.least, plan.least_bits) {
+                    self.join_group(DISTANCE);
+                    self.put_width(plan.width);
+                    self.bits.put_distance(distance);
+                    self.put_numbers(plan);
+                    return;
+                }
+                // A scale that was found once is found again in full: others of the series need its digits.
+                (scale, plan)
+            }
+            None => self.plan(self.group.scale()),
+        };
+        references.keep(id, scale, plan.least);
+        self.put_series(scale.byte() | KEPT, scale, plan);
+    }
+
+    /// Adds the series at hand in full.
+    fn put_series(&mut self, code: u8, scale: Scale, plan: Plan) {
+        self.join_group(code);
+        self.put_width(plan.width);
+        let heads = &mut self.group.heads;
+        if scale == Scale::Raw {
+            heads.extend_from_slice(&plan.least.to_le_bytes());
+        } else {
+            put_varint(heads, zigzag(plan.least));
+        }
+        self.put_numbers(plan);
+    }
+
+    /// Begins another group where the one at hand has another code.
+    fn join_group(&mut self, code: u8) {
+        if self.group.code != Some(code) {
             self.close_group();
-            self.group.scale = Some(scale);
+            self.group.code = Some(code);
         }
         self.group.series += 1;
-        let heads = &mut self.group.heads;
+    }
+
+    fn put_width(&mut self, width: u8) {
         if self.numbers.len() > 1 {
-            heads.push(width);
+            self.group.heads.push(width);
         }
-        if scale == Scale::Raw {
-            heads.extend_from_slice(&least.to_le_bytes());
-        } else {
-            put_varint(heads, zigzag(least));
-        }
+    }
+
+    fn put_numbers(&mut self, Plan { least, width, .. }: Plan) {
         if width > 0 {
             for &number in &self.numbers {
                 self.bits.put(number.wrapping_sub(least) as u64, width);
@@ -77,8 +126,8 @@ impl ValueWriter {
     }
 
     fn close_group(&mut self) {
-        let Some(scale) = self.group.scale.take() else { return };
-        self.heads.push(scale.byte());
+        let Some(code) = self.group.code.take() else { return };
+        self.heads.push(code);
         put_varint(&mut self.heads, self.group.series as u64);
         self.heads.append(&mut self.group.heads);
         self.group.series = 0;
@@ -128,6 +177,13 @@ impl ValueWriter {
     }
 }
 
+impl Group {
+    /// The scale of its numbers; `None` where each has its own.
+    fn scale(&self) -> Option<Scale> {
+        Scale::parse(self.code? & !KEPT)
+    }
+}
+
 impl Plan {
     fn of(numbers: &[i64], scale: Scale) -> Self {
         let (mut least, mut most) = (numbers[0], numbers[0]);
@@ -136,8 +192,8 @@ impl Plan {
             most = most.max(number);
         }
         let width = 64 - (most.wrapping_sub(least) as u64).leading_zeros();
-        let least_bytes = if scale == Scale::Raw { 8 } else { varint_len(zigzag(least)) };
-        Self { least, width: width as u8, cost_bits: 8 * least_bytes + numbers.len() * width as usize }
+        let least_bits = 8 * if scale == Scale::Raw { 8 } else { varint_len(zigzag(least)) };
+        Self { least, width: width as u8, least_bits, cost_bits: least_bits + numbers.len() * width as usize }
     }
 }
 
