@@ -20,7 +20,7 @@ pub(super) const DENSE_POINTS_MAX: usize = 1 << 20;
 pub(super) const WIDTH_MAX: u8 = 64;
 /// In the place of a scale: the least numbers of the group are distances from their series' references, and so is the scale.
 pub(super) const DISTANCE: u8 = 0x20;
-/// Beside a scale: the scale and the least numbers of the group are their series' references from the next batch on.
+/// Beside either: the scale and the least numbers of the group are their series' references from the next batch on.
 pub(super) const KEPT: u8 = 0x80;
 /// Distances above 0 are told in four bits once or several times, and three bits in front of them tell how often.
 pub(super) const DISTANCE_STEP: u32 = 4;

@@ -21,9 +21,9 @@ pub(super) fn fill(
     let mut first = 0;
     while first < series {
         let byte = reader.heads.byte()?;
-        let scale = match byte {
+        let scale = match byte & !KEPT {
             DISTANCE => None,
-            _ => Some(Scale::parse(byte & !KEPT).ok_or(Fault::DenseScale(byte))?),
+            scale => Some(Scale::parse(scale).ok_or(Fault::DenseScale(byte))?),
         };
         let group = usize::try_from(reader.heads.varint()?).unwrap_or(usize::MAX);
         if group == 0 || group > series - first {
@@ -44,7 +44,11 @@ pub(super) fn fill(
             }
             None => {
                 for place in places {
-                    reader.distance(references.of(ids[place]), &mut values[place..])?;
+                    let (scale, reference) = references.of(ids[place]);
+                    let least = reader.distance(scale, reference, &mut values[place..])?;
+                    if byte & KEPT != 0 {
+                        references.keep(ids[place], scale, least);
+                    }
                 }
             }
         }
@@ -70,12 +74,13 @@ impl ValueReader<'_> {
         Ok(least)
     }
 
-    /// Reads the values of one series whose least number is told as a distance from its reference.
+    /// The same of one whose least number is told as a distance from its reference.
     #[inline]
-    fn distance(&mut self, (scale, reference): (Scale, i64), values: &mut [f64]) -> Result<(), Fault> {
+    fn distance(&mut self, scale: Scale, reference: i64, values: &mut [f64]) -> Result<i64, Fault> {
         let width = self.width()?;
-        let distance = self.bits.distance().ok_or(WireFault::Truncated)?;
-        self.numbers(scale, width, reference.wrapping_add(distance), values)
+        let least = reference.wrapping_add(self.bits.distance().ok_or(WireFault::Truncated)?);
+        self.numbers(scale, width, least, values)?;
+        Ok(least)
     }
 
     /// Of a single number nothing is above the least.

@@ -4,8 +4,9 @@ use crate::wire::dense::DISTANCE_STEP;
 use crate::wire::dense::scale::Scale;
 use crate::wire::proto::zigzag;
 
-/// What leaving a group of distances and coming back to it costs, with something on top because it comes again.
-const RENEWAL_BITS: usize = 64;
+/// Batches that are told by a reference until it is renewed. Values drift away from a reference, so each of them costs more than the one
+/// before; but a batch that keeps references is one that those behind it cannot be read without.
+const USES_MAX: u8 = 6;
 
 /// The references of one stream.
 #[derive(Debug, Default)]
@@ -22,9 +23,7 @@ pub(in crate::wire::encode) struct SentReferences {
 struct Kept {
     scale: Scale,
     number: i64,
-    /// The fewest bits that a distance has taken, and all that others took beyond that.
-    least_bits: u32,
-    excess_bits: u32,
+    uses: u8,
 }
 
 impl SentReferences {
@@ -49,8 +48,12 @@ impl SentReferences {
             if self.kept.len() <= place {
                 self.kept.resize(place + 1, None);
             }
-            self.kept[place] = Some(Kept { scale, number, least_bits: u32::MAX, excess_bits: 0 });
+            self.kept[place] = Some(Kept { scale, number, uses: 0 });
         }
+    }
+
+    fn of(&self, id: u32) -> Option<&Kept> {
+        self.kept.get(id as usize)?.as_ref()
     }
 
     /// References that the frame keeps so far.
@@ -63,27 +66,27 @@ impl SentReferences {
         self.fresh.truncate(beyond);
     }
 
+    /// True when it is time to renew the references of series that are told together.
+    pub(super) fn are_due(&self, ids: &[u32]) -> bool {
+        ids.iter().find_map(|&id| self.of(id)).is_some_and(|kept| kept.uses + 1 >= USES_MAX)
+    }
+
     /// The scale of a series' reference.
     pub(super) fn scale(&self, id: u32) -> Option<Scale> {
-        self.kept.get(id as usize).copied().flatten().map(|kept| kept.scale)
+        self.of(id).map(|kept| kept.scale)
     }
 
-    /// How far a number by that scale is from the reference, and `None` where that is not worth telling: it takes more bits than the
-    /// number in full, or has for so long that the number in full is to be kept instead.
+    /// How far a number by that scale is from the reference; `None` where that is too far, or takes more bits than the
+    /// number in full.
     pub(super) fn distance(&mut self, id: u32, number: i64, full_bits: usize) -> Option<i64> {
         let kept = self.kept.get_mut(id as usize)?.as_mut()?;
+        kept.uses = kept.uses.saturating_add(1);
         let distance = number.wrapping_sub(kept.number);
         let bits = distance_bits(distance)?;
-        if bits as usize > full_bits {
-            return None;
-        }
-        kept.least_bits = kept.least_bits.min(bits);
-        kept.excess_bits = kept.excess_bits.saturating_add(bits - kept.least_bits);
-        let is_due = kept.excess_bits as usize + kept.least_bits as usize >= full_bits + RENEWAL_BITS;
-        (!is_due).then_some(distance)
+        (bits as usize <= full_bits).then_some(distance)
     }
 
-    /// The number is told in full, and is to be the series' reference.
+    /// The number is to be the series' reference.
     pub(super) fn keep(&mut self, id: u32, scale: Scale, number: i64) {
         self.fresh.push((id, scale, number));
     }

@@ -53,11 +53,15 @@ impl ValueWriter {
     ) -> (&[u8], &[u8]) {
         self.heads.clear();
         self.bits.clear();
+        let distance_code = match &references {
+            Some(references) if references.are_due(ids) => DISTANCE | KEPT,
+            _ => DISTANCE,
+        };
         for (place, &id) in ids.iter().enumerate() {
             self.values.clear();
             self.values.extend(values[place..].iter().step_by(ids.len()));
             if let Some(references) = references.as_deref_mut() {
-                self.put_by_references(id, references);
+                self.put_by_references(id, references, distance_code);
             } else {
                 let (scale, plan) = self.plan(self.group.scale());
                 self.put_series(scale.byte(), scale, plan);
@@ -68,13 +72,16 @@ impl ValueWriter {
     }
 
     /// Adds the series at hand as a distance from its reference, or in full and to be its reference from now on.
-    fn put_by_references(&mut self, id: u32, references: &mut SentReferences) {
+    fn put_by_references(&mut self, id: u32, references: &mut SentReferences, distance_code: u8) {
         let kept = references.scale(id).filter(|&scale| numbers(&self.values, scale, &mut self.numbers));
         let (scale, plan) = match kept {
             Some(scale) => {
                 let plan = Plan::of(&self.numbers, scale);
                 if let Some(distance) = references.distance(id, plan.least, plan.least_bits) {
-                    self.join_group(DISTANCE);
+                    if distance_code & KEPT != 0 {
+                        references.keep(id, scale, plan.least);
+                    }
+                    self.join_group(distance_code);
                     self.put_width(plan.width);
                     self.bits.put_distance(distance);
                     self.put_numbers(plan);
