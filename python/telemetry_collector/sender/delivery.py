@@ -235,8 +235,9 @@ class Delivery:
         """The collector did not take a frame of this size: smaller ones from now on."""
         self._frame_bytes_max = min(self._frame_bytes_max, max(frame_bytes // 2, 1))
 
-    def answered(self, sequence: int, ack: Ack, now: float) -> bool:
-        """Takes the collector's answer. True when the batch's streams must be forgotten: its series were unknown."""
+    def answered(self, sequence: int, ack: Ack, now: float, *, opens: bool) -> bool:
+        """Takes the collector's answer to a batch that `opens` its stream, or to a later one. True when its streams must be
+        forgotten: its series were unknown."""
         self._backlog_inflight.discard(sequence)
         points = self._outbox.points_of(sequence)
         if points is None:
@@ -255,12 +256,12 @@ class Delivery:
                 self._acknowledge(accepted)
                 self._refuse(ack, points - accepted)
             case Outcome.REJECTED:
-                return self._rejected(sequence, points, ack, now)
+                return self._rejected(sequence, points, ack, now, opens)
             case _:
                 self._retry_later(sequence, ack, now)
         return False
 
-    def _rejected(self, sequence: int, points: int, ack: Ack, now: float) -> bool:
+    def _rejected(self, sequence: int, points: int, ack: Ack, now: float, opens: bool) -> bool:
         reasons = {reason for reason, _, _ in ack.rejections}
         if Reason.BATCH_TOO_LARGE in reasons:
             self._points_max = min(self._points_max or points, (points + 1) // 2)  # the larger half
@@ -268,7 +269,8 @@ class Delivery:
             return False
         if Reason.UNKNOWN_SERIES in reasons:
             attempt = self._attempts.setdefault(sequence, _Attempt(first_sent=now))
-            attempt.unknown_series += 1
+            # What came before it on the stream may have been lost with what it defined; a batch that opens one has all it needs.
+            attempt.unknown_series += opens
             if attempt.unknown_series < self._settings.unknown_series_max:
                 self.again(sequence)
                 return True

@@ -45,6 +45,8 @@ class _Sent:
     heartbeat: bool = False
     dense: bool = False
     """A collector that does not know the dense form finds it malformed."""
+    opens: bool = False
+    """The first of its stream, which needs nothing that came before it."""
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ class _Stream:
     unanswered: deque[_Sent] = field(default_factory=deque)
     used: bool = False
     """A frame was sent."""
+    encoded: bool = False
+    """A batch was sent."""
     retiring: bool = False
     """Takes no new frames; finished once everything is answered."""
     finished: bool = False
@@ -222,7 +226,10 @@ class Session:
             frame = self._encode(stream, sequence, batch, now)
             if frame is not None:
                 self._delivery.sent(sequence, batch.points, now)
-                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense")
+                sent = _Sent(
+                    sequence, len(frame), named=True, dense=stream.form == "dense", opens=not stream.encoded
+                )
+                stream.encoded = True
                 self._transmit(out, stream, frame, sent, now)
 
     def _encode(self, stream: _Stream, sequence: int, batch: Batch, now: float) -> bytes | None:
@@ -285,7 +292,9 @@ class Session:
         return stream
 
     def _new_encoder(self) -> FrameEncoder:
-        return FrameEncoder(form=self._form, compression=self._settings.compression)
+        # Each frame is sent once, in the order of its stream, which is what references ask for.
+        references = self._form == "dense"
+        return FrameEncoder(form=self._form, references=references, compression=self._settings.compression)
 
     # ---- replies
 
@@ -314,7 +323,7 @@ class Session:
                     # The batch was at fault, and not its form.
                     self._form = self._settings.form
                     self._retire_streams()
-            if self._delivery.answered(sent.sequence, ack, now):
+            if self._delivery.answered(sent.sequence, ack, now, opens=sent.opens):
                 # The two sides disagree about what is defined: everything is defined anew on new streams.
                 self._retire_streams()
 

@@ -1,5 +1,7 @@
 //! The values of dense columns: groups of series of one scale, and the bits that their numbers differ in.
 
+use std::ops::Range;
+
 use super::bits::Bits;
 use crate::wire::decode::fault::Fault;
 use crate::wire::decode::references::Told;
@@ -31,26 +33,11 @@ pub(super) fn fill(
         }
         let places = first..first + group;
         match scale {
-            Some(scale) if byte & KEPT == 0 => {
-                for place in places {
-                    reader.series(scale, &mut values[place..])?;
-                }
-            }
-            Some(scale) => {
-                for place in places {
-                    let least = reader.series(scale, &mut values[place..])?;
-                    references.keep(ids[place], scale, least);
-                }
-            }
-            None => {
-                for place in places {
-                    let (scale, reference) = references.of(ids[place]);
-                    let least = reader.distance(scale, reference, &mut values[place..])?;
-                    if byte & KEPT != 0 {
-                        references.keep(ids[place], scale, least);
-                    }
-                }
-            }
+            Some(scale) if byte & KEPT == 0 => reader.group(scale, places, values, |_, _| {})?,
+            Some(scale) => reader.group(scale, places, values, |place, least| {
+                references.keep(ids[place], scale, least);
+            })?,
+            None => reader.distances(places, values, ids, byte & KEPT != 0, references)?,
         }
         first += group;
     }
@@ -65,22 +52,70 @@ struct ValueReader<'a> {
 }
 
 impl ValueReader<'_> {
-    /// Reads the values of one series, whose first place comes first; returns the least number.
-    #[inline]
-    fn series(&mut self, scale: Scale, values: &mut [f64]) -> Result<i64, Fault> {
-        let width = self.width()?;
-        let least = if scale == Scale::Raw { self.heads.fixed64()? as i64 } else { self.heads.sint64()? };
-        self.numbers(scale, width, least, values)?;
-        Ok(least)
+    /// Reads the values of series whose least numbers are told in full, and hands those over.
+    fn group(
+        &mut self,
+        scale: Scale,
+        places: Range<usize>,
+        values: &mut [f64],
+        mut took: impl FnMut(usize, i64),
+    ) -> Result<(), Fault> {
+        match scale {
+            Scale::Decimal(exponent) => {
+                let divisor = divisor(exponent);
+                for place in places {
+                    let (width, least) = (self.width()?, self.heads.sint64()?);
+                    self.numbers(width, least, &mut values[place..], |number| number as f64 / divisor)?;
+                    took(place, least);
+                }
+            }
+            Scale::Binary(exponent) => {
+                let factor = power_of_two(exponent);
+                for place in places {
+                    let (width, least) = (self.width()?, self.heads.sint64()?);
+                    self.numbers(width, least, &mut values[place..], |number| number as f64 * factor)?;
+                    took(place, least);
+                }
+            }
+            Scale::Raw => {
+                for place in places {
+                    let (width, least) = (self.width()?, self.heads.fixed64()? as i64);
+                    self.numbers(width, least, &mut values[place..], |number| f64::from_bits(number as u64))?;
+                    took(place, least);
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// The same of one whose least number is told as a distance from its reference.
-    #[inline]
-    fn distance(&mut self, scale: Scale, reference: i64, values: &mut [f64]) -> Result<i64, Fault> {
-        let width = self.width()?;
-        let least = reference.wrapping_add(self.bits.distance().ok_or(WireFault::Truncated)?);
-        self.numbers(scale, width, least, values)?;
-        Ok(least)
+    /// Reads the values of series whose least numbers are told as distances from their references.
+    fn distances(
+        &mut self,
+        places: Range<usize>,
+        values: &mut [f64],
+        ids: &[u32],
+        kept: bool,
+        references: &mut Told<'_>,
+    ) -> Result<(), Fault> {
+        for place in places {
+            let width = self.width()?;
+            let (scale, reference) = references.of(ids[place]);
+            let least = reference.wrapping_add(self.bits.distance().ok_or(WireFault::Truncated)?);
+            let values = &mut values[place..];
+            match scale {
+                Scale::Decimal(exponent) => {
+                    self.numbers(width, least, values, |number| number as f64 / divisor(exponent))?;
+                }
+                Scale::Binary(exponent) => {
+                    self.numbers(width, least, values, |number| number as f64 * power_of_two(exponent))?;
+                }
+                Scale::Raw => self.numbers(width, least, values, |number| f64::from_bits(number as u64))?,
+            }
+            if kept {
+                references.keep(ids[place], scale, least);
+            }
+        }
+        Ok(())
     }
 
     /// Of a single number nothing is above the least.
@@ -90,23 +125,9 @@ impl ValueReader<'_> {
         if width > WIDTH_MAX { Err(Fault::DenseWidth(width)) } else { Ok(width) }
     }
 
+    /// Reads what the values of one series, whose first place comes first, are above the least number.
     #[inline]
-    fn numbers(&mut self, scale: Scale, width: u8, least: i64, values: &mut [f64]) -> Result<(), Fault> {
-        match scale {
-            Scale::Decimal(exponent) => {
-                let divisor = divisor(exponent);
-                self.each(width, least, values, |number| number as f64 / divisor)
-            }
-            Scale::Binary(exponent) => {
-                let factor = power_of_two(exponent);
-                self.each(width, least, values, |number| number as f64 * factor)
-            }
-            Scale::Raw => self.each(width, least, values, |number| f64::from_bits(number as u64)),
-        }
-    }
-
-    #[inline]
-    fn each(&mut self, width: u8, least: i64, values: &mut [f64], value: impl Fn(i64) -> f64) -> Result<(), Fault> {
+    fn numbers(&mut self, width: u8, least: i64, values: &mut [f64], value: impl Fn(i64) -> f64) -> Result<(), Fault> {
         let places = values.iter_mut().step_by(self.series);
         if width == 0 {
             let only = value(least);
