@@ -56,7 +56,7 @@ def inflated(batch: Any) -> Any:
     return inner
 
 
-def before(name: str) -> list[bytes]:
+def frames_before(name: str) -> list[bytes]:
     """The frames that its stream has had, which are as they should be."""
     return [without_length(one) for one in VECTORS[name].get("before", [])]
 
@@ -102,7 +102,7 @@ def test_batches_are_stored_as_they_say(door: Door, name: str) -> None:
     assert [[tag.key, tag.value] for tag in sent.common_tags] == said["common_tags"]
     assert [one.id for one in sent.series] == [one["id"] for one in said["definitions"]]
     references = dense.References()
-    for one in before(name):
+    for one in frames_before(name):
         kept: list[tuple[int, int, int]] = []
         for columns in pb.MetricBatch.FromString(one).points:
             dense.points(columns, references, kept)
@@ -113,10 +113,10 @@ def test_batches_are_stored_as_they_say(door: Door, name: str) -> None:
     assert sent.HasField("heartbeat") == (said["heartbeat"] is not None)
 
     stream = door.stream(RELAY, "relay", relay=True)
-    for one in before(name):
+    for one in frames_before(name):
         expect(stream.ask(one, NOW), Outcome.STORED, points_of(one))
     door.stored()
-    defined = [] if before(name) else earlier(said)
+    defined = [] if frames_before(name) else earlier(said)
     expect_stored(stream.ask(pb.MetricBatch(sequence=100, series=defined), NOW), 0)
     before = door.core.stats()["heartbeats_taken"]
     ack = stream.ask(body(name), NOW)
@@ -138,9 +138,9 @@ def points_of(frame: bytes) -> int:
 
 def known(said: Any, name: str) -> list[dict[str, Any]]:
     """What a vector's stream has defined before it."""
-    if not before(name):
+    if not frames_before(name):
         return earlier(said)
-    series = [one for frame in before(name) for one in pb.MetricBatch.FromString(frame).series]
+    series = [one for frame in frames_before(name) for one in pb.MetricBatch.FromString(frame).series]
     return [
         {
             "id": one.id,
