@@ -32,7 +32,7 @@ pub(super) const VERSION: u32 = 3;
 pub(super) fn reference(id: u32) -> Option<(u8, i64)> {
     let scales = [0, 2, 22, 63, 64, 96, 127];
     let number = i64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> (id % 64);
-    (id % 5 != 0).then_some((scales[id as usize % scales.len()], number))
+    (!id.is_multiple_of(5)).then_some((scales[id as usize % scales.len()], number))
 }
 
 /// The same for the decoder.
@@ -169,13 +169,11 @@ fn values(fields: &DenseFields<'_>, ids: &[u32], rounds: usize, said: &mut Said)
                     (63, u64::from_le_bytes(bytes.try_into().ok()?) as i64)
                 }
                 32 => {
-                    let distance = match number_of(1)? {
-                        0 => 0,
-                        _ => {
-                            let digits = number_of(3)? as usize + 1;
-                            number_of(4 * digits)?
-                        }
-                    };
+                    let mut distance = 0;
+                    if number_of(1)? == 1 {
+                        let digits = number_of(3)? as usize + 1;
+                        distance = number_of(4 * digits)?;
+                    }
                     let distance = (distance >> 1) as i64 ^ -((distance & 1) as i64);
                     let known = reference(id).filter(|_| fields.references == VERSION);
                     said.unknown |= known.is_none();

@@ -92,6 +92,32 @@ fn what_does_not_change_takes_a_bit() {
 }
 
 #[test]
+fn hundredths_are_found_where_their_longest_product_is_half_a_unit_off() {
+    let mut dense = encoder(Form::Dense);
+    let first = frame(&mut dense, &[(0, 33.52)]);
+    let heads = [&[0x42, 4, 0x82, 1][..], &[0xb0, 0x34]].concat();
+    assert!(first.windows(heads.len()).any(|bytes| bytes == heads), "3352 hundredths: {first:02x?}");
+}
+
+#[test]
+fn references_are_renewed_before_distances_grow() {
+    let (mut dense, mut known) = (encoder(Form::Dense), Known::default());
+    let counter = |turn: u32| [(0, 1e9 + f64::from(turn) * 999_999.0), (1, 7.0)];
+    let lengths: Vec<_> = (0..300)
+        .map(|turn| {
+            let frame = frame(&mut dense, &counter(turn));
+            let read = known.points(&frame).expect("nothing was lost");
+            assert_eq!(read.iter().map(|point| point.2).collect::<Vec<_>>(), bits(&counter(turn)));
+            frame.len()
+        })
+        .collect();
+    assert!(known.version > 60, "{}", known.version);
+    // The version takes a byte more from 128 on.
+    let longest = *lengths[1..].iter().max().expect("many");
+    assert!(longest <= lengths[1] + 2, "{lengths:?}");
+}
+
+#[test]
 fn a_frame_that_was_lost_with_what_it_kept_is_noticed() {
     let (mut encoder, mut known) = (encoder(Form::Dense), Known::default());
     let readings = [[(0, 1.0), (1, 10.5)], [(0, 1.25), (1, 10.5)], [(0, 1.25), (1, 10.5)], [(0, 1.5), (1, 11.0)]];
@@ -153,31 +179,42 @@ fn distances_wrap_around() {
     assert_eq!(known.by_id[&7], Reference { scale: 63, number: i64::MIN });
 }
 
+/// What a value does from one reading to the next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Stays,
+    Moves(f64),
+    Is(f64),
+}
+
 /// Readings of series that mostly go on as they are, or a little further, with all that a double can be here and there;
-/// each of some of the series, once or several times.
+/// of all the series or of some, once or several times.
 fn readings() -> impl Strategy<Value = Vec<Vec<(u32, f64)>>> {
-    let step = prop_oneof![4 => Just(None), 4 => (-300..300_i32).prop_map(|step| Some(f64::from(step) / 4.0).map(Ok)),
-        1 => reading().prop_map(|value| Some(Err(value)))];
+    let step = prop_oneof![
+        4 => Just(Step::Stays),
+        4 => (-300..300_i32).prop_map(|step| Step::Moves(f64::from(step) / 4.0)),
+        1 => reading().prop_map(Step::Is),
+    ];
     let some = prop::collection::vec((0..12_u32, step), 1..30);
     let batches = prop::collection::vec((some, 1..4_usize, any::<bool>()), 1..24);
     (prop::collection::vec(reading(), 12), batches).prop_map(|(mut values, batches)| {
-        let round = |(steps, rounds, whole): (Vec<(u32, Option<Result<f64, f64>>)>, usize, bool)| {
+        let mut batch = |(steps, rounds, whole): (Vec<(u32, Step)>, usize, bool)| {
             let mut points = Vec::new();
-            for (series, step) in &steps {
-                let value = &mut values[*series as usize];
+            for (series, step) in steps {
+                let value = &mut values[series as usize];
                 *value = match step {
-                    None => *value,
-                    Some(Ok(step)) => *value + step,
-                    Some(Err(value)) => *value,
+                    Step::Stays => *value,
+                    Step::Moves(by) => *value + by,
+                    Step::Is(other) => other,
                 };
-                points.push((*series, *value));
+                points.push((series, *value));
             }
             if whole {
                 points = (0..12).map(|series| (series, values[series as usize])).collect();
             }
             points.repeat(rounds)
         };
-        batches.into_iter().map(round).collect()
+        batches.into_iter().map(&mut batch).collect()
     })
 }
 

@@ -1,12 +1,14 @@
 //! What a stream was told of its series' values, so that later ones are told as distances from that.
 
-use crate::wire::dense::DISTANCE_STEP;
 use crate::wire::dense::scale::Scale;
 use crate::wire::proto::zigzag;
 
-/// Batches that are told by a reference until it is renewed. Values drift away from a reference, so each of them costs more than the one
-/// before; but a batch that keeps references is one that those behind it cannot be read without.
-const USES_MAX: u8 = 6;
+/// The batch among those told by a reference that renews it. Values drift away, so each of them costs more than the one
+/// before it; but a batch that keeps references is one that those behind it cannot be read without.
+const USES_MAX: u8 = 3;
+/// The most that a distance has digits for. One that takes more bits than the number itself is told all the same: to leave
+/// a group of distances and come back to it takes more than that.
+const DISTANCE_MAX: u64 = u32::MAX as u64;
 
 /// The references of one stream.
 #[derive(Debug, Default)]
@@ -76,28 +78,16 @@ impl SentReferences {
         self.of(id).map(|kept| kept.scale)
     }
 
-    /// How far a number by that scale is from the reference; `None` where that is too far, or takes more bits than the
-    /// number in full.
-    pub(super) fn distance(&mut self, id: u32, number: i64, full_bits: usize) -> Option<i64> {
+    /// How far a number by that scale is from the reference; `None` where that is too far to be told.
+    pub(super) fn distance(&mut self, id: u32, number: i64) -> Option<i64> {
         let kept = self.kept.get_mut(id as usize)?.as_mut()?;
         kept.uses = kept.uses.saturating_add(1);
         let distance = number.wrapping_sub(kept.number);
-        let bits = distance_bits(distance)?;
-        (bits as usize <= full_bits).then_some(distance)
+        (zigzag(distance) <= DISTANCE_MAX).then_some(distance)
     }
 
     /// The number is to be the series' reference.
     pub(super) fn keep(&mut self, id: u32, scale: Scale, number: i64) {
         self.fresh.push((id, scale, number));
-    }
-}
-
-/// Bits of a distance, and `None` for one that is too far to be told.
-fn distance_bits(distance: i64) -> Option<u32> {
-    let significant = 64 - zigzag(distance).leading_zeros();
-    match significant {
-        0 => Some(1),
-        1..=32 => Some(4 + significant.next_multiple_of(DISTANCE_STEP)),
-        _ => None,
     }
 }

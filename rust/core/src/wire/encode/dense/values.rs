@@ -38,8 +38,6 @@ struct Group {
 struct Plan {
     least: i64,
     width: u8,
-    /// What the least number takes in full, and what all of them take.
-    least_bits: usize,
     cost_bits: usize,
 }
 
@@ -77,7 +75,7 @@ impl ValueWriter {
         let (scale, plan) = match kept {
             Some(scale) => {
                 let plan = Plan::of(&self.numbers, scale);
-                if let Some(distance) = references.distance(id, plan.least, plan.least_bits) {
+                if let Some(distance) = references.distance(id, plan.least) {
                     if distance_code & KEPT != 0 {
                         references.keep(id, scale, plan.least);
                     }
@@ -87,10 +85,16 @@ impl ValueWriter {
                     self.put_numbers(plan);
                     return;
                 }
-                // A scale that was found once is found again in full: others of the series need its digits.
-                (scale, plan)
+                if scale == Scale::Raw {
+                    self.plan(None)
+                } else {
+                    // The scale stays: other values of the series needed its digits.
+                    (scale, plan)
+                }
             }
-            None => self.plan(self.group.scale()),
+            // Of a single value nearly all is told by distances, which are short by the scale that suits it, whatever its
+            // neighbours have.
+            None => self.plan(if self.values.len() == 1 { None } else { self.group.scale() }),
         };
         references.keep(id, scale, plan.least);
         self.put_series(scale.byte() | KEPT, scale, plan);
@@ -199,8 +203,8 @@ impl Plan {
             most = most.max(number);
         }
         let width = 64 - (most.wrapping_sub(least) as u64).leading_zeros();
-        let least_bits = 8 * if scale == Scale::Raw { 8 } else { varint_len(zigzag(least)) };
-        Self { least, width: width as u8, least_bits, cost_bits: least_bits + numbers.len() * width as usize }
+        let least_bytes = if scale == Scale::Raw { 8 } else { varint_len(zigzag(least)) };
+        Self { least, width: width as u8, cost_bits: 8 * least_bytes + numbers.len() * width as usize }
     }
 }
 
@@ -218,8 +222,12 @@ fn shortest_decimal(values: &[f64]) -> Option<u8> {
         let is_whole = |&exponent: &u8| Scale::Decimal(exponent).number(value).is_some();
         if !is_whole(&shortest) {
             let longest = longest_exponent(value);
-            // What no exponent up to here makes whole, none does: whoever has fewer digits has those with zeros behind, too.
-            shortest = Some(longest).filter(is_whole).and_then(|_| (shortest + 1..=longest).find(is_whole))?;
+            // What neither of these makes whole, none does: whoever has fewer digits has those with zeros behind, too. The
+            // product with the longest may be half a unit off, which the one before it shows.
+            if !is_whole(&longest) && !is_whole(&longest.saturating_sub(1)) {
+                return None;
+            }
+            shortest = (shortest + 1..=longest).find(is_whole)?;
         }
     }
     Some(shortest)
