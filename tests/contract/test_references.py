@@ -17,9 +17,7 @@ DISTANCE = 32
 def told(code: int, rest: bytes = b"", *, bits: bytes = b"", version: int = 0, number: int = 1, **fields: Any) -> Any:
     """A batch of one point of series 7."""
     heads = bytes([code, 1]) + rest
-    columns = pb.PointColumns(
-        series_ids=[7], dense_points=1, value_heads=heads, value_bits=bits, references=version
-    )
+    columns = pb.PointColumns(series_ids=[7], dense_points=1, value_heads=heads, value_bits=bits, references=version)
     return pb.MetricBatch(sequence=number, epoch=9, points=[columns], **fields)
 
 

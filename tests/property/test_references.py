@@ -6,7 +6,6 @@ import math
 import struct
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -236,8 +236,8 @@ class Delivery:
         self._frame_bytes_max = min(self._frame_bytes_max, max(frame_bytes // 2, 1))
 
     def answered(self, sequence: int, ack: Ack, now: float, *, opens: bool) -> bool:
-        """Takes the collector's answer to a batch that `opens` its stream, or to a later one. True when its streams must be
-        forgotten: its series were unknown."""
+        """Takes the answer to a batch that `opens` its stream, or to a later one. True when its streams must
+        be forgotten: its series were unknown."""
         self._backlog_inflight.discard(sequence)
         points = self._outbox.points_of(sequence)
         if points is None:
@@ -269,7 +269,7 @@ class Delivery:
             return False
         if Reason.UNKNOWN_SERIES in reasons:
             attempt = self._attempts.setdefault(sequence, _Attempt(first_sent=now))
-            # What came before it on the stream may have been lost with what it defined; a batch that opens one has all it needs.
+            # What came before it on its stream may have been lost with what it defined; one that opens it needs none.
             attempt.unknown_series += opens
             if attempt.unknown_series < self._settings.unknown_series_max:
                 self.again(sequence)

@@ -226,9 +226,7 @@ class Session:
             frame = self._encode(stream, sequence, batch, now)
             if frame is not None:
                 self._delivery.sent(sequence, batch.points, now)
-                sent = _Sent(
-                    sequence, len(frame), named=True, dense=stream.form == "dense", opens=not stream.encoded
-                )
+                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense", opens=not stream.encoded)
                 stream.encoded = True
                 self._transmit(out, stream, frame, sent, now)
 
