@@ -501,10 +501,13 @@ class FrameEncoder:
         cls,
         *,
         form: Literal["dense", "columnar", "row"] = ...,
+        references: bool = ...,
         compression: Literal["none", "gzip", "zstd"] = ...,
         frame_bytes_max: int = ...,
     ) -> FrameEncoder:
-        """A batch whose frame would have more than `frame_bytes_max` bytes is an EncodeError."""
+        """A batch whose frame would have more than `frame_bytes_max` bytes is an EncodeError. With `references` dense
+        values are told by what frames before them had: each is to be sent once, in order.
+        """
     @property
     def definitions(self) -> int:
         """Series defined on this stream so far."""

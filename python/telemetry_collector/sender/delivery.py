@@ -254,8 +254,9 @@ class Delivery:
         self._frame_bytes_max = min(self._frame_bytes_max, max(frame_bytes // 2, wire.FRAME_BYTES_MIN))
         self._point_bytes_max = min(self._point_bytes_max, max(frame_bytes - 1, wire.FRAME_BYTES_MIN))
 
-    def answered(self, sequence: int, ack: Ack, now: float) -> bool:
-        """Takes the collector's answer. True when the batch's streams must be forgotten: its series were unknown."""
+    def answered(self, sequence: int, ack: Ack, now: float, *, opens: bool) -> bool:
+        """Takes the answer to a batch that `opens` its stream, or to a later one. True when its streams must
+        be forgotten: its series were unknown."""
         self._backlog_inflight.discard(sequence)
         points = self._outbox.points_of(sequence)
         if points is None:
@@ -274,12 +275,12 @@ class Delivery:
                 self._acknowledge(accepted)
                 self._refuse(ack, points - accepted)
             case Outcome.REJECTED:
-                return self._rejected(sequence, points, ack, now)
+                return self._rejected(sequence, points, ack, now, opens)
             case _:
                 self._retry_later(sequence, ack, now)
         return False
 
-    def _rejected(self, sequence: int, points: int, ack: Ack, now: float) -> bool:
+    def _rejected(self, sequence: int, points: int, ack: Ack, now: float, opens: bool) -> bool:
         reasons = {reason for reason, _, _ in ack.rejections}
         if Reason.BATCH_TOO_LARGE in reasons:
             self._points_max = min(self._points_max or points, (points + 1) // 2)  # the larger half
@@ -287,7 +288,8 @@ class Delivery:
             return False
         if Reason.UNKNOWN_SERIES in reasons:
             attempt = self._attempts.setdefault(sequence, _Attempt(first_sent=now))
-            attempt.unknown_series += 1
+            # What came before it on its stream may have been lost with what it defined; one that opens it needs none.
+            attempt.unknown_series += opens
             if attempt.unknown_series < self._settings.unknown_series_max:
                 self.again(sequence)
                 return True

@@ -53,6 +53,8 @@ class _Sent:
     """A collector that does not know the dense form finds it malformed."""
     asks: bool = False
     """Not the batch, but the question whether it is stored."""
+    opens: bool = False
+    """The first of its stream, which needs nothing that came before it."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class _Stream:
     unanswered: deque[_Sent] = field(default_factory=deque)
     used: bool = False
     """A frame was sent."""
+    encoded: bool = False
+    """A batch was sent."""
     retiring: bool = False
     """Takes no new frames; finished once everything is answered."""
     finished: bool = False
@@ -243,7 +247,8 @@ class Session:
         else:
             if self._delivery.fits(len(frame) - wire.FRAME_PREFIX_BYTES, batch.points):
                 self._delivery.sent(sequence, batch.points, now)
-                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense")
+                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense", opens=not stream.encoded)
+                stream.encoded = True
                 self._transmit(out, stream, frame, sent, now)
                 return True
             # The encoder now counts definitions as known to the collector that were not sent.
@@ -295,7 +300,9 @@ class Session:
         return stream
 
     def _new_encoder(self) -> FrameEncoder:
-        return FrameEncoder(form=self._form, compression=self._settings.compression)
+        # Each frame is sent once, in the order of its stream, which is what references ask for.
+        references = self._form == "dense"
+        return FrameEncoder(form=self._form, references=references, compression=self._settings.compression)
 
     # ---- replies
 
@@ -326,7 +333,7 @@ class Session:
                     # The batch was at fault, and not its form.
                     self._form = self._settings.form
                     self._retire_streams()
-            if self._delivery.answered(sent.sequence, ack, now):
+            if self._delivery.answered(sent.sequence, ack, now, opens=sent.opens):
                 # The two sides disagree about what is defined: everything is defined anew on new streams.
                 self._retire_streams()
 

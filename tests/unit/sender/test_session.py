@@ -159,6 +159,52 @@ def test_a_collector_that_skips_the_dense_fields_refuses_the_batch_and_gets_plai
     assert link.books.seen[-1].points[0].dense_points == 3
 
 
+def test_a_collector_that_does_not_know_references_refuses_the_batch_and_gets_plain_columns() -> None:
+    link = WireLink(books=Books(knows_references=False))
+    for _ in range(3):
+        link.delivery.put(batch())
+    link.step()
+    assert names(link.books) == [1, 2, 3]
+    assert (link.stats.points_acknowledged, link.stats.points_refused) == (9, 0)
+    assert link.books.seen[-1].points[0].dense_points == 0
+
+
+def test_values_are_told_by_what_the_stream_was_told_before() -> None:
+    link = WireLink()
+    for _ in range(20):
+        link.delivery.put(batch())
+    link.step()
+    assert [point.value for point in link.books.points] == [0.0, 1.0, 2.0] * 20
+    sent = [columns for message in link.books.seen for columns in message.points]
+    assert (sent[0].references, sent[1].references) == (0, 1)
+    assert len(sent[1].value_heads + sent[1].value_bits) == 3, "a group's head, and a bit a value"
+
+
+def test_what_a_lost_batch_had_kept_is_told_again_on_a_new_stream() -> None:
+    link = WireLink()
+    link.delivery.put(batch())
+    link.step()
+    link.streams[0].forget_references()
+    link.delivery.put(batch())
+    link.step()
+    assert names(link.books) == [1, 2]
+    assert 0 not in link.streams
+    assert link.stats.points_refused == 0
+
+
+def test_batches_are_not_given_up_for_what_those_before_them_had_lost() -> None:
+    link = WireLink()
+    # Whatever counts on an earlier batch comes too late for it, eight at a time: the last one waits for seven others.
+    link.books.answer = lambda message: (
+        rejected(message, Reason.UNKNOWN_SERIES, "a.b") if message.epoch and not message.series else None
+    )
+    for _ in range(8):
+        link.delivery.put(batch())
+    link.step()
+    assert names(link.books) == list(range(1, 9))
+    assert link.stats.points_refused == 0
+
+
 def test_plain_columns_that_are_malformed_are_refused_for_good() -> None:
     link = WireLink(books=Books(knows_dense=False))
     link.books.answer = lambda message: malformed(message) if message.epoch else None
