@@ -213,7 +213,7 @@ impl BlockCursor {
         let mut reader = self.ingest.journal.reader(self.position());
         // What cannot be read has no age; whoever reads it is told why.
         let record = reader.next_record().ok().flatten();
-        let block = record.and_then(|record| self.decoder.decode(record.payload).ok());
+        let block = record.and_then(|record| self.decoder.decode_shared(record.payload, &self.ingest.registry).ok());
         let received_us = block.map(|block| block.received_unix_us);
         self.next_on_disk = Some((self.position(), received_us));
         received_us
@@ -295,7 +295,7 @@ impl BlockCursor {
                 Err(_) if gathering.blocks.is_some() => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let Ok(block) = self.decoder.decode(record.payload) else {
+            let Ok(block) = self.decoder.decode_shared(record.payload, &self.ingest.registry) else {
                 self.undecodable += 1;
                 continue;
             };

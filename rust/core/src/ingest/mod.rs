@@ -253,7 +253,7 @@ impl Ingest {
         // or a series twice is taking it once.
         let position = self.shared.applied();
         let payload = checkpoint::encode(&self.shared.names, &self.registry);
-        self.journal.checkpoint(position, &payload)?;
+        self.journal.checkpoint(position, payload)?;
         *last = position;
         Ok(())
     }
