@@ -263,3 +263,77 @@ impl<T> Queue<T> {
         (state.counters.clone(), state.appended - state.settled, state.batch.buffer.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::log::Log;
+    use super::super::recovery::recover;
+    use super::super::segments::Segments;
+    use super::super::storage::{MemoryStorage, Storage};
+    use super::super::tests::{PATIENCE, Replayed};
+    use super::*;
+
+    /// Nobody's patience ends before it, so only what is said to hurry ends a wait for company.
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+
+    /// A committer that has just taken two records, and is ready for more.
+    fn in_company(commit_interval: Duration) -> (Arc<Queue<()>>, Spare, mpsc::Receiver<usize>) {
+        let settings = JournalSettings { commit_interval, ..JournalSettings::default() };
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let found = recover(&storage, &mut Replayed::default()).expect("an empty storage");
+        let log = Log::new(storage, found.id, Segments::new(found.segments), found.quarantine, found.end);
+        let (queue, spare) = (Arc::new(Queue::new(&settings)), Spare::new(Arc::new(log), &settings));
+        for _ in 0..2 {
+            queue.append(b"record", (), &spare).expect("there is room");
+        }
+        let (taken, told) = mpsc::channel();
+        let committer = Arc::clone(&queue);
+        thread::spawn(move || {
+            while let Some(batch) = committer.take(Vec::new()) {
+                let records = batch.records.len();
+                committer.settle(records as u64, |_| {});
+                taken.send(records).expect("the test listens");
+            }
+        });
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "nothing came before them, so they wait for nobody");
+        (queue, spare, told)
+    }
+
+    #[test]
+    fn a_record_behind_several_waits_for_company_unless_somebody_waits_for_it() {
+        let (queue, spare, told) = in_company(FOR_EVER);
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert!(told.recv_timeout(Duration::from_millis(20)).is_err());
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert!(queue.flush(PATIENCE));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+        queue.append(b"record", (), &spare).expect("there is room");
+        queue.close();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1), "closing hurries, too");
+    }
+
+    #[test]
+    fn a_record_behind_a_single_one_waits_for_nobody() {
+        let (queue, spare, told) = in_company(FOR_EVER);
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert!(queue.flush(PATIENCE));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        for _ in 0..3 {
+            queue.append(b"record", (), &spare).expect("there is room");
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        }
+    }
+
+    #[test]
+    fn many_bytes_need_no_company_and_the_wait_ends_by_itself() {
+        let (queue, spare, told) = in_company(FOR_EVER);
+        queue.append(&[1; COMPANY_BYTES], (), &spare).expect("there is room");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        let (queue, spare, told) = in_company(Duration::from_millis(1));
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+    }
+}
