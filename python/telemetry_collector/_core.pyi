@@ -307,8 +307,8 @@ class Cursor:
     def want(self, points: int) -> None:
         """From now on only commits that leave so many points to read, or more, signal `Ingest.fileno`.
 
-        What is there already does not, so look at `lag_points` afterwards. Until the first call every commit signals; one
-        that made replies due always does.
+        What is there already does not, so look at `lag_points` afterwards. Until the first call every commit signals;
+        one that made replies due always does.
         """
     def read(self, points_max: int) -> Blocks | None:
         """The next committed batches, at least one and until `points_max` is passed; None at the end.

@@ -1,7 +1,8 @@
 """What the C library may keep of memory that was given back to it.
 
-glibc moves its thresholds up with the largest buffer that it has seen come and go, to tens of megabytes, and each thread's
-part of the heap then keeps as much. Checkpoints and row groups come and go on several threads, so it would be a hundred.
+glibc moves its thresholds up with the largest buffer that it has seen come and go, to tens of megabytes, and each
+thread's part of the heap then keeps as much. Checkpoints and row groups come and go on several threads, so it would be
+a hundred.
 """
 
 from __future__ import annotations

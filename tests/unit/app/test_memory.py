@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-# A buffer comes and goes, which is what moves the C library's thresholds. Then another one goes that has something small
-# behind it, and is asked whether the system has it back.
+# A buffer comes and goes, which is what moves the C library's thresholds. Then another one goes that has something
+# smaller behind it, and the question is whether the system has it back.
 _PROGRAM = """
 import ctypes
 from telemetry_collector.app.memory import bound_freed_memory
