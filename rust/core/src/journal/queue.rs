@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn many_bytes_need_no_company_and_the_wait_ends_by_itself() {
         let (queue, spare, told) = in_company(FOR_EVER);
-        queue.append(&[1; COMPANY_BYTES], (), &spare).expect("there is room");
+        queue.append(&vec![1; COMPANY_BYTES], (), &spare).expect("there is room");
         assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
         let (queue, spare, told) = in_company(Duration::from_millis(1));
         queue.append(b"record", (), &spare).expect("there is room");

@@ -1,7 +1,7 @@
 //! What consumers read: from where, of which series, and when they are told.
 
 use super::*;
-use crate::series::KeyBuilder;
+use crate::series::{CommonTags, KeyBuilder};
 
 #[test]
 fn what_is_committed_since_the_start_is_not_looked_for_on_disk() {
@@ -30,7 +30,7 @@ fn a_block_from_disk_shares_the_series_of_the_registry() {
     let mut keys = KeyBuilder::default();
     for (series, name) in blocks.blocks[0].descriptors.iter().zip(["a", "b"]) {
         let tags = [(&b"cpu"[..], &b"0"[..]), (b"node_id", b"node-1")];
-        let key = keys.build(name.as_bytes(), &tags, &Default::default()).expect("a valid key");
+        let key = keys.build(name.as_bytes(), &tags, &CommonTags::default()).expect("a valid key");
         let active = stand.ingest.registry.lookup(key).expect("it was admitted");
         assert!(Arc::ptr_eq(series, &active));
     }
