@@ -362,6 +362,12 @@ class Cursor:
     @property
     def lag_points(self) -> int:
         """Committed points still to read: exact while they are in memory, else an estimate from `lag_bytes`."""
+    def want(self, points: int) -> None:
+        """From now on only commits that leave so many points to read, or more, signal `Ingest.fileno`.
+
+        What is there already does not, so look at `lag_points` afterwards. Until the first call every commit signals;
+        one that made replies due always does.
+        """
     def read(self, points_max: int) -> Blocks | None:
         """The next committed batches, at least one and until `points_max` is passed; None at the end.
 

@@ -172,6 +172,7 @@ impl Ingest {
         recovered.elapsed = begun.elapsed();
         *shared.names.lock() = replay.names;
         shared.applied.store(journal.committed().get(), Ordering::Release);
+        shared.recent.lock().begin_at(journal.committed());
         Ok(Arc::new(Self {
             policy: CurrentPolicy::new(Policy::from(&settings)),
             journal_settings: settings.journal,
@@ -256,7 +257,7 @@ impl Ingest {
         // or a series twice is taking it once.
         let position = self.shared.applied();
         let payload = checkpoint::encode(&self.shared.names, &self.registry);
-        self.journal.checkpoint(position, &payload)?;
+        self.journal.checkpoint(position, payload)?;
         *last = position;
         Ok(())
     }
@@ -405,7 +406,7 @@ impl CommitSink<Pending> for Shared {
         }
         for Appended { item, .. } in &records {
             counters.stable_latency.observe(item.received.elapsed());
-            counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
+            counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Release);
             self.left_flight(item);
         }
         {
@@ -465,7 +466,7 @@ impl Shared {
         }
     }
 
-    /// Adds the conversations whose copies are decided, and wakes whoever serves them.
+    /// Adds the conversations whose copies are decided, and wakes whoever serves them or waits for blocks.
     fn notify(&self) {
         let mut ready = self.ready.lock();
         self.copies.lock().retain(|(ticket, reply_to)| {
@@ -475,7 +476,10 @@ impl Shared {
             }
             pending
         });
+        let replies_due = !ready.is_empty();
         drop(ready);
-        (self.wake)();
+        if replies_due || self.readers.want(self.counters.points_committed.load(Ordering::Acquire)) {
+            (self.wake)();
+        }
     }
 }

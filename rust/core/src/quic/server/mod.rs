@@ -20,6 +20,7 @@ mod events;
 mod identity;
 mod ids;
 mod settings;
+mod socket;
 mod stream;
 mod trust;
 
