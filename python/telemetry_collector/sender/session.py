@@ -341,7 +341,7 @@ class Session:
         """Takes the answer to a question."""
         outcome = wire.outcome_of(ack.outcome)
         if outcome in (Outcome.DUPLICATE, Outcome.RETRY_LATER):
-            self._delivery.answered(sequence, ack, now)
+            self._delivery.answered(sequence, ack, now, opens=False)
         elif outcome == Outcome.REJECTED and not wire.is_malformed(ack):
             self._delivery.not_stored(sequence, now)
         else:
