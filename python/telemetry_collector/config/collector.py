@@ -8,6 +8,7 @@ from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
 from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.receivers import Receivers
+from telemetry_collector.config.scrape import Scrape
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
 from telemetry_collector.config.signals import SignalSection
@@ -16,6 +17,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
     "security": Security,
     "receivers": Receivers,
+    "scrape": Scrape,
     "limits": Limits,
     "quotas": Quotas,
     "journal": Journal,
@@ -36,6 +38,7 @@ class Config:
     server: Server
     security: Security
     receivers: Receivers
+    scrape: Scrape
     limits: Limits
     quotas: Quotas
     journal: Journal
@@ -78,6 +81,7 @@ def load(
         server=document.section(Server, "server"),
         security=document.section(Security, "security"),
         receivers=document.section(Receivers, "receivers"),
+        scrape=document.section(Scrape, "scrape"),
         limits=document.section(Limits, "limits"),
         quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),

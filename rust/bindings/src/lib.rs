@@ -24,6 +24,7 @@ mod quic_server;
 mod quotas;
 mod record_batch;
 mod request;
+mod requests;
 mod settings;
 mod signals;
 mod spool;
@@ -49,6 +50,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<signals::Signals>()?;
     module.add_class::<signals::SignalCursor>()?;
     module.add_class::<signals::SignalBlocks>()?;
+    module.add_class::<requests::Requests>()?;
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<blocks::Blocks>()?;
     module.add_class::<record_batch::RecordBatch>()?;

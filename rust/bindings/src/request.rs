@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use telemetry_core::ingest::{self, Answer, Peer};
 use telemetry_core::signals::{Signal, SignalJournal, SignalRequest};
+use telemetry_core::translate::exposition::Target;
 use telemetry_core::translate::influx::Precision;
 use telemetry_core::translate::otlp::Ignored;
 use telemetry_core::translate::{Encoding, Form, Left, Renames, RequestFault, translate};
@@ -58,6 +59,12 @@ impl RequestForm {
             PyValueError::new_err(format!("precision {precision:?} is not known; expected ns, us, ms, s, m or h"))
         })?;
         Ok(Self(Of::Points(Form::Influx(precision, renamed(&renames)))))
+    }
+
+    #[staticmethod]
+    fn exposition(labels: Vec<(String, String)>) -> Self {
+        let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Self(Of::Points(Form::Exposition(Target::new(labels))))
     }
 
     #[staticmethod]
