@@ -108,7 +108,7 @@ def _in_words(summary: dict[str, Any]) -> str:
     for name, writer in summary.get("writers", {}).items():
         refused = f", {writer['points_refused']} refused" if writer["points_refused"] else ""
         lines.append(f"{'written by ' + name:<24} {writer['points_written']} points{refused}")
-    for signal, rows in summary.get("signals", {}).items():
+    for name, rows in summary.get("signals", {}).items():
         refused = f", {rows['rows_refused']} refused" if rows["rows_refused"] else ""
-        lines.append(f"{'written by ' + signal:<24} {rows['rows_written']} rows{refused}")
+        lines.append(f"{'written by ' + name:<24} {rows['rows_written']} rows{refused}")
     return "\n".join(lines)
