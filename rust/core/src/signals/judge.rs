@@ -136,11 +136,11 @@ impl<'a, R: Row<'a>> Visit<'a> for Judge<'a, '_, R> {
     fn scope(&mut self, scope: &Scope<'a>) -> Result<(), WireFault> {
         self.surrounding_bytes = self.resource_bytes + scope.bytes;
         let checker = &mut self.checker;
-        let checked = checker
+        let verdict = checker
             .text(scope.name, Reason::InvalidName, "its scope's name is not UTF-8")
             .and_then(|()| checker.text(scope.version, Reason::InvalidValue, "its scope's version is not UTF-8"))
             .and_then(|()| checker.attributes(&scope.attributes));
-        self.scope_fault = refusal(checked)?;
+        self.scope_fault = refusal(verdict)?;
         Ok(())
     }
 

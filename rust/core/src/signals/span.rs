@@ -9,6 +9,7 @@ use crate::wire::proto::{FIXED32, FIXED64, LENGTH, Reader, VARINT, WireFault, ke
 
 /// A `Span`. Lists keep one element more than they may have, which tells that they are too long.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the field's own term: it is never called anything else")]
 pub(super) struct Span<'a> {
     pub(super) trace_id: &'a [u8],
     pub(super) span_id: &'a [u8],

@@ -26,11 +26,14 @@ use crate::columns::TimestampUnit;
 use crate::wire::proto::{Reader, WireFault};
 
 /// The columns in the making.
-pub(super) struct Columns(Of);
+pub(super) struct Columns {
+    around: Around,
+    own: Of,
+}
 
 enum Of {
-    Traces(Around, SpanColumns),
-    Logs(Around, LogColumns),
+    Traces(Box<SpanColumns>),
+    Logs(Box<LogColumns>),
 }
 
 /// The columns of what only rows of one kind have.
@@ -42,28 +45,30 @@ trait Own {
 
 impl Columns {
     pub(super) fn new(signal: Signal) -> Self {
-        Self(match signal {
-            Signal::Traces => Of::Traces(Around::default(), SpanColumns::default()),
-            Signal::Logs => Of::Logs(Around::default(), LogColumns::default()),
-        })
+        let own = match signal {
+            Signal::Traces => Of::Traces(Box::default()),
+            Signal::Logs => Of::Logs(Box::default()),
+        };
+        Self { around: Around::default(), own }
     }
 
     /// Adds the rows of a request that were not refused.
     pub(super) fn push(&mut self, head: &Head, request: &[u8]) -> Result<(), ArrowError> {
-        // It was walked to its end before it was journalled.
-        let pushed = match &mut self.0 {
-            Of::Traces(around, own) => push::<SpanColumns>(around, own, Span::default(), head, request),
-            Of::Logs(around, own) => push::<LogColumns>(around, own, LogRecord::default(), head, request),
+        let around = &mut self.around;
+        let pushed = match &mut self.own {
+            Of::Traces(own) => push::<SpanColumns>(around, own, Span::default(), head, request),
+            Of::Logs(own) => push::<LogColumns>(around, own, LogRecord::default(), head, request),
         };
+        // It was walked to its end before it was journalled.
         pushed.map_err(|fault| ArrowError::ParseError(format!("a request that was journalled cannot be read: {fault}")))
     }
 
     pub(super) fn finish(self, unit: TimestampUnit) -> Result<RecordBatch, ArrowError> {
-        let (signal, around, own) = match self.0 {
-            Of::Traces(around, own) => (Signal::Traces, around, own.finish(unit)?),
-            Of::Logs(around, own) => (Signal::Logs, around, own.finish(unit)?),
+        let (signal, own) = match self.own {
+            Of::Traces(own) => (Signal::Traces, own.finish(unit)?),
+            Of::Logs(own) => (Signal::Logs, own.finish(unit)?),
         };
-        RecordBatch::try_new(schema(signal, unit), around.finish(unit, own)?)
+        RecordBatch::try_new(schema(signal, unit), self.around.finish(unit, own)?)
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) fn push_id(column: &mut StringBuilder, id: &[u8]) {
 pub(super) fn times(unix_ns: impl Iterator<Item = Option<i64>>, unit: TimestampUnit) -> ArrayRef {
     match unit {
         TimestampUnit::Microseconds => {
-            let unix_us = unix_ns.map(|time| time.map(|ns| ns.div_euclid(1_000)));
-            time_array::<TimestampMicrosecondType>(unix_us)
+            let rounded = unix_ns.map(|time| time.map(|ns| ns.div_euclid(1_000)));
+            time_array::<TimestampMicrosecondType>(rounded)
         }
         TimestampUnit::Nanoseconds => time_array::<TimestampNanosecondType>(unix_ns),
     }
