@@ -39,6 +39,7 @@ pub(crate) struct Signals {
 #[pymethods]
 impl Signals {
     #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "a path is extracted as a value")]
     #[pyo3(signature = (signal, ingest, *, journal_dir, journal_segment_bytes, journal_bytes_max))]
     fn new(
         py: Python<'_>,
