@@ -1,12 +1,13 @@
 //! The listener and the agent's half against each other, over loopback.
 
-mod backpressure;
 mod panics;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::client::{Client, Closing, Connection, Credentials, Target, TlsSettings, What};
 use super::server::{Deadlines, Event, Server, ServerSettings, Trust};
@@ -23,10 +24,13 @@ const KEY: &[u8] = include_bytes!("own.key.der");
 /// A listener with an ingest in memory behind it.
 struct Site {
     server: Server,
-    ingest: Arc<Ingest>,
     address: SocketAddr,
     woken: Receiver<()>,
+    /// Or a panic that one test provokes would hit another's connection.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Site {
     fn new() -> Self {
@@ -35,6 +39,7 @@ impl Site {
 
     /// With these limits; `committed` is called on the committer's thread after each commit.
     fn with(limits: Limits, committed: Wake) -> Self {
+        let alone = ALONE.lock();
         let journal = JournalSettings { segment_bytes: 4 << 20, bytes_max: 64 << 20, ..JournalSettings::default() };
         let settings = IngestSettings { limits, bind_node_id: true, recent_bytes_max: 1 << 20, journal };
         let ingest = Ingest::open(Arc::new(MemoryStorage::new()), settings, committed).expect("it is empty");
@@ -63,8 +68,8 @@ impl Site {
         let trust = Trust::new(&[AUTHORITY.to_vec()], Vec::new(), &["*".to_owned()], &[]).expect("an authority");
         let (wake, woken) = channel();
         let wake = Box::new(move || wake.send(()).unwrap_or_default());
-        let server = Server::start(socket, &settings, Arc::new(trust), Arc::clone(&ingest), wake).expect("it listens");
-        Self { server, ingest, address, woken }
+        let server = Server::start(socket, &settings, Arc::new(trust), ingest, wake).expect("it listens");
+        Self { server, address, woken, _alone: alone }
     }
 
     /// Waits for the first event that is one of those.
