@@ -1,5 +1,6 @@
 //! The listener and the agent's half against each other, over loopback.
 
+mod backpressure;
 mod panics;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -24,6 +25,7 @@ const KEY: &[u8] = include_bytes!("own.key.der");
 /// A listener with an ingest in memory behind it.
 struct Site {
     server: Server,
+    ingest: Arc<Ingest>,
     address: SocketAddr,
     woken: Receiver<()>,
     /// Or a panic that one test provokes would hit another's connection.
@@ -68,8 +70,8 @@ impl Site {
         let trust = Trust::new(&[AUTHORITY.to_vec()], Vec::new(), &["*".to_owned()], &[]).expect("an authority");
         let (wake, woken) = channel();
         let wake = Box::new(move || wake.send(()).unwrap_or_default());
-        let server = Server::start(socket, &settings, Arc::new(trust), ingest, wake).expect("it listens");
-        Self { server, address, woken, _alone: alone }
+        let server = Server::start(socket, &settings, Arc::new(trust), Arc::clone(&ingest), wake).expect("it listens");
+        Self { server, ingest, address, woken, _alone: alone }
     }
 
     /// Waits for the first event that is one of those.
