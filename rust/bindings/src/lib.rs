@@ -26,6 +26,7 @@ mod record_batch;
 mod settings;
 mod spool;
 mod wake;
+mod workers;
 
 use pyo3::prelude::*;
 

@@ -16,7 +16,7 @@ use super::reply_to::ReplyTo;
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock, SharedSeries};
 use crate::journal::{AppendError, Ticket};
-use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
+use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, Limits, TAGS_MAX};
 use crate::series::effective::NODE_ID;
 use crate::series::{CardinalityLimit, CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::decode::{TagSpans, peek_sequence};
@@ -122,7 +122,7 @@ impl Ingest {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
             return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
         }
-        if let Some(cause) = self.overload(arrival) {
+        if let Some(cause) = self.overload(&arrival.policy.limits, arrival.frame.len()) {
             return self.retry(batch.sequence, cause);
         }
         let Peer { identity, .. } = arrival.peer;
@@ -298,6 +298,8 @@ impl Ingest {
             missing if missing.is_empty() => Arc::clone(&arrival.peer.node),
             named => named.into(),
         };
+        let named = batch.common_tags().iter().find(|tag| batch.text(tag.key) == NODE_ID);
+        let node_id = named.map_or_else(|| Arc::clone(&arrival.peer.node), |tag| text(tag.value).into());
         let running_tasks = batch.running_tasks().iter().map(|task| RunningTask {
             task_id: text(task.task_id),
             name: text(task.name),
@@ -307,6 +309,7 @@ impl Ingest {
         let timestamp_unix_ns = if sent.timestamp_unix_ns == 0 { arrival.now_unix_ns } else { sent.timestamp_unix_ns };
         self.heartbeats.lock().take(Heartbeat {
             worker_id,
+            node_id,
             cpu_usage: sent.cpu_usage,
             memory_usage: sent.memory_usage,
             gpu_usage: sent.gpu_usage,
@@ -332,12 +335,11 @@ impl Ingest {
     }
 
     /// Why nothing more is taken at the moment, if so.
-    fn overload(&self, arrival: &Arrival<'_>) -> Option<RetryCause> {
-        let limits = &arrival.policy.limits;
+    pub(super) fn overload(&self, limits: &Limits, frame_bytes: usize) -> Option<RetryCause> {
         if self.counters().inflight_batches.load(Relaxed) >= 2 * limits.backpressure_threshold as u64 {
             return Some(RetryCause::Batches);
         }
-        let bytes = self.bytes_in_flight() + arrival.frame.len() as u64;
+        let bytes = self.bytes_in_flight() + frame_bytes as u64;
         (bytes > limits.inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 
@@ -357,7 +359,7 @@ impl Ingest {
     }
 
     /// The time of receipt, which never goes back while the process lives: consumers cut files at the hour.
-    fn receipt(&self, now_unix_ns: i64) -> i64 {
+    pub(super) fn receipt(&self, now_unix_ns: i64) -> i64 {
         let now_us = now_unix_ns / 1_000;
         self.last_receipt_us.fetch_max(now_us, Relaxed).max(now_us)
     }
