@@ -258,9 +258,7 @@ class Ingest:
         Each is (worker_id, node_id, cpu_usage, memory_usage, gpu_usage, running_tasks, timestamp_unix_ns), a task
         (task_id, name, status, started_unix_ns). Usages are at most 1, and -1 where they are not known.
         """
-    def store_workers(
-        self, states: Sequence[tuple[str, str, float, float, float, int, int]], now_unix_ns: int
-    ) -> None:
+    def store_workers(self, states: Sequence[tuple[str, str, float, float, float, int, int]], now_unix_ns: int) -> None:
         """Journals states of workers as gauges of the collector's own; does not wait for the commit.
 
         Each is as from `hand_on_heartbeats`, with the number of tasks. What is not stored is counted by reason.

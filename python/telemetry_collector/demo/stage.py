@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -17,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from telemetry_collector.api.workers.worker import IDENTITY
+from telemetry_collector.config.api import VARIABLE, Api
+from telemetry_collector.config.section import Address
 from telemetry_collector.demo.summary import AckLatency, Moment, Summary
 from telemetry_collector.errors import TelemetryCollectorError
 
@@ -31,6 +35,7 @@ ANSWER_SECS_MAX = 5.0
 DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
+HEARTBEAT_SECS = 5.0
 # Parts become visible this often, so that a short demo shows files while it runs.
 FLUSH_INTERVAL_SECS = 2
 SAMPLE_INTERVAL_SECS = 1.0
@@ -54,6 +59,7 @@ class Demo:
         self._started = time.monotonic()
         self._listen_addr = ""
         self._metrics_port = 0
+        self._api = Address("127.0.0.1", 0)
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -67,6 +73,7 @@ class Demo:
         certificates = set_up(self._certs)
         self._listen_addr = f"127.0.0.1:{self._free_port(LISTEN_PORT, socket.SOCK_DGRAM)}"
         self._metrics_port = self._free_port(METRICS_PORT, socket.SOCK_STREAM)
+        self._api = self._api_address()
         self._make_directory()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
@@ -79,6 +86,8 @@ class Demo:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "telemetry_collector", "run", str(document), "--json",
                 stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
+                # It is in the document by now.
+                env={name: value for name, value in os.environ.items() if name != VARIABLE},
             )  # fmt: skip
         await self._until_ready()
         config = load_agent(json.dumps(self._agent_config(certificates)), SECTIONS)
@@ -100,7 +109,13 @@ class Demo:
         """The counts as they stand now."""
         collector = await _get_json(self._metrics_port, "/health") or {}
         return Moment(
-            self.seconds, self._directory, self._listen_addr, self._metrics_port, self._agent_stats(), collector
+            self.seconds,
+            self._directory,
+            self._listen_addr,
+            self._metrics_port,
+            str(self._api),
+            self._agent_stats(),
+            collector,
         )
 
     def _agent_stats(self) -> SenderStats:
@@ -122,16 +137,17 @@ class Demo:
         self._notify("draining the collector")
         stored = await self._stop_collector()
         files = sorted((self._directory / "parquet").glob("date=*/hour=*/*.parquet"))
-        rows = await asyncio.to_thread(_count_rows, files)
+        rows, worker_rows = await asyncio.to_thread(_count_rows, files)
         return Summary(
             points_read=sent.points_offered,
             points_sent=sent.points_sent,
             points_acknowledged=sent.points_acknowledged,
-            points_stored=stored["writers"]["parquet"]["points_written"],
+            points_stored=stored["writers"]["parquet"]["points_written"] - stored["worker_points"],
             points_refused=sent.points_refused,
             series=stored["series"],
             parquet_files=len(files),
             parquet_rows=rows,
+            worker_rows=worker_rows,
             parquet_bytes=sum(path.stat().st_size for path in files),
             ack_ms=AckLatency(_milliseconds(sent.ack_p50_secs), _milliseconds(sent.ack_p99_secs)),
             seconds=round(seconds, 3),
@@ -163,6 +179,7 @@ class Demo:
                 "output_dir": str(self._directory.resolve() / "parquet"),
                 "flush_interval_secs": FLUSH_INTERVAL_SECS,
             },
+            "api": {"http_addr": self._api.host, "http_port": self._api.port},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},
         }
 
@@ -171,6 +188,7 @@ class Demo:
             "agent": {
                 "collectors": [self._listen_addr],
                 "interval_secs": SAMPLE_INTERVAL_SECS,
+                "heartbeat_secs": HEARTBEAT_SECS,
                 "spool_dir": str(self._directory.resolve() / "spool"),
                 "spool_bytes_max": SPOOL_BYTES_MAX,
                 "drain_secs": DRAIN_SECS_MAX,
@@ -182,10 +200,18 @@ class Demo:
             },
         }
 
+    def _api_address(self) -> Address:
+        """Loopback and the usual port, unless the environment names others."""
+        wanted = Api().of_environment()
+        return Address(wanted.http_addr, self._free_port(wanted.http_port or 0, socket.SOCK_STREAM))
+
     def _free_port(self, wanted: int, kind: socket.SocketKind) -> int:
         """The usual port, or one that the system chooses where somebody has it already."""
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
+                # As servers do, who are not kept from it by connections that have ended.
+                if kind == socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", wanted))
             except OSError:
                 probe.bind(("127.0.0.1", 0))
@@ -224,10 +250,18 @@ def _milliseconds(secs: float) -> float | None:
     return round(secs * 1e3, 3) if secs else None
 
 
-def _count_rows(files: list[Path]) -> int:
+def _count_rows(files: list[Path]) -> tuple[int, int]:
+    """Rows of what the agent sent, and of what its heartbeats said."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(path).num_rows for path in files)
+    rows = workers = 0
+    for path in files:
+        identities = pq.ParquetFile(path).read(columns=["identity"])["identity"]
+        own = pc.sum(pc.equal(identities, IDENTITY)).as_py() or 0
+        rows += len(identities) - own
+        workers += own
+    return rows, workers
 
 
 async def _get_json(port: int, path: str) -> dict[str, Any] | None:
