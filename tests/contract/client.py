@@ -120,6 +120,7 @@ class Site:
             },
             "journal": {"dir": str(self.directory / "journal"), "segment_bytes": 1 << 22, "max_bytes": 1 << 27},
             "parquet": {"output_dir": str(self.directory / "data"), "flush_interval_secs": 0.2},
+            "api": {"http_port": 0},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         }
         for name, section in sections.items():

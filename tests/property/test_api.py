@@ -4,15 +4,12 @@ that the description has, and nothing makes it fail.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from prometheus_client import CollectorRegistry
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -21,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
     unsupported_method,
 )
+from tests.support.api_thread import serving
 
-from telemetry_collector.api.endpoint import ApiEndpoint
 from telemetry_collector.api.openapi import document
 from telemetry_collector.api.workers import Heartbeat, TelemetryManager
 
@@ -37,21 +34,13 @@ schema = schemathesis.openapi.from_dict(document("1"))
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """An API with workers, in a thread of its own: the client of these tests blocks."""
+    """An API with workers."""
     manager = TelemetryManager()
     for number, worker in enumerate(WORKERS):
         tasks = [(str(number), worker, "running", number)] * number
         assert manager.process_heartbeat(Heartbeat(worker, "n", number / 10, 1.0, -1.0, tasks, 0))
-    api = ApiEndpoint("127.0.0.1", 0, manager, CollectorRegistry(), version="1")
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(api.start(), loop).result(30)
-    yield f"http://127.0.0.1:{api.port}"
-    asyncio.run_coroutine_threadsafe(api.stop(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(30)
-    loop.close()
+    with serving(manager) as address:
+        yield f"http://{address}"
 
 
 @schema.parametrize()
