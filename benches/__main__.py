@@ -1,12 +1,12 @@
 """`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
 
-stages, wire, hotpath, load, listener, flood and reliability: docs/benchmarks.md says what is in each.
+stages, wire, hotpath, load, listener, flood, reliability and workers: docs/benchmarks.md says what is in each.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, listener, load, reliability, stages, wire
+from benches import flood, hotpath, listener, load, reliability, stages, wire, workers
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "listener": listener.measure,
     "flood": flood.measure,
     "reliability": reliability.measure,
+    "workers": workers.measure,
 }
 
 

@@ -45,7 +45,7 @@ class Taken(Enum):
 class _Entry:
     """A worker, its JSON, and when it was last heard of by the monotonic clock."""
 
-    __slots__ = ("head", "json", "key", "seen_at", "tasks_bytes", "worker")
+    __slots__ = ("head", "item", "key", "seen_at", "tasks_bytes", "worker")
 
     def __init__(self, worker: Worker, seen_at: float) -> None:
         self.key = b""
@@ -65,7 +65,12 @@ class _Entry:
     def judge(self, *, is_active: bool) -> None:
         if self.worker.is_active != is_active:
             self.worker = replace(self.worker, is_active=is_active)
-        self.json = self.head + (b"true}" if is_active else b"false}")
+        self.item = b"%b: %b%b" % (self.key, self.head, b"true}" if is_active else b"false}")
+
+    @property
+    def json(self) -> bytes:
+        """The worker in JSON; `item` has its name before it, as the map of all does."""
+        return self.item[len(self.key) + 2 :]
 
 
 @final
@@ -189,7 +194,7 @@ class Workers:
         self.expire()
         if self._map is None:
             entries = (entry for some in (self._silent, self._active) for entry in some.values())
-            self._map = b"{" + b", ".join([entry.key + b": " + entry.json for entry in entries]) + b"}"
+            self._map = b"{" + b", ".join([entry.item for entry in entries]) + b"}"
         return self._map
 
     def snapshot(self) -> list[tuple[int, bytes]]:
