@@ -18,7 +18,7 @@ from telemetry_collector.api.workers import TelemetryManager
 from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.observe.http_server import BODY_BYTES_MAX, HttpServer, error_body
 from telemetry_collector.observe.logs import logger
-from telemetry_collector.observe.metrics import counter
+from telemetry_collector.observe.metrics import counter, gauge
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -60,6 +60,7 @@ class ApiEndpoint:
         self._requests = counter(
             registry, "api_requests", "Requests to the API, by path and status", ("path", "status")
         )
+        self._listening = gauge(registry, "api_listening", "1 while the API listens, 0 where its port could not be had")
 
     @property
     def port(self) -> int:
@@ -83,10 +84,12 @@ class ApiEndpoint:
             app.router.add_get(path, answer)
         app.on_response_prepare.append(self._answered)
         await self._server.start(app)
+        self._listening.set(1)
         log.info("api_started", addr=self._addr, port=self.port)
 
     async def stop(self) -> None:
         """Stops listening. Idempotent, and safe before `start`."""
+        self._listening.set(0)
         await self._server.stop()
 
     async def _health(self, _request: web.Request) -> web.Response:
