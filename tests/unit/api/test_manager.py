@@ -176,7 +176,7 @@ def test_heartbeats_that_wait_to_be_stored_are_bounded(monkeypatch: pytest.Monke
             assert stand.manager.process_heartbeat(stand.beat(name))
         await stand.manager.shutdown()
         assert [state[0] for state in stand.core.stored] == ["a", "b"]
-        assert stand.counted("worker_heartbeats_unstored_total") == 1
+        assert stand.counted("worker_heartbeats_unstored_total", reason="too_many") == 1
 
     in_virtual_time(main())
 
@@ -212,16 +212,49 @@ def test_a_restart_knows_who_was_there_and_judges_by_when(tmp_path: Path) -> Non
     in_virtual_time(second())
 
 
+def test_after_a_crash_a_heartbeat_of_before_it_is_not_stored_again(tmp_path: Path) -> None:
+    """The file may be older than what was stored; a heartbeat of a batch that is sent again is one of before."""
+    path = tmp_path / "workers.json"
+
+    async def crashes() -> Heartbeat:
+        stand = Stand(path)
+        await stand.manager.start()
+        sent = stand.beat("a")
+        stand.core.waiting = [sent]
+        await asyncio.sleep(TURN)
+        assert len(stand.core.stored) == 1
+        assert SavedWorkers(path).load() == ([], False)
+        (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "workers"]
+        task.cancel()
+        return sent
+
+    async def comes_back(sent: Heartbeat) -> None:
+        stand = Stand(path)
+        await asyncio.sleep(5)
+        await stand.manager.start()
+        stand.core.waiting = [sent]
+        await asyncio.sleep(TURN)
+        assert stand.manager.get("a") is not None, "a sign of life all the same"
+        assert stand.core.stored == []
+        assert stand.counted("worker_heartbeats_unstored_total", reason="before_a_crash") == 1
+        stand.core.waiting = [stand.beat("a")]
+        await asyncio.sleep(TURN)
+        assert len(stand.core.stored) == 1
+        await stand.manager.shutdown()
+
+    in_virtual_time(comes_back(in_virtual_time(crashes())))
+
+
 def test_the_file_is_written_every_few_seconds_at_most_and_not_without_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "workers.json"
-    saves: list[int] = []
+    saves: list[bool] = []
     really = SavedWorkers.save
 
-    def counted(self: SavedWorkers, workers: Sequence[tuple[int, bytes]]) -> None:
-        saves.append(len(workers))
-        really(self, workers)
+    def counted(self: SavedWorkers, workers: Sequence[tuple[int, bytes]], *, complete: bool) -> None:
+        saves.append(complete)
+        really(self, workers, complete=complete)
 
     monkeypatch.setattr(SavedWorkers, "save", counted)
 
@@ -237,7 +270,8 @@ def test_the_file_is_written_every_few_seconds_at_most_and_not_without_need(
         await asyncio.sleep(600)
         assert len(saves) == before + 1, "that it is inactive is news, and then there is none"
         await stand.manager.shutdown()
-        assert len(saves) == before + 1
+        assert len(saves) == before + 2
+        assert saves == [False] * (before + 1) + [True]
 
     in_virtual_time(main())
 
@@ -251,9 +285,9 @@ async def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path, damage: str)
     await first.shutdown()
     good = path.read_bytes()
     sound = SavedWorkers(path)
-    assert [worker.worker_id for worker in sound.load()] == ["a"]
+    assert [worker.worker_id for worker in sound.load().workers] == ["a"]
     if damage == "rows":
-        sound.save([(1, b'{"worker_id": "a", "last_update": NaN}')])
+        sound.save([(1, b'{"worker_id": "a", "last_update": NaN}')], complete=True)
     else:
         path.write_bytes({
             "cut": good[:-3],
@@ -272,7 +306,7 @@ async def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path, damage: str)
     assert registry.get_sample_value("telemetry_collector_worker_files_damaged_total") == 1
     assert again.register("b")
     await again.shutdown()
-    assert [worker.worker_id for worker in sound.load()] == ["b"]
+    assert [worker.worker_id for worker in sound.load().workers] == ["b"]
 
 
 async def test_a_disk_that_fails_is_told_and_tried_again(tmp_path: Path) -> None:
@@ -286,7 +320,7 @@ async def test_a_disk_that_fails_is_told_and_tried_again(tmp_path: Path) -> None
     await manager.shutdown()
     assert manager.get("a") is not None
     assert registry.get_sample_value("telemetry_collector_worker_files_damaged_total") == 1
-    assert registry.get_sample_value("telemetry_collector_worker_saves_failed_total") == 1
+    assert registry.get_sample_value("telemetry_collector_worker_saves_failed_total") == 2
 
 
 async def test_stopping_waits_for_a_save_under_way_and_writes_after_it(
@@ -297,17 +331,21 @@ async def test_stopping_waits_for_a_save_under_way_and_writes_after_it(
     loop, writing = asyncio.get_running_loop(), threading.Semaphore(1)
     really = SavedWorkers.save
 
-    def slow(self: SavedWorkers, workers: Sequence[tuple[int, bytes]]) -> None:
+    def slow(self: SavedWorkers, workers: Sequence[tuple[int, bytes]], *, complete: bool) -> None:
+        if not manager.get_all():
+            return really(self, workers, complete=complete)
         assert writing.acquire(blocking=False), "one at a time"
         loop.call_soon_threadsafe(began.set)
         assert go_on.wait(30)
-        really(self, workers)
+        really(self, workers, complete=complete)
         writing.release()
+        return None
 
     monkeypatch.setattr(SavedWorkers, "save", slow)
+    monkeypatch.setattr(module, "SAVE_SECS", 0.0)
     manager = TelemetryManager(tmp_path / "workers.json")
-    assert manager.register("a")
     await manager.start()
+    assert manager.register("a")
     await asyncio.wait_for(began.wait(), 30)
     assert manager.register("b")
     stopping = asyncio.create_task(manager.shutdown())
@@ -315,7 +353,8 @@ async def test_stopping_waits_for_a_save_under_way_and_writes_after_it(
     assert not stopping.done()
     go_on.set()
     await asyncio.wait_for(stopping, 30)
-    assert {worker.worker_id for worker in SavedWorkers(tmp_path / "workers.json").load()} == {"a", "b"}
+    saved = SavedWorkers(tmp_path / "workers.json").load()
+    assert ({worker.worker_id for worker in saved.workers}, saved.complete) == ({"a", "b"}, True)
 
 
 async def test_a_defect_in_one_turn_does_not_end_them_all(monkeypatch: pytest.MonkeyPatch) -> None:

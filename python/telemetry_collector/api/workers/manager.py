@@ -56,8 +56,8 @@ DEAF = Event(
 )
 UNSTORED = Event(
     "worker_heartbeats_unstored",
-    "Heartbeats that were taken and not stored as metrics, because too many waited",
-    level="warning",
+    "Heartbeats that were taken and not stored as metrics",
+    labels=("reason",),
     every_secs=60.0,
 )
 
@@ -99,6 +99,8 @@ class TelemetryManager:
         self._metrics = WorkerMetrics(self._workers, workers_max)
         registry.register(self._metrics)
         self._unstored: list[tuple[str, str, float, float, float, int, int]] = []
+        # Of a heartbeat that was taken before, it is not known whether it is stored already.
+        self._store_after_unix_ns = 0
         self._changed = False
         self._save_due = self._clock.monotonic()
         self._task: asyncio.Task[None] | None = None
@@ -157,6 +159,8 @@ class TelemetryManager:
         if self._task is not None or self._over:
             return
         await self._load()
+        # From now on what is saved is not complete until the end.
+        await self._save()
         self._task = asyncio.create_task(self._turns(), name="workers")
 
     async def shutdown(self) -> None:
@@ -174,8 +178,7 @@ class TelemetryManager:
             # Its thread writes whether or not anybody waits, and two must not write at a time.
             await self._saving
         await self._turn()
-        if self._changed:
-            await self._save()
+        await self._save(complete=True)
         self._events.finish()
 
     async def _turns(self) -> None:
@@ -203,10 +206,13 @@ class TelemetryManager:
             self._store(states, self._clock.unix_ns())
 
     def _to_store(self, heartbeat: Heartbeat) -> None:
-        if len(self._unstored) >= UNSTORED_MAX:
-            self._events.happened(UNSTORED)
-            return
         worker_id, node_id, cpu, memory, gpu, tasks, timestamp = heartbeat
+        if len(self._unstored) >= UNSTORED_MAX:
+            self._events.happened(UNSTORED, reason="too_many")
+            return
+        if 0 < timestamp <= self._store_after_unix_ns:
+            self._events.happened(UNSTORED, reason="before_a_crash")
+            return
         self._unstored.append(
             (
                 worker_id,
@@ -236,20 +242,25 @@ class TelemetryManager:
     async def _load(self) -> None:
         if self._saved is None:
             return
+        complete = False
         try:
-            self._workers.restore(await asyncio.to_thread(self._saved.load))
+            saved = await asyncio.to_thread(self._saved.load)
+            self._workers.restore(saved.workers)
+            complete = saved.complete
         except DamagedError as error:
             self._events.happened(DAMAGED, file=str(self._saved.aside), error=str(error), note="starting without it")
         except OSError as error:
             self._events.happened(DAMAGED, file=str(self._saved.path), error=str(error), note="starting without it")
+        if not complete:
+            self._store_after_unix_ns = self._clock.unix_ns()
 
-    async def _save(self) -> None:
+    async def _save(self, *, complete: bool = False) -> None:
         self._save_due = self._clock.monotonic() + SAVE_SECS
         if self._saved is None:
             return
         self._changed = False
         try:
-            await asyncio.to_thread(self._saved.save, self._workers.snapshot())
+            await asyncio.to_thread(self._saved.save, self._workers.snapshot(), complete=complete)
         except OSError as error:
             self._changed = True
             self._events.happened(UNSAVED, file=str(self._saved.path), error=str(error))
