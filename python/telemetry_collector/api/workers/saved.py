@@ -60,7 +60,7 @@ class SavedWorkers:
         body = b"[" + b",\n".join([b"[%d, %b]" % worker for worker in workers]) + b"]"
         aside = self._path.with_name(self._path.name + ".tmp")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
             flag = b"true" if complete else b"false"
             file.write(
                 b'{"format": %d, "complete": %b, "crc32": "%08x", "workers": ' % (FORMAT, flag, zlib.crc32(body))
