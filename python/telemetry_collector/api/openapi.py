@@ -90,7 +90,9 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/health": _get("health", "Whether the collector answers", _json(_HEALTH, "It does.")),
+            "/health": _get(
+                "health", "Whether the collector answers", _json({"$ref": "#/components/schemas/Health"}, "It does.")
+            ),
             "/telemetry": _get("telemetry", "All workers, active or not", by_name),
             "/telemetry/{worker_id}": {
                 "parameters": [

@@ -45,7 +45,7 @@ def _path(path: str, item: Mapping[str, Any]) -> str:
         for parameter in item.get("parameters", ())
     )
     answers = "".join(
-        f"<tr><td>{escape(status)}</td><td>{escape(answer['description'])} {_kind(_content(answer))}</td></tr>"
+        f"<tr><td>{_status(status)}</td><td>{escape(answer['description'])} {_kind(_content(answer))}</td></tr>"
         for status, answer in operation["responses"].items()
     )
     example = path
@@ -55,6 +55,10 @@ def _path(path: str, item: Mapping[str, Any]) -> str:
         f"<h2><code>GET {escape(path)}</code></h2><p>{escape(operation['summary'])}.</p>"
         f"<table>{rows}{answers}</table><pre>curl http://127.0.0.1:8080{escape(example)}</pre>"
     )
+
+
+def _status(status: str) -> str:
+    return "other" if status == "default" else escape(status)
 
 
 def _content(answer: Mapping[str, Any]) -> Mapping[str, Any]:

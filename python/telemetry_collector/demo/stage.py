@@ -90,6 +90,7 @@ class Demo:
                 env={name: value for name, value in os.environ.items() if name != VARIABLE},
             )  # fmt: skip
         await self._until_ready()
+        self._notify(f"who beats and how busy it is: http://{self._api}/workers, and what there is to ask: /docs")
         config = load_agent(json.dumps(self._agent_config(certificates)), SECTIONS)
         self._agent = new_agent(config, new_registry(__version__))
         await self._agent.start()
