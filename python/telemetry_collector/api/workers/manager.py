@@ -34,6 +34,8 @@ TURN_SECS = 0.25
 """So often heartbeats are taken from the core."""
 TAKEN_AT_ONCE_MAX = 500
 """Heartbeats taken in one go, before the event loop's other tasks have a turn."""
+TAKEN_A_TURN_MAX = 20 * TAKEN_AT_ONCE_MAX
+"""Further ones wait in the core, within its bounds, for the next turn."""
 SAVE_SECS = 5.0
 """The file is written at most so often."""
 UNSTORED_MAX = 100_000
@@ -194,7 +196,8 @@ class TelemetryManager:
             await self._clock.sleep(TURN_SECS)
 
     async def _turn(self) -> None:
-        while handed := self._hand_on(TAKEN_AT_ONCE_MAX):
+        for _ in range(TAKEN_A_TURN_MAX // TAKEN_AT_ONCE_MAX):
+            handed = self._hand_on(TAKEN_AT_ONCE_MAX)
             for heartbeat in handed:
                 self.process_heartbeat(Heartbeat._make(heartbeat))
             if len(handed) < TAKEN_AT_ONCE_MAX:
