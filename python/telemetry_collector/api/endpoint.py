@@ -67,6 +67,11 @@ class ApiEndpoint:
         """The port listened on: where 0 was asked for, the system's choice once started."""
         return self._server.port
 
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return self._server.connections
+
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
         from aiohttp import web

@@ -1,7 +1,8 @@
 """One HTTP/1.1 server on one address: what /metrics and the API have in common.
 
 What a client may take is bounded: connections, bytes and number of header fields, bytes of a request's line and body,
-and the time until a request is complete. Every error is JSON, `{"error": …, "status": …}`, also those of the protocol.
+the time until a request is complete, and the time until its answer is taken. Every error is JSON,
+`{"error": …, "status": …}`, also those of the protocol.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ log = logger(__name__)
 
 KEEPALIVE_SECS = 75.0
 """A connection without a whole request is closed after so long: longer than usual scrape intervals."""
+ANSWER_SECS_MAX = 30.0
+"""A client that has not taken its answer by then loses its connection, and with it the memory that holds the answer."""
 CONNECTIONS_MAX = 256
 """Connections open at a time; further ones are answered 503 and closed."""
 CONNECTIONS_WAITING_MAX = 64
@@ -58,6 +61,12 @@ class HttpServer:
     def port(self) -> int:
         """The port listened on: where 0 was asked for, the system's choice once started."""
         return self._port
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        server = self._runner.server if self._runner is not None else None
+        return len(server.connections) if server is not None else 0
 
     async def start(self, app: web.Application) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
@@ -147,7 +156,14 @@ def _connections(server: web.Server, loop: asyncio.AbstractEventLoop) -> Callabl
                     resp = _as_json(resp)
                 # Not what it is made of.
                 resp.headers["Server"] = "telemetry-collector"
-            return await super().finish_response(request, resp, start_time)
+            try:
+                async with asyncio.timeout(ANSWER_SECS_MAX):
+                    return await super().finish_response(request, resp, start_time)
+            except TimeoutError:
+                if self.transport is not None:
+                    # Not close(), which waits for what nobody takes.
+                    self.transport.abort()
+                return resp, True
 
     def connection() -> asyncio.BaseProtocol:
         if len(server.connections) >= CONNECTIONS_MAX:

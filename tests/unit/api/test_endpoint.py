@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
+from tests.support.waiting import until
 
 from telemetry_collector.api.endpoint import ApiEndpoint
 from telemetry_collector.api.openapi import document
@@ -255,6 +257,22 @@ async def test_a_request_that_never_ends_is_cut_off(site: Site, monkeypatch: pyt
     began = time.monotonic()
     assert await site.raw(b"GET /health HTTP/1.1\r\nHost: ") == b""
     assert time.monotonic() - began < 10
+
+
+async def test_an_answer_that_nobody_takes_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "ANSWER_SECS_MAX", 0.05)
+    answer = b"x" * (64 * 1024 * 1024)
+    monkeypatch.setattr(site.manager, "map_as_json", lambda: answer)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.api.port)
+    writer.write(b"GET /workers HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await until(lambda: site.api.connections == 0)
+    # Whether the end is told as one depends on what the system had buffered.
+    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        await reader.readexactly(len(answer))
+    writer.close()
+    with contextlib.suppress(ConnectionResetError):
+        await writer.wait_closed()
 
 
 async def test_a_taken_port_is_told_with_its_keys(site: Site) -> None:
