@@ -16,7 +16,7 @@ use super::reply_to::ReplyTo;
 use super::{Ingest, Pending};
 use crate::columns::{BatchHeader, PointBlock, SharedSeries};
 use crate::journal::{AppendError, Ticket};
-use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, Limits, TAGS_MAX};
+use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
 use crate::series::{CardinalityLimit, CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
 use crate::wire::decode::{TagSpans, peek_sequence};
@@ -122,7 +122,7 @@ impl Ingest {
             self.shared.names.lock().close_empty(&arrival.peer.identity, batch.epoch, batch.sequence);
             return Judged::Answered(answer::plain(batch.sequence, Outcome::Stored));
         }
-        if let Some(cause) = self.overload(&arrival.policy.limits, arrival.frame.len()) {
+        if let Some(cause) = self.overload(arrival.policy, arrival.frame.len()) {
             return self.retry(batch.sequence, cause);
         }
         let Peer { identity, .. } = arrival.peer;
@@ -334,12 +334,13 @@ impl Ingest {
         self.counters().inflight_bytes.load(Relaxed) + self.counters().held_bytes.load(Relaxed)
     }
 
-    /// Why nothing more is taken at the moment, if so.
-    pub(super) fn overload(&self, limits: &Limits, frame_bytes: usize) -> Option<RetryCause> {
+    /// Why so many bytes more are not taken at the moment, if so.
+    pub(super) fn overload(&self, policy: &Policy, bytes: usize) -> Option<RetryCause> {
+        let limits = &policy.limits;
         if self.counters().inflight_batches.load(Relaxed) >= 2 * limits.backpressure_threshold as u64 {
             return Some(RetryCause::Batches);
         }
-        let bytes = self.bytes_in_flight() + frame_bytes as u64;
+        let bytes = self.bytes_in_flight() + bytes as u64;
         (bytes > limits.inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 

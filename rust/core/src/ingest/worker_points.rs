@@ -61,7 +61,7 @@ impl Ingest {
     pub fn store_workers(&self, states: &[WorkerState], now_unix_ns: i64) {
         let received = Instant::now();
         let policy = self.policy();
-        if let Some(cause) = self.overload(&policy.limits, 0) {
+        if let Some(cause) = self.overload(&policy, 0) {
             return self.drop_points(cause.as_str(), states.iter().map(|state| state.points().count()).sum());
         }
         let mut scratch = self.scratches.take();
