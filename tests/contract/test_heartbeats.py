@@ -51,7 +51,7 @@ def test_a_relay_speaks_for_others_and_the_common_tags_name_the_node(door: Door)
     relay = door.stream("spiffe://fleet/relay", "relay", relay=True)
     expect_stored(relay.ask(batch(heartbeat={**BEAT, "worker_id": "a"}, common_tags={"node_id": "a-node"})), 0)
     expect_stored(relay.ask(batch(heartbeat={**BEAT, "worker_id": "b"})), 0)
-    assert {(found.worker_id, found.node_id) for found in handed_on(door)} == {("a", "a-node"), ("b", "relay")}
+    assert {(found.worker_id, found.node_id) for found in handed_on(door)} == {("a", "a-node"), ("b", "b")}
 
 
 def test_nobody_speaks_for_another_and_a_duplicate_brings_nothing(door: Door) -> None:

@@ -299,7 +299,12 @@ impl Ingest {
             named => named.into(),
         };
         let named = batch.common_tags().iter().find(|tag| batch.text(tag.key) == NODE_ID);
-        let node_id = named.map_or_else(|| Arc::clone(&arrival.peer.node), |tag| text(tag.value).into());
+        let node_id = match named {
+            Some(tag) => text(tag.value).into(),
+            // What a relay tells of a worker is not about the relay's own node.
+            None if arrival.peer.relay => Arc::clone(&worker_id),
+            None => Arc::clone(&arrival.peer.node),
+        };
         let running_tasks = batch.running_tasks().iter().map(|task| RunningTask {
             task_id: text(task.task_id),
             name: text(task.name),

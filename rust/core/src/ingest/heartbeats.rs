@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Heartbeat {
     /// Name of the worker: the node of its identity, except where a relay speaks for it.
     pub worker_id: Arc<str>,
-    /// The `node_id` of its batch: among the common tags, else the node that the certificate names.
+    /// The `node_id` among its batch's common tags, else the node that the certificate names; of a relay's, the worker.
     pub node_id: Arc<str>,
     /// 0 to 1 of all cores; -1 where it is not known, as with the other two.
     pub cpu_usage: f64,
