@@ -416,7 +416,7 @@ impl CommitSink<Pending> for Shared {
         for Appended { item, .. } in &records {
             counters.stable_latency.observe(item.received.elapsed());
             let committed = if item.is_own() { &counters.worker_points_committed } else { &counters.points_committed };
-            committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
+            committed.fetch_add(item.block.len() as u64, Ordering::Release);
             self.left_flight(item);
         }
         {
