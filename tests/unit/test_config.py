@@ -332,7 +332,7 @@ class TestMistakes:
             "2 mistakes in configuration",
             "configuration:2: limits.max_batch_size = x: is not a whole number; "
             "expected a whole number from 1 to 1000000: points of one batch",
-            "configuration:3: foo: is not a section; known are forward, influxdb, journal, limits, observability, "
+            "configuration:3: foo: is not a section; known are api, forward, influxdb, journal, limits, observability, "
             "parquet, quotas, security, server",
         ]
 

@@ -28,6 +28,7 @@ mod requests;
 mod settings;
 mod spool;
 mod wake;
+mod workers;
 
 use pyo3::prelude::*;
 
