@@ -1,12 +1,12 @@
 """`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
 
-stages, wire, hotpath, requests, load, listener, flood and reliability: docs/benchmarks.md says what is in each.
+stages, wire, hotpath, requests, load, listener, flood, reliability, workers: docs/benchmarks.md says what is in each.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, listener, load, reliability, requests, stages, wire
+from benches import flood, hotpath, listener, load, reliability, requests, stages, wire, workers
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "listener": listener.measure,
     "flood": flood.measure,
     "reliability": reliability.measure,
+    "workers": workers.measure,
 }
 
 

@@ -128,6 +128,7 @@ def collector(
         "quotas": {} if quotas else {"default": dict.fromkeys(Quota.model_fields)},
         "journal": {"dir": str(journal or directory / "journal")},
         "parquet": {"output_dir": str(dataset), "flush_interval_secs": flush_interval_secs},
+        "api": {"http_port": None},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": metrics_port, "log_level": "warning"},
     }
     if not parquet:

@@ -266,6 +266,19 @@ class Ingest:
         """
     def offenders(self) -> list[tuple[str, str, int]]:
         """(identity, metric name, points refused) of the worst offenders against the cardinality limit, worst first."""
+    def hand_on_heartbeats(
+        self, count_max: int
+    ) -> list[tuple[str, str, float, float, float, list[tuple[str, str, str, int]], int]]:
+        """The newest heartbeat of each worker since it was last handed on, `count_max` at most, in no order.
+
+        Each is (worker_id, node_id, cpu_usage, memory_usage, gpu_usage, running_tasks, timestamp_unix_ns), a task
+        (task_id, name, status, started_unix_ns). Usages are at most 1, and -1 where they are not known.
+        """
+    def store_workers(self, states: Sequence[tuple[str, str, float, float, float, int, int]], now_unix_ns: int) -> None:
+        """Journals states of workers as gauges of the collector's own; does not wait for the commit.
+
+        Each is as from `hand_on_heartbeats`, with the number of tasks. What is not stored is counted by reason.
+        """
     def drain(self, timeout_secs: float) -> bool:
         """Waits until everything received is committed; false when time ran out first."""
     def close(self) -> None:

@@ -18,6 +18,7 @@ from tests.contract.door import as_frame
 from tests.support.certificates import SERVER, Authority, Credentials, pem
 from tests.support.protobuf import Frames, pb
 
+from telemetry_collector.api.workers.worker import IDENTITY as COLLECTOR
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
 
@@ -120,6 +121,7 @@ class Site:
             },
             "journal": {"dir": str(self.directory / "journal"), "segment_bytes": 1 << 22, "max_bytes": 1 << 27},
             "parquet": {"output_dir": str(self.directory / "data"), "flush_interval_secs": 0.2},
+            "api": {"http_port": 0},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         }
         for name, section in sections.items():
@@ -153,10 +155,10 @@ class Site:
             yield client
 
     def rows(self) -> list[dict[str, Any]]:
-        """Who sent what, as it stands in the files of the data set."""
+        """Who sent what, as it stands in the files of the data set; what the collector adds itself nobody sent."""
         files = sorted(str(path) for path in (self.directory / "data").glob("date=*/hour=*/*.parquet"))
         if not files:
             return []
         columns = ["name", "node_id", "identity", "sequence"]
         rows: list[dict[str, Any]] = ds.dataset(files).to_table(columns).to_pylist()
-        return rows
+        return [row for row in rows if row["identity"] != COLLECTOR]

@@ -70,12 +70,16 @@ async def test_every_row_counted_is_in_the_files(demo: Demo) -> None:
     assert summary["points_sent"] == summary["points_acknowledged"] == summary["points_stored"] > 0
     assert summary["points_refused"] == 0
     assert summary["parquet_files"] == len(demo.files) > 0
+    sent = "FILTER (WHERE identity <> 'telemetry-collector')"
     found = duckdb.sql(
-        "SELECT count(*), count(DISTINCT (name, node_id, tags)), count(DISTINCT (epoch, sequence, name, tags)) "
+        f"SELECT count(*) {sent}, count(DISTINCT (name, node_id, tags)), "
+        f"count(DISTINCT (epoch, sequence, name, tags)) {sent}, count(*) "
         f"FROM read_parquet({[str(path) for path in demo.files]!r})"
     )
     assert found is not None, "a query has rows"
-    assert found.fetchall() == [(summary["parquet_rows"], summary["series"], summary["parquet_rows"])]
+    rows, workers = summary["parquet_rows"], summary["worker_rows"]
+    assert found.fetchall() == [(rows, summary["series"], rows, rows + workers)]
+    assert workers >= 3, "the agent's heartbeat"
     assert summary["parquet_rows"] == summary["points_stored"]
     assert 0 < summary["ack_ms"]["p50"] <= summary["ack_ms"]["p99"]
     assert summary["seconds"] >= 3.5

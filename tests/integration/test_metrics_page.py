@@ -53,6 +53,7 @@ async def at_work(directory: Path, certificates: Files, transport: str, **sectio
             "token": "t",
             "flush_interval_secs": 0.1,
         },
+        "api": {"http_port": 0},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         **sections,
     }

@@ -470,3 +470,15 @@ def _unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def test_a_heartbeat_that_comes_while_connecting_is_not_left_to_the_next(certificates: Path) -> None:
+    async with QuicCollector(certificates) as collector:
+        collector.silent = True
+        async with running(transport(certificates, collector.address)) as (sender, _):
+            await until(lambda: collector.books.seen)
+            heartbeat = {"worker_id": "node-1", "cpu_usage": 0.5, "memory_usage": 0.5, "gpu_usage": -1.0}
+            sender.heartbeat(Heartbeat(timestamp_unix_ns=1, **heartbeat))  # type: ignore[arg-type]  # as named
+            collector.speak()
+            await until(lambda: collector.books.heartbeats)
+            assert len(collector.books.heartbeats) == 1

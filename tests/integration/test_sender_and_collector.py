@@ -56,6 +56,7 @@ async def collecting(
         "limits": limits,
         "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 26},
         "parquet": {"output_dir": str(directory / "data")},
+        "api": {"http_port": 0},
         "observability": {"metrics_port": 0, "metrics_addr": "127.0.0.1"},
     }
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))

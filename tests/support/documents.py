@@ -13,6 +13,7 @@ def collector_document(directory: Path, files: Files, transport: str = "aioquic"
         "security": server_tls(files),
         "journal": {"dir": str(directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 24},
         "parquet": {"output_dir": str(directory / "parquet")},
+        "api": {"http_port": 0},
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         **sections,
     }

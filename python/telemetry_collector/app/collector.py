@@ -1,7 +1,8 @@
 """The collector, composed: who is whose consumer, and in which order they start and stop.
 
     QuicListener, receivers ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
-                                    MetricsEndpoint: /metrics /health /ready
+                   │                MetricsEndpoint: /metrics /health /ready
+                   └─► TelemetryManager ─► ApiEndpoint: /workers /telemetry
 
 Starting goes from the end to the front, so that nothing is received before it can be kept; stopping goes the other way,
 so that nothing received is left behind.
@@ -24,6 +25,8 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__, _core
+from telemetry_collector.api.endpoint import ApiEndpoint
+from telemetry_collector.api.workers import TelemetryManager
 from telemetry_collector.app import service
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
@@ -37,7 +40,7 @@ from telemetry_collector.app.trust import check_own, read_trust
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quota, Quotas, load
 from telemetry_collector.config.collector import SECTIONS
-from telemetry_collector.errors import TelemetryCollectorError
+from telemetry_collector.errors import AddressError, TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.requests import RequestConsumer, RequestEvents
 from telemetry_collector.observe import logs
@@ -53,6 +56,7 @@ from telemetry_collector.pipeline.room import JournalRoom
 
 log = logs.logger(__name__)
 
+WORKERS_FILE = "workers.json"
 # How often the core expires idle series, writes checkpoints and deletes what every writer has passed.
 CORE_MAINTENANCE_SECS = 1.0
 # The share of the shutdown's time that the listener may use to send the replies due; the writers get the rest.
@@ -89,6 +93,9 @@ class Collector:
         self._room: JournalRoom | None = None
         self._listener: Listener | None = None
         self._receiving: Receiving | None = None
+        self._workers: TelemetryManager | None = None
+        self.api: ApiEndpoint | None = None
+        """The API, where there is one."""
         # From now on a file that changes is noticed: before any is read.
         self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
         watched = config.observability
@@ -128,6 +135,7 @@ class Collector:
 
             await self.endpoint.start()
             self._stack.push_async_callback(self.endpoint.stop)
+            await self._start_api(core)
             self._listener = listener_of(config, core, ingest, verifier, allowlist, ListenerEvents(self._registry))
             await self._listener.start()
             consumers: dict[str, RequestConsumer] = {"metrics": ingest, **signals.consumers}
@@ -210,6 +218,9 @@ class Collector:
             await self._receiving.stop(LISTENER_STOP_SHARE * timeout_secs)
         if self._listener is not None:
             await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
+        if self._workers is not None:
+            # What the last heartbeats said is for the writers, too.
+            await self._workers.shutdown()
         # It may be about to exchange a writer: the new one is to write what is committed, too.
         await self._reloader.stop(max(deadline - time.monotonic(), 0.1) / 2)
         if self._core is not None and self._destinations is not None:
@@ -260,6 +271,7 @@ class Collector:
             "points_received": stats.get("points_received", 0),
             "points_accepted": stats.get("points_accepted", 0),
             "points_committed": stats.get("points_committed", 0),
+            "worker_points": stats.get("worker_points_committed", 0),
             "points_refused": sum(stats.get("points_refused", {}).values()),
             "points_by_requests": self._receiving.points_accepted if self._receiving is not None else 0,
             "series": stats.get("series", 0),
@@ -285,6 +297,31 @@ class Collector:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.unix_secs(), UTC)
+
+    async def _start_api(self, core: _core.Ingest) -> None:
+        config = self._config
+        workers = self._workers = TelemetryManager(
+            config.journal.dir / WORKERS_FILE,
+            hand_on=core.hand_on_heartbeats,
+            store=core.store_workers,
+            registry=self._registry,
+            clock=self._clock,
+            workers_max=config.api.workers_max,
+            forget_secs=config.api.worker_forget_secs,
+        )
+        await workers.start()
+        self._stack.push_async_callback(workers.shutdown)
+        if config.api.http_port is None:
+            return
+        api = ApiEndpoint(config.api.http_addr, config.api.http_port, workers, self._registry, version=__version__)
+        try:
+            await api.start()
+        except AddressError as error:
+            # Agents' data do not wait for those who ask about them.
+            log.warning("api_not_started", error=str(error), note="everything else goes on")
+            return
+        self.api = api
+        self._stack.push_async_callback(api.stop)
 
     async def _maintain(
         self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals, signals: Signals
@@ -387,7 +424,8 @@ async def _serve(collector: Collector, *, as_json: bool) -> int:
         gc.collect()
         gc.freeze()
         manager.ready(f"listening on {collector.listen_addr}")
-        log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port)
+        api_port = collector.api.port if collector.api is not None else None
+        log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port, api_port=api_port)
         reloading = asyncio.create_task(service.reload_when(reload_asked, collector.reload, manager))
         await service.until(stopping, manager)
         await _cancel(reloading)

@@ -98,6 +98,7 @@ class Site:
             },
             "quotas": {"default": dict.fromkeys(Quota.model_fields)},
             "journal": {"dir": str(self.directory / "journal"), "max_bytes": JOURNAL_BYTES_MAX},
+            "api": {"http_port": None},
             "observability": {
                 "metrics_addr": "127.0.0.1",
                 "metrics_port": metrics_port,

@@ -24,6 +24,8 @@ COMMANDS = {
     "bench": "telemetry_collector.cli.bench:bench",
     "journal": "telemetry_collector.cli.journal:journal",
     "dataset": "telemetry_collector.cli.dataset:dataset",
+    "workers": "telemetry_collector.cli.workers:workers",
+    "status": "telemetry_collector.cli.workers:status",
 }
 """Commands in the order of the help, and where each is."""
 
@@ -90,6 +92,8 @@ Examples:
   telemetry-collector bench                   see what this machine can take
   telemetry-collector journal inspect DIR     see what a journal holds
   telemetry-collector dataset verify DIR      check that files are whole and nothing is there twice
+  telemetry-collector workers                 see the workers of a running collector
+  telemetry-collector status worker-1         see one of them, and whether it is active
 
 \b
 Exit codes:

@@ -1,6 +1,7 @@
 """YAML → frozen, validated sections, or every mistake at once, with its key, value and what would be right."""
 
 from telemetry_collector.config.agent import AgentConfig, load_agent
+from telemetry_collector.config.api import Api
 from telemetry_collector.config.collector import Config, load
 from telemetry_collector.config.discovery import WRITERS, DiscoveredSections
 from telemetry_collector.config.document import Document, load_document
@@ -36,6 +37,7 @@ __all__ = [
     "AgentConfig",
     "AgentObservability",
     "AgentSecurity",
+    "Api",
     "CertificateFile",
     "Config",
     "DiscoveredSections",

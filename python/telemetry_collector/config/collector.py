@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from telemetry_collector.config.api import Api
 from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
 from telemetry_collector.config.quotas import Quotas
@@ -23,6 +24,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "journal": Journal,
     "traces": SignalSection,
     "logs": SignalSection,
+    "api": Api,
     "observability": Observability,
 }
 """The sections that are always there, by their names."""
@@ -44,6 +46,7 @@ class Config:
     journal: Journal
     traces: SignalSection
     logs: SignalSection
+    api: Api
     observability: Observability
     writers: Mapping[str, Section]
     """The sections of the writers that are on, by name, in the order of the document."""
@@ -74,7 +77,8 @@ def load(
     """Loads the collector's configuration from a text, or from the file at a path.
 
     `writers` maps the names of the writers that exist to their sections' classes; a writer without a section in the
-    document is off. ConfigError carries every mistake; see `load_document`.
+    document is off. The environment's `HTTP_PORT` comes before the document's port of the API. ConfigError carries
+    every mistake; see `load_document`.
     """
     document = load_document(source, SECTIONS, writers, environ=environ, check_files=check_files)
     return Config(
@@ -87,6 +91,7 @@ def load(
         journal=document.section(Journal, "journal"),
         traces=document.section(SignalSection, "traces"),
         logs=document.section(SignalSection, "logs"),
+        api=document.section(Api, "api").of_environment(environ),
         observability=document.section(Observability, "observability"),
         writers={name: section for name, section in document.sections.items() if name not in SECTIONS},
         source=document.source,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -17,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from telemetry_collector.api.workers.worker import IDENTITY
+from telemetry_collector.config.api import VARIABLE, Api
+from telemetry_collector.config.section import Address
 from telemetry_collector.demo.summary import AckLatency, Moment, Summary
 from telemetry_collector.errors import TelemetryCollectorError
 
@@ -32,6 +36,7 @@ DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
 RECEIVER_PORTS = {"otlp_grpc": 4317, "otlp_http": 4318, "influx": 8086, "remote_write": 9201}
+HEARTBEAT_SECS = 5.0
 # Parts become visible this often, so that a short demo shows files while it runs.
 FLUSH_INTERVAL_SECS = 2
 SAMPLE_INTERVAL_SECS = 1.0
@@ -56,6 +61,7 @@ class Demo:
         self._listen_addr = ""
         self._metrics_port = 0
         self._receivers: dict[str, str] = {}
+        self._api = Address("127.0.0.1", 0)
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -72,6 +78,7 @@ class Demo:
         self._receivers = {
             name: f"127.0.0.1:{self._free_port(port, socket.SOCK_STREAM)}" for name, port in RECEIVER_PORTS.items()
         }
+        self._api = self._api_address()
         self._make_directory()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
@@ -84,8 +91,11 @@ class Demo:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "telemetry_collector", "run", str(document), "--json",
                 stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True,
+                # It is in the document by now.
+                env={name: value for name, value in os.environ.items() if name != VARIABLE},
             )  # fmt: skip
         await self._until_ready()
+        self._notify(f"who beats and how busy it is: http://{self._api}/workers, and what there is to ask: /docs")
         config = load_agent(json.dumps(self._agent_config(certificates)), SECTIONS)
         self._agent = new_agent(config, new_registry(__version__))
         await self._agent.start()
@@ -110,6 +120,7 @@ class Demo:
             self._listen_addr,
             self._receivers,
             self._metrics_port,
+            str(self._api),
             self._agent_stats(),
             collector,
         )
@@ -133,17 +144,18 @@ class Demo:
         self._notify("draining the collector")
         stored = await self._stop_collector()
         files = sorted((self._directory / "parquet").glob("date=*/hour=*/*.parquet"))
-        rows = await asyncio.to_thread(_count_rows, files)
+        rows, worker_rows = await asyncio.to_thread(_count_rows, files)
         return Summary(
             points_read=sent.points_offered,
             points_sent=sent.points_sent,
             points_acknowledged=sent.points_acknowledged,
             points_by_requests=stored["points_by_requests"],
-            points_stored=stored["writers"]["parquet"]["points_written"],
+            points_stored=stored["writers"]["parquet"]["points_written"] - stored["worker_points"],
             points_refused=sent.points_refused,
             series=stored["series"],
             parquet_files=len(files),
             parquet_rows=rows,
+            worker_rows=worker_rows,
             parquet_bytes=sum(path.stat().st_size for path in files),
             ack_ms=AckLatency(_milliseconds(sent.ack_p50_secs), _milliseconds(sent.ack_p99_secs)),
             seconds=round(seconds, 3),
@@ -184,6 +196,7 @@ class Demo:
                 for signal, dataset in (("traces", "spans"), ("logs", "logs"))
             },
             "receivers": {name: {"listen_addr": address} for name, address in self._receivers.items()},
+            "api": {"http_addr": self._api.host, "http_port": self._api.port},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},
         }
 
@@ -192,6 +205,7 @@ class Demo:
             "agent": {
                 "collectors": [self._listen_addr],
                 "interval_secs": SAMPLE_INTERVAL_SECS,
+                "heartbeat_secs": HEARTBEAT_SECS,
                 "spool_dir": str(self._directory.resolve() / "spool"),
                 "spool_bytes_max": SPOOL_BYTES_MAX,
                 "drain_secs": DRAIN_SECS_MAX,
@@ -203,10 +217,18 @@ class Demo:
             },
         }
 
+    def _api_address(self) -> Address:
+        """Loopback and the usual port, unless the environment names others."""
+        wanted = Api().of_environment()
+        return Address(wanted.http_addr, self._free_port(wanted.http_port or 0, socket.SOCK_STREAM))
+
     def _free_port(self, wanted: int, kind: socket.SocketKind) -> int:
         """The usual port, or one that the system chooses where somebody has it already."""
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
+                # As servers do, who are not kept from it by connections that have ended.
+                if kind == socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", wanted))
             except OSError:
                 probe.bind(("127.0.0.1", 0))
@@ -245,10 +267,18 @@ def _milliseconds(secs: float) -> float | None:
     return round(secs * 1e3, 3) if secs else None
 
 
-def _count_rows(files: list[Path]) -> int:
+def _count_rows(files: list[Path]) -> tuple[int, int]:
+    """Rows of what the agent sent, and of what its heartbeats said."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(path).num_rows for path in files)
+    rows = workers = 0
+    for path in files:
+        identities = pq.ParquetFile(path).read(columns=["identity"])["identity"]
+        own = pc.sum(pc.equal(identities, IDENTITY)).as_py() or 0
+        rows += len(identities) - own
+        workers += own
+    return rows, workers
 
 
 async def _get_json(port: int, path: str) -> dict[str, Any] | None:

@@ -21,6 +21,8 @@ class Moment:
     receivers: Mapping[str, str]
     """Where other protocols are taken, by receiver."""
     metrics_port: int
+    api: str
+    """Where the API is."""
     agent: SenderStats
     collector: Mapping[str, Any]
 
@@ -35,7 +37,7 @@ class AckLatency:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a demo did. `parquet_rows` are counted in the files, everything else where it happened."""
+    """What a demo did. Rows are counted in the files, everything else where it happened."""
 
     points_read: int
     """Points that the agent read from this machine, whether or not they could be sent."""
@@ -48,6 +50,9 @@ class Summary:
     series: int
     parquet_files: int
     parquet_rows: int
+    """Of points that the agent sent."""
+    worker_rows: int
+    """Further ones: what its heartbeats said."""
     parquet_bytes: int
     ack_ms: AckLatency
     seconds: float
@@ -55,6 +60,6 @@ class Summary:
 
     @property
     def consistent(self) -> bool:
-        """Every acknowledged point is a row, and every row was acknowledged: some, if any were read."""
+        """Every acknowledged point is a row, and every such row was acknowledged: some, if any were read."""
         counted = self.points_acknowledged + self.points_by_requests == self.points_stored == self.parquet_rows
         return counted and (self.points_acknowledged > 0 or self.points_read == 0)

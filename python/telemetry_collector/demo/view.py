@@ -70,6 +70,7 @@ def _table(moment: Moment) -> Table:
         table.add_row(f"taken as {name}", address, "", "")
     table.add_row("refused", "", f"{sent.points_refused:,}", "")
     table.add_row("metrics", f"http://127.0.0.1:{moment.metrics_port}/metrics", "", "")
+    table.add_row("workers", f"http://{moment.api}/workers", "", f"what there is to ask: http://{moment.api}/docs")
     return table
 
 
@@ -91,7 +92,7 @@ def render_summary(summary: Summary) -> str:
             f"  points refused       {summary.points_refused:>12,}",
             f"  series               {summary.series:>12,}",
             f"  rows in Parquet      {summary.parquet_rows:>12,}   in {summary.parquet_files} file(s),"
-            f" {summary.parquet_bytes:,} bytes",
+            f" {summary.parquet_bytes:,} bytes, beside {summary.worker_rows} of heartbeats",
             f"{verdict}",
             "look at them, for example in DuckDB:",
             f"  SELECT name, count(*), avg(value) FROM '{summary.directory}/parquet/*/*/*.parquet' GROUP BY name;",

@@ -6,14 +6,13 @@ are read from memory when asked for; none may block.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from telemetry_collector.errors import AddressError
+from telemetry_collector.observe.http_server import BODY_BYTES_MAX, HttpServer
 from telemetry_collector.observe.logs import logger
 
 if TYPE_CHECKING:
@@ -23,13 +22,6 @@ log = logger(__name__)
 
 Report = Callable[[], Mapping[str, Any]]
 """A snapshot with a boolean `ok` and whatever else an operator wants to see; values that JSON has."""
-
-KEEPALIVE_SECS = 75.0
-"""An idle HTTP connection is closed after so long: longer than usual scrape intervals."""
-CONNECTIONS_WAITING_MAX = 64
-"""Connections that wait to be accepted; the system refuses further ones."""
-STOP_SECS_MAX = 2.0
-"""How long stopping waits for answers under way."""
 
 
 class MetricsEndpoint:
@@ -44,49 +36,34 @@ class MetricsEndpoint:
         ready: Report,
     ) -> None:
         self._addr = addr
-        self._port = port
+        self._server = HttpServer(
+            addr, port, purpose="/metrics",
+            port_key="observability.metrics_port", addr_key="observability.metrics_addr",
+        )  # fmt: skip
         self._registry = registry
         self._health = health
         self._ready = ready
-        self._runner: web.AppRunner | None = None
 
     @property
     def port(self) -> int:
         """The port listened on: where 0 was asked for, the system's choice once started."""
-        return self._port
+        return self._server.port
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
         from aiohttp import web
 
-        app = web.Application(client_max_size=1024)
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_get("/", self._index)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._reporter(self._health))
         app.router.add_get("/ready", self._reporter(self._ready))
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECS, shutdown_timeout=STOP_SECS_MAX)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._addr, self._port, backlog=CONNECTIONS_WAITING_MAX).start()
-        except OSError as error:
-            await runner.cleanup()
-            # asyncio's own text repeats the address, so the system's words are taken by number where there is one.
-            number = error.errno or 0
-            reason = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
-            raise AddressError(
-                f"cannot listen on {self._addr} port {self._port} for /metrics: {reason}; "
-                "expected a free port in observability.metrics_port and one of this machine's addresses in "
-                "observability.metrics_addr"
-            ) from error
-        self._runner = runner
-        self._port = runner.addresses[0][1]
-        log.info("metrics_endpoint_started", addr=self._addr, port=self._port)
+        await self._server.start(app)
+        log.info("metrics_endpoint_started", addr=self._addr, port=self.port)
 
     async def stop(self) -> None:
         """Stops listening. Idempotent, and safe before `start`."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        await self._server.stop()
 
     async def _index(self, _request: "web.Request") -> "web.Response":
         from aiohttp import web

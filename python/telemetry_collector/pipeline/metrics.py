@@ -23,7 +23,7 @@ COUNTERS = (
     ("points_accepted", "points_accepted", "Points accepted: journalled, or waiting for their commit"),
     ("frame_bytes_received", "frame_bytes_received", "Bytes of frames received, length prefixes included"),
     ("heartbeats_taken", "heartbeats_taken", "Heartbeats of workers that were taken"),
-    ("heartbeats_ignored", "heartbeats_ignored", "Heartbeats with a number that is NaN or above 1"),
+    ("heartbeats_ignored", "heartbeats_ignored", "Heartbeats with a number that is NaN or above 1, or without room"),
     ("series_expired", "series_expired", "Series forgotten after limits.series_idle_secs without a point"),
     ("series_changed", "series_changed", "Times a series came with another type or unit than before"),
     ("epochs_forgotten", "epochs_forgotten", "Epochs of identities forgotten because newer ones were opened"),
@@ -34,6 +34,7 @@ COUNTERS = (
         "quota_series_refused_points",
         "Points of new series refused because their identity has brought as many as it may",
     ),
+    ("worker_points_committed", "worker_points_committed", "Points on stable storage that were made of heartbeats"),
     ("journal_syncs", "journal_syncs", "Group commits: one fdatasync each"),
     ("journal_quarantined", "journal_quarantined_records", "Damaged journal records that were set aside"),
 )
@@ -79,6 +80,8 @@ class CoreMetrics(Collector):
         yield _labelled("batches_answered", "Replies to batches, by outcome", "outcome", stats["batches_answered"])
         retries = stats["retries_asked"]
         yield _labelled("retries_asked", "Batches answered RETRY_LATER, by what was full", "cause", retries)
+        dropped = stats["worker_points_dropped"]
+        yield _labelled("worker_points_dropped", "Points made of heartbeats and not stored", "reason", dropped)
         yield self._quota_excess()
         yield GaugeMetricFamily(
             "telemetry_collector_journal_age_seconds",

@@ -64,6 +64,7 @@ class Sender:
         self._breakers = {endpoint: self._new_breaker() for endpoint in transport.endpoints}
         self._keeping: asyncio.Task[None] | None = None
         self._heartbeat: Heartbeat | None = None
+        self._told: Heartbeat | None = None
         self._connection: Connection | None = None
         self._endpoint: Address | None = None
         self._task: asyncio.Task[None] | None = None
@@ -204,6 +205,7 @@ class Sender:
             # The newest state is the first thing that a collector hears. While batches wait it is told in few bytes, so
             # that it gets through where little does.
             session.heartbeat(self._heartbeat if self._delivery.empty else self._heartbeat.without_tasks())
+        self._told = self._heartbeat if self._delivery.empty else None
         return session
 
     async def _serve(self, connection: Connection, place: int) -> None:
@@ -230,7 +232,8 @@ class Sender:
         self._endpoint = self._transport.endpoints[place]
         self._tally.connects += 1
         self._on_event(events.Connected(str(self._endpoint)))
-        if self._heartbeat is not None and not self._delivery.empty:
+        # Told in few bytes so far, or come while the connection was being made.
+        if self._heartbeat is not None and self._heartbeat is not self._told:
             connection.session.heartbeat(self._heartbeat)
         self._delivery.connected()
         connection.session.active = True

@@ -123,5 +123,6 @@ class Site:
                 "timeout_secs": 3,
                 "retry_secs_max": 1,
             },
+            "api": {"http_port": None},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": seat.metrics_port, "log_format": "json"},
         }

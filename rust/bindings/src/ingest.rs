@@ -18,6 +18,7 @@ use crate::quotas::Quotas;
 use crate::request::{Request, RequestForm};
 use crate::settings::IngestSettings;
 use crate::wake::WakeFd;
+use crate::workers::{self, StateOfWorker, TakenHeartbeat};
 
 /// The one door of the data plane.
 #[pyclass(frozen, module = "telemetry_collector._core")]
@@ -142,6 +143,15 @@ impl Ingest {
         worst.into_iter().map(|entry| (entry.identity.into(), entry.name.into(), entry.points)).collect()
     }
 
+    fn hand_on_heartbeats(&self, py: Python<'_>, count_max: usize) -> Vec<TakenHeartbeat> {
+        py.detach(|| self.inner.hand_on_heartbeats(count_max)).into_iter().map(workers::taken).collect()
+    }
+
+    fn store_workers(&self, py: Python<'_>, states: Vec<StateOfWorker>, now_unix_ns: i64) {
+        let states: Vec<_> = states.into_iter().map(workers::state).collect();
+        py.detach(|| self.inner.store_workers(&states, now_unix_ns));
+    }
+
     fn drain(&self, py: Python<'_>, timeout_secs: f64) -> PyResult<bool> {
         let timeout = Duration::try_from_secs_f64(timeout_secs).map_err(|error| {
             pyo3::exceptions::PyValueError::new_err(format!("timeout_secs {timeout_secs}: {error}"))
@@ -169,6 +179,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
         ("inflight_bytes", &counters.inflight_bytes),
         ("held_bytes", &counters.held_bytes),
         ("quota_series_refused", &counters.quota_series_refused),
+        ("worker_points_committed", &counters.worker_points_committed),
     ] {
         out.set_item(name, counter.load(Relaxed))?;
     }
@@ -187,6 +198,11 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
         retries.set_item(cause.as_str(), counters.retries_asked.get(cause as usize))?;
     }
     out.set_item("retries_asked", retries)?;
+    let dropped = PyDict::new(py);
+    for (reason, points) in counters.worker_points_dropped.lock().iter() {
+        dropped.set_item(reason, points)?;
+    }
+    out.set_item("worker_points_dropped", dropped)?;
     let (series, expired, changed) = inner.series();
     out.set_item("series", series)?;
     out.set_item("series_max", inner.policy().limits.max_cardinality)?;

@@ -29,6 +29,7 @@ mod settings;
 mod signals;
 mod spool;
 mod wake;
+mod workers;
 
 use pyo3::prelude::*;
 

@@ -306,6 +306,13 @@ impl Ingest {
             missing if missing.is_empty() => Arc::clone(&arrival.peer.node),
             named => named.into(),
         };
+        let named = batch.common_tags().iter().find(|tag| batch.text(tag.key) == NODE_ID);
+        let node_id = match named {
+            Some(tag) => text(tag.value).into(),
+            // What a relay tells of a worker is not about the relay's own node.
+            None if arrival.peer.relay => Arc::clone(&worker_id),
+            None => Arc::clone(&arrival.peer.node),
+        };
         let running_tasks = batch.running_tasks().iter().map(|task| RunningTask {
             task_id: text(task.task_id),
             name: text(task.name),
@@ -315,6 +322,7 @@ impl Ingest {
         let timestamp_unix_ns = if sent.timestamp_unix_ns == 0 { arrival.now_unix_ns } else { sent.timestamp_unix_ns };
         self.heartbeats.lock().take(Heartbeat {
             worker_id,
+            node_id,
             cpu_usage: sent.cpu_usage,
             memory_usage: sent.memory_usage,
             gpu_usage: sent.gpu_usage,
@@ -369,7 +377,7 @@ impl Ingest {
     }
 
     /// The time of receipt, which never goes back while the process lives: consumers cut files at the hour.
-    fn receipt(&self, now_unix_ns: i64) -> i64 {
+    pub(super) fn receipt(&self, now_unix_ns: i64) -> i64 {
         let now_us = now_unix_ns / 1_000;
         self.last_receipt_us.fetch_max(now_us, Relaxed).max(now_us)
     }

@@ -109,7 +109,12 @@ impl Conversation {
         reader.limit(policy.limits.frame_bytes_max);
         while self.fault.is_none() && !self.finished {
             let shed = reader.sheds();
-            match reader.next(&mut input) {
+            let next = reader.next(&mut input);
+            if matches!(next, Ok(Some(_))) {
+                // A frame that has ended is no longer held: what is judged now does not count twice.
+                self.account_held(0);
+            }
+            match next {
                 Ok(Some(head)) if shed => self.take(|ingest, _, _, _| ingest.judge_shed(head)),
                 Ok(Some(frame)) => self.take(|ingest, reply_to, peer, stream| {
                     ingest.judge(&Arrival { reply_to, peer, frame, now_unix_ns, policy }, stream)
@@ -171,6 +176,9 @@ impl Conversation {
 
     /// Counts the bytes of a frame that has begun among those in flight.
     fn account_held(&mut self, bytes: usize) {
+        if bytes == self.held_bytes {
+            return;
+        }
         let held = &self.ingest.counters().held_bytes;
         held.fetch_add(bytes as u64, Ordering::Relaxed);
         held.fetch_sub(self.held_bytes as u64, Ordering::Relaxed);

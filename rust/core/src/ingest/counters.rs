@@ -1,6 +1,9 @@
 //! What the data plane counts. Relaxed atomics: each number is right, no two are read at the same instant.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use super::latency::LatencyHistogram;
 use crate::wire::{BatchAck, Outcome, Reason};
@@ -37,6 +40,10 @@ pub struct Counters {
     /// Points of new series that were refused because their identity has brought as many as it may; they are among those
     /// refused for a cardinality limit.
     pub quota_series_refused: AtomicU64,
+    /// Points of workers, made of heartbeats, on stable storage; in none of the other counters.
+    pub worker_points_committed: AtomicU64,
+    /// Points of workers that were not stored, by reason.
+    pub worker_points_dropped: Mutex<BTreeMap<&'static str, u64>>,
     /// From a batch's receipt to the fdatasync that covers it.
     pub stable_latency: LatencyHistogram,
 }
@@ -124,6 +131,11 @@ impl Counters {
     /// Points were refused.
     pub(super) fn refused(&self, reason: Reason, points: u64) {
         self.points_refused.add(reason as usize, points);
+    }
+
+    /// Points of workers are not stored, for a reason of which there are few.
+    pub(super) fn drop_worker_points(&self, reason: &'static str, points: u64) {
+        *self.worker_points_dropped.lock().entry(reason).or_default() += points;
     }
 
     /// Outcomes with their counts.

@@ -34,6 +34,7 @@ mod request;
 mod row_cache;
 #[cfg(test)]
 mod tests;
+pub mod worker_points;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -46,7 +47,7 @@ use self::admission::StreamState;
 pub use self::conversation::Conversation;
 pub use self::counters::{Counters, RetryCause};
 pub use self::cursor::{BlockCursor, Blocks, CursorPlace};
-use self::heartbeats::Heartbeats;
+use self::heartbeats::{Heartbeat, Heartbeats};
 pub use self::inspect::{CheckpointContents, Inspected, Payload, SegmentContents, inspect};
 pub use self::measured::Measured;
 use self::names::Names;
@@ -126,6 +127,13 @@ struct Pending {
     reply_to: ReplyTo,
     frame_bytes: u64,
     received: Instant,
+}
+
+impl Pending {
+    /// A record of the collector's own, which no agent waits for.
+    fn is_own(&self) -> bool {
+        matches!(self.reply_to, ReplyTo::Nobody)
+    }
 }
 
 /// What the commit's sink touches.
@@ -362,6 +370,12 @@ impl Ingest {
         self.offenders.lock().worst_first()
     }
 
+    /// The newest heartbeat of each worker since it was last handed on, `count_max` at most.
+    #[must_use]
+    pub fn hand_on_heartbeats(&self, count_max: usize) -> Vec<Heartbeat> {
+        self.heartbeats.lock().hand_on(count_max)
+    }
+
     /// Heartbeats taken and heartbeats ignored.
     #[must_use]
     pub fn heartbeat_counts(&self) -> (u64, u64) {
@@ -406,7 +420,8 @@ impl CommitSink<Pending> for Shared {
         }
         for Appended { item, .. } in &records {
             counters.stable_latency.observe(item.received.elapsed());
-            counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Release);
+            let committed = if item.is_own() { &counters.worker_points_committed } else { &counters.points_committed };
+            committed.fetch_add(item.block.len() as u64, Ordering::Release);
             self.left_flight(item);
         }
         {
@@ -422,7 +437,13 @@ impl CommitSink<Pending> for Shared {
     }
 
     fn failed(&self, items: Vec<Pending>) {
-        self.counters.commits_failed.fetch_add(items.len() as u64, Ordering::Relaxed);
+        for item in &items {
+            if item.is_own() {
+                self.counters.drop_worker_points(RetryCause::JournalFailed.as_str(), item.block.len() as u64);
+            } else {
+                self.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
         {
             let mut names = self.names.lock();
             for item in &items {

@@ -70,7 +70,7 @@ impl ScratchPool {
 /// The rules that points are judged by at one moment.
 pub(super) struct PointJudge<'a> {
     now_unix_ns: i64,
-    source: Source<'a>,
+    pub(super) source: Source<'a>,
     earliest_unix_ns: i64,
     latest_unix_ns: i64,
 }
@@ -215,7 +215,7 @@ impl<'a> PointJudge<'a> {
 
     /// The point's time; the time of receipt where it has none.
     #[inline]
-    fn timestamp(&self, timestamp_unix_ns: i64) -> Result<i64, (Reason, Fault)> {
+    pub(super) fn timestamp(&self, timestamp_unix_ns: i64) -> Result<i64, (Reason, Fault)> {
         if timestamp_unix_ns == RECEIPT_TIME {
             Ok(self.now_unix_ns)
         } else if timestamp_unix_ns < self.earliest_unix_ns {
@@ -230,7 +230,7 @@ impl<'a> PointJudge<'a> {
 
 /// What was wrong with a point, in words for the agent's developer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Series(#[from] InvalidSeries),
     #[error(transparent)]

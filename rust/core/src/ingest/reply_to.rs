@@ -12,6 +12,8 @@ pub(super) enum ReplyTo {
     List(u64),
     /// A task of its own, which is woken directly.
     Task(WakeTask),
+    /// Nobody waits: a record of the collector's own.
+    Nobody,
 }
 
 impl ReplyTo {
@@ -20,6 +22,7 @@ impl ReplyTo {
         match self {
             Self::List(id) => list.push(*id),
             Self::Task(wake) => wake(),
+            Self::Nobody => {}
         }
     }
 
@@ -28,6 +31,7 @@ impl ReplyTo {
         match (self, other) {
             (Self::List(id), Self::List(of)) => id == of,
             (Self::Task(wake), Self::Task(of)) => Arc::ptr_eq(wake, of),
+            (Self::Nobody, Self::Nobody) => true,
             _ => false,
         }
     }

@@ -16,6 +16,7 @@ use crate::wire::{
 };
 
 mod quotas;
+mod workers;
 
 const NOW_NS: i64 = 1_795_000_000_000_000_000;
 const HOUR_NS: i64 = 3_600_000_000_000;

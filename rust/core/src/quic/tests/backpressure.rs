@@ -3,8 +3,6 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 
-use parking_lot::Mutex;
-
 use super::*;
 
 const POINTS: usize = 30_000;

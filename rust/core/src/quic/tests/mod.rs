@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::client::{Client, Closing, Connection, Credentials, Target, TlsSettings, What};
 use super::server::{Deadlines, Event, Server, ServerSettings, Trust};
 use crate::ingest::{Ingest, IngestSettings, Wake};
@@ -26,7 +28,11 @@ struct Site {
     ingest: Arc<Ingest>,
     address: SocketAddr,
     woken: Receiver<()>,
+    /// Or a panic that one test provokes would hit another's connection.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Site {
     fn new() -> Self {
@@ -35,6 +41,7 @@ impl Site {
 
     /// With these limits; `committed` is called on the committer's thread after each commit.
     fn with(limits: Limits, committed: Wake) -> Self {
+        let alone = ALONE.lock();
         let journal = JournalSettings { segment_bytes: 4 << 20, bytes_max: 64 << 20, ..JournalSettings::default() };
         let settings = IngestSettings { limits, bind_node_id: true, recent_bytes_max: 1 << 20, journal };
         let ingest = Ingest::open(Arc::new(MemoryStorage::new()), settings, committed).expect("it is empty");
@@ -64,7 +71,7 @@ impl Site {
         let (wake, woken) = channel();
         let wake = Box::new(move || wake.send(()).unwrap_or_default());
         let server = Server::start(socket, &settings, Arc::new(trust), Arc::clone(&ingest), wake).expect("it listens");
-        Self { server, ingest, address, woken }
+        Self { server, ingest, address, woken, _alone: alone }
     }
 
     /// Waits for the first event that is one of those.
