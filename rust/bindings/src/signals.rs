@@ -208,6 +208,12 @@ impl SignalCursor {
         py.detach(|| self.inner.lock().lag_secs())
     }
 
+    /// As of `Cursor`. Whoever reads is told of every commit: requests wait for each.
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    fn want(&self, points: u64) {
+        let _ = points;
+    }
+
     fn read(&self, py: Python<'_>, points_max: usize) -> PyResult<Option<SignalBlocks>> {
         Ok(detached(py, || self.inner.lock().read(points_max))?.map(SignalBlocks))
     }
