@@ -91,6 +91,14 @@ class NodeAgentConfig(Section):
         description="what speaks QUIC: quinn, or aioquic where the extension is built without it",
     )
     max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
+    socket: Path | None = Field(
+        None, description="unix socket at which services beside the agent hand over metrics, or null for none"
+    )
+    socket_mode: Annotated[str, StringConstraints(pattern="^0?[0-7]{3}$")] = Field(
+        "0660", description="who may write to the socket, as chmod has it"
+    )
+    socket_group: Text | None = Field(None, description="the socket's group, or null for the agent's own")
+    socket_clients_max: int = Field(64, ge=1, le=1_024, description="services that may be connected to the socket")
     drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ pub use codes::{CloseCode, Outcome, Reason};
 pub use decode::{DecodeScratch, DecodedBatch, Fault, Malformed, decode};
 pub use encode::{
     BatchName, Compression, EncodeError, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingHeartbeat,
-    OutgoingSeries, OutgoingTag, OutgoingTask,
+    OutgoingHistogram, OutgoingSeries, OutgoingTag, OutgoingTask,
 };
 pub use frame::{FrameReader, FrameTooLarge};
 pub use proto::Span;

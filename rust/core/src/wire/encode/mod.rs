@@ -7,7 +7,7 @@ mod outgoing;
 
 pub use compress::Compression;
 pub use encoder::{BatchName, EncoderSettings, Form, FrameEncoder};
-pub use outgoing::{OutgoingBatch, OutgoingHeartbeat, OutgoingSeries, OutgoingTag, OutgoingTask};
+pub use outgoing::{OutgoingBatch, OutgoingHeartbeat, OutgoingHistogram, OutgoingSeries, OutgoingTag, OutgoingTask};
 
 use crate::limits::{STREAM_DEFINITION_BYTES_MAX, STREAM_DEFINITIONS_MAX};
 

@@ -1,0 +1,83 @@
+"""From a service's calls to rows in the dataset, straight and through an agent, whatever is restarted meanwhile."""
+
+from pathlib import Path
+
+import pytest
+from tests.integration.sdk.conftest import NODE, Site
+
+from telemetry_collector.agent.sdk import MetricCollector
+
+
+@pytest.mark.parametrize("route", ["straight", "through_agent"])
+def test_what_is_recorded_is_stored(site: Site, route: str) -> None:
+    collector = site.collector()
+    if route == "through_agent":
+        site.agent(collector.listen_addr)
+        to = site.through_agent()
+    else:
+        to = site.straight(collector.listen_addr)  # type: ignore[assignment]
+    with MetricCollector("checkout", to=to, version="1.2", tags={"tier": "web"}) as metrics:
+        metrics.increment("orders.placed", 2, {"country": "NL"})
+        metrics.increment("orders.placed", 3, {"country": "NL"})
+        metrics.gauge("queue.depth", 5)
+        metrics.gauge("queue.depth", 7.5)
+        for secs in (0.002, 0.004, 3.0):
+            metrics.timing("job.run", secs)
+        assert metrics.flush(20), metrics.stats
+        assert (metrics.stats.points_stored, metrics.stats.dropped) == (3, {})
+    stored = {
+        row[0]: row[1:]
+        for row in site.rows(
+            "name, type, value, delta, unit, service, version, node_id, tags, region, histogram",
+            "name NOT LIKE 'agent.%' AND name NOT LIKE '%heartbeat%'",
+        )
+    }
+    assert set(stored) == {"orders.placed", "queue.depth", "job.run"}
+    region = "eu" if route == "through_agent" else None
+    kind, value, delta, unit, service, version, node, tags, zone, _ = stored["orders.placed"]
+    assert (kind, value, delta, unit) == ("counter", 5.0, True, "")
+    assert (service, version, node, zone) == ("checkout", "1.2", NODE, region)
+    own = {"tier": "web", "country": "NL"}
+    assert tags == (own | {"rack": "r1"} if route == "through_agent" else own)
+    assert stored["queue.depth"][:3] == ("gauge", 7.5, False)
+    kind, value, delta, unit, *_, histogram = stored["job.run"]
+    assert (kind, value, delta, unit) == ("histogram", None, True, "s")
+    assert histogram["count"] == 3
+    assert histogram["sum"] == pytest.approx(3.006)
+    assert (histogram["min"], histogram["max"]) == (0.002, 3.0)
+    assert dict(zip(histogram["bounds"], histogram["counts"], strict=False))[5.0] == 1
+    assert sum(histogram["counts"]) == 3
+
+
+def test_an_agent_that_restarts_costs_nothing(site: Site, tmp_path: Path) -> None:
+    collector = site.collector()
+    agent = site.agent(collector.listen_addr)
+    with MetricCollector("checkout", to=site.through_agent()) as metrics:
+        metrics.increment("orders.placed", 1)
+        assert metrics.flush(20)
+        site.stop_agent(agent)
+        assert not site.socket.exists()
+        metrics.increment("orders.placed", 10)
+        assert not metrics.flush(0.3), "nobody can have it"
+        metrics.increment("orders.placed", 100)
+        again = site.agent(collector.listen_addr)
+        assert metrics.flush(20), metrics.stats
+        assert again.stats.sender.points_dropped == 0
+    ((total,),) = site.rows("sum(value)", "name = 'orders.placed'")
+    assert total == 111
+
+
+def test_an_agent_keeps_for_an_absent_collector(site: Site) -> None:
+    collector = site.collector()
+    address = collector.listen_addr
+    agent = site.agent(address)
+    site.stop_collector(collector)
+    with MetricCollector("checkout", to=site.through_agent()) as metrics:
+        metrics.increment("orders.placed", 5)
+        assert metrics.flush(20), "stored is what is in the agent's spool"
+    site.stop_agent(agent)
+    site.collector(int(address.rpartition(":")[2]))
+    later = site.agent(address)
+    site.until(lambda: later.stats.sender.points_acknowledged >= 1)
+    ((total,),) = site.rows("sum(value)", "name = 'orders.placed'")
+    assert total == 5
