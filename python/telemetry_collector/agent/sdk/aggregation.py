@@ -21,8 +21,11 @@ HISTOGRAM: Final = 2
 WAITING_MAX = 100_000
 """Calls that may wait for whoever has the lock: several threads' in one of the interpreter's turns of 5 ms each."""
 
-OVERFLOW_SECS = 0.01
+OVERFLOW_SECS = 0.25
 """How long a call waits for the lock when that many do already; then it is dropped."""
+
+OVERFLOW_CALLS = 1_000
+"""Calls that one which had to wait applies before the next one's turn."""
 
 CATCH_UP_MAX = 64
 """Calls of others that one call applies beside its own, so that none takes long."""
@@ -35,16 +38,10 @@ _LOWEST: Final = (0.0, -_MAX, -_MAX)
 _KINDS: Final = ("a counter's increment", "a gauge's value", "an observation")
 
 
-class Call(NamedTuple):
-    """What was called, as `Aggregation.record` takes it."""
-
-    kind: int
-    alias: Any
-    name: Any
-    value: float
-    tags: Mapping[str, Any]
-    unit: Any
-    bounds: tuple[float, ...]
+Call = tuple[int, Any, Mapping[str, Any], float, Any, tuple[float, ...]]
+"""What was called: kind, alias, the view's tags, value, unit and a histogram's bounds. The alias is what stands for
+those tags, the name, and then each tag of the call alone. A plain tuple, for there may be many.
+"""
 
 
 class Bounds(NamedTuple):
@@ -100,14 +97,14 @@ class Aggregation:
                 value = float(value)
             if not _LOWEST[kind] <= value <= _MAX:
                 raise MetricMistake(
-                    "invalid_value", f"metric {name}: {value!r} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
+                    "invalid_value", f"metric {_name(name)}: {value!r} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
                 )
             alias = (place, name, *tags.items()) if tags else (place, name)
             lock = self._lock
             if lock.acquire(False):
                 grown = False
                 try:
-                    grown = self._apply(kind, alias, view, name, value, tags, unit, bounds)
+                    grown = self._apply(kind, alias, view, value, unit, bounds)
                     if self._waiting:
                         self._catch_up(CATCH_UP_MAX)
                 finally:
@@ -115,11 +112,15 @@ class Aggregation:
                 if grown:
                     self._on_growth(self._window.points >= self._bounds.flush_points)
             else:
-                self._put_off(Call(kind, alias, name, value, {**view, **(tags or {})}, unit, bounds))
+                self._put_off((kind, alias, view, value, unit, bounds))
         except MetricMistake as mistake:
             self._refused(mistake)
         except Exception as error:  # noqa: BLE001  # whatever a service passes, its own work goes on
-            self._refused(MetricMistake("invalid_argument", f"metric {_name(name)}: {type(error).__name__}: {error}"))
+            self.mistaken(error, f"metric {_name(name)}: ")
+
+    def mistaken(self, error: Exception, about: str = "") -> None:
+        """Counts arguments of the wrong kind. Raises MetricMistake where `strict`."""
+        self._refused(MetricMistake("invalid_argument", f"{about}{type(error).__name__}: {_name(error)}"))
 
     def drain(self) -> Window:
         """What was recorded since the last time."""
@@ -142,15 +143,7 @@ class Aggregation:
         return self._window.points
 
     def _apply(
-        self,
-        kind: int,
-        alias: Any,
-        view: Mapping[str, Any],
-        name: Any,
-        value: float,
-        tags: Mapping[str, Any] | None,
-        unit: Any,
-        bounds: tuple[float, ...],
+        self, kind: int, alias: Any, view: Mapping[str, Any], value: float, unit: Any, bounds: tuple[float, ...]
     ) -> bool:
         """Adds to a cell; whether the window has grown. With the lock."""
         window = self._window
@@ -161,18 +154,16 @@ class Aggregation:
                 return False
             self._check_open()
             before = window.points
-            window.histogram(alias, name, {**view, **tags} if tags else view, unit, bounds).add(value)
+            window.histogram(alias, alias[1], {**view, **dict(alias[2:])}, unit, bounds).add(value)
             return window.points > before
-        cells = window.counters if kind == COUNTER else window.gauges
-        cell = _find(cells, alias)
+        cell = _find(window.counters if kind == COUNTER else window.gauges, alias)
+        grown = False
         if cell is None:
             self._check_open()
             before = window.points
             find = window.counter if kind == COUNTER else window.gauge
-            cell = find(alias, name, {**view, **tags} if tags else view, unit)
+            cell = find(alias, alias[1], {**view, **dict(alias[2:])}, unit)
             grown = window.points > before
-        else:
-            grown = False
         if kind == COUNTER:
             cell.value += value
         else:
@@ -191,7 +182,7 @@ class Aggregation:
             raise MetricMistake("contended", f"{WAITING_MAX} calls wait to be counted already")
         try:
             self._waiting.append(call)
-            self._catch_up(len(self._waiting))
+            self._catch_up(OVERFLOW_CALLS)
         finally:
             self._lock.release()
 
@@ -203,11 +194,11 @@ class Aggregation:
             except IndexError:
                 return
             try:
-                self._apply(call.kind, call.alias, call.tags, call.name, call.value, None, call.unit, call.bounds)
+                self._apply(*call)
             except MetricMistake as mistake:
                 self._count(mistake)
             except Exception as error:  # noqa: BLE001  # somebody else's argument
-                text = f"metric {_name(call.name)}: {type(error).__name__}: {error}"
+                text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
                 self._count(MetricMistake("invalid_argument", text))
 
     def _take_lock(self) -> None:

@@ -29,6 +29,9 @@ Tags = Mapping[str, Any]
 DEV_VARIABLE = "TELEMETRY_COLLECTOR_DEV"
 """Set to anything but 0, a mistake in a name, tag or value raises, with what would be right."""
 
+DROP_REASONS_MAX = 100
+"""More than there are reasons to drop a point: each is a point of its own when something was dropped."""
+
 _NO_TAGS: Tags = {}
 
 
@@ -80,8 +83,9 @@ class Recorder:
         """The same collector of metrics, with further tags of every point. Keep it: its points are found quicker."""
         try:
             return Recorder(self._aggregation, {**self._tags, **(tags or {}), **more})
-        except TypeError:
-            return self  # no mapping; whoever passes it is told when it is passed with a point
+        except Exception as error:  # noqa: BLE001  # no mapping; the service goes on without it
+            self._aggregation.mistaken(error)
+            return self
 
 
 class MetricCollector(Recorder):
@@ -126,7 +130,10 @@ class MetricCollector(Recorder):
         self._route = to or AgentSocket()
         self._exit_secs = exit_secs
         self._settings = FlusherSettings(
-            flush_secs=flush_secs, points_max=points_max, common_tags=check_tags({**standard, **(tags or {})})
+            flush_secs=flush_secs,
+            points_max=points_max,
+            window_points_max=series_max + DROP_REASONS_MAX,
+            common_tags=check_tags({**standard, **(tags or {})}),
         )
         self._clock = clock or SystemClock()
         self._troubles = Troubles()
