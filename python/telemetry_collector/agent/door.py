@@ -33,6 +33,8 @@ FRAME_SECS = 30.0
 """A frame that has begun ends within so long, and a reply is read."""
 IDLE_SECS = 300.0
 """A service that sends nothing for so long is disconnected; its connection would only keep others out."""
+ACCEPT_AGAIN_SECS = 0.1
+"""How long to wait after a connection could not be accepted."""
 LAST_REPLY_SECS = 1.0
 """How long a connection that ends waits for its last replies to be read."""
 KEEP_SECS = 5.0
@@ -104,7 +106,8 @@ class Door:
         self._events = Events(registry, log, clock)
         self._events.declare(POINTS, REFUSED, PUT_OFF, TURNED_AWAY)
         self._names = TakenNames()
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._inode: tuple[int, int] | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -141,14 +144,19 @@ class Door:
             ) from error
         found = settings.path.stat()
         self._inode = (found.st_dev, found.st_ino)
-        self._server = await asyncio.start_unix_server(self._connected, sock=listening, backlog=BACKLOG)
+        listening.setblocking(False)
+        listening.listen(BACKLOG)
+        self._listening = listening
+        self._accepting = asyncio.create_task(self._accept(listening), name="agent-door")
 
     async def stop(self) -> None:
         """Lets nobody in, answers what was read, and closes. Idempotent, and safe before `start`."""
-        if self._server is None:
+        if self._listening is None or self._accepting is None:
             return
-        server, self._server = self._server, None
-        server.close()
+        self._accepting.cancel()
+        await asyncio.wait({self._accepting})
+        self._listening.close()
+        self._listening = None
         self._stopping.set()
         if self._clients:
             _, late = await asyncio.wait(set(self._clients), timeout=KEEP_SECS)
@@ -160,14 +168,29 @@ class Door:
                 self._settings.path.unlink()
         self._events.finish()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._clients) >= self._settings.clients_max:
-            self._events.happened(TURNED_AWAY, reason="too_many", clients=len(self._clients))
-            writer.transport.abort()
-            return
-        self._clients.add(task)
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listening)
+            except OSError as error:  # no descriptors are left, say; others may be given back
+                self._events.happened(TURNED_AWAY, reason="not_accepted", problem=str(error))
+                await asyncio.sleep(ACCEPT_AGAIN_SECS)
+                continue
+            if len(self._clients) >= self._settings.clients_max:
+                self._events.happened(TURNED_AWAY, reason="too_many", clients=len(self._clients))
+                client.close()
+                continue
+            task = loop.create_task(self._serve(client), name="agent-service")
+            self._clients.add(task)
+            task.add_done_callback(self._clients.discard)
+
+    async def _serve(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, client)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
             await self._converse(reader, writer)
         except (CoreError, TimeoutError) as error:
@@ -180,8 +203,7 @@ class Door:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(LAST_REPLY_SECS):
                     await writer.wait_closed()
-            writer.transport.abort()
-            self._clients.discard(task)
+            transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream = RelayStream(

@@ -81,3 +81,37 @@ def test_an_agent_keeps_for_an_absent_collector(site: Site) -> None:
     site.until(lambda: later.stats.sender.points_acknowledged >= 1)
     ((total,),) = site.rows("sum(value)", "name = 'orders.placed'")
     assert total == 5
+
+
+def test_a_large_window_does_not_wait_for_its_time_and_a_small_one_not_for_its_size(site: Site) -> None:
+    collector = site.collector()
+    to = site.straight(collector.listen_addr)
+    with MetricCollector(to=to, flush_secs=3_600, flush_points=3) as metrics:
+        for place in range(3):
+            metrics.increment(f"large.x{place}")
+        site.until(lambda: metrics.stats.points_stored == 3)
+    with MetricCollector(to=to, flush_secs=0.01) as metrics:
+        metrics.increment("small")
+        site.until(lambda: metrics.stats.points_stored == 1)
+
+
+def test_an_outage_costs_resolution_and_no_counts(site: Site) -> None:
+    with MetricCollector(to=site.through_agent(), flush_secs=0.01, points_max=4) as metrics:
+        metrics.increment("Not.A.Name")
+        for round_ in range(200):
+            for place in range(3):
+                metrics.increment("orders.placed", 1, {"place": place})
+            if round_ == 0:
+                site.until(lambda: metrics.stats.points_pending > 0)
+        site.until(lambda: metrics.stats.points_waiting == 3)
+        assert metrics.stats.points_pending <= 4, "flushes wait until there is room"
+        collector = site.collector()
+        site.agent(collector.listen_addr)
+        assert metrics.flush(20), metrics.stats
+        assert metrics.stats.dropped == {"invalid_name": 1}
+    assert dict(site.rows("tags['place'], sum(value)", "name = 'orders.placed' GROUP BY ALL")) == {
+        "0": 200,
+        "1": 200,
+        "2": 200,
+    }
+    assert site.rows("value, tags['reason']", "name = 'sdk.points.dropped'") == [(1, "invalid_name")]

@@ -112,7 +112,12 @@ def test_more_calls_than_may_wait_are_counted_all_the_same(monkeypatch: pytest.M
     monkeypatch.setattr(aggregation, "WAITING_MAX", 3)
     monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 30.0)
     recording = Recording()
-    threads = [threading.Thread(target=lambda: [recording.increment("x") for _ in range(2_000)]) for _ in range(4)]
+
+    def call() -> None:
+        for _ in range(2_000):
+            recording.increment("x")
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
