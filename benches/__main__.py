@@ -1,17 +1,18 @@
 """`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
 
-stages, wire, hotpath, load, listener, flood and reliability: docs/benchmarks.md says what is in each.
+stages, wire, sdk, hotpath, load, listener, flood and reliability: docs/benchmarks.md says what is in each.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, listener, load, reliability, stages, wire
+from benches import flood, hotpath, listener, load, reliability, sdk, stages, wire
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "stages": stages.measure,
     "wire": wire.measure,
+    "sdk": sdk.measure,
     "hotpath": hotpath.measure,
     "load": load.measure,
     "listener": listener.measure,

@@ -14,6 +14,7 @@ disk that outlives the process. `RelayStream` reads what an agent takes over fro
 """
 
 from telemetry_collector._core import Batch, Heartbeat, RelayedBatch, RelayStream
+from telemetry_collector.config import Address
 from telemetry_collector.model import MetricType
 from telemetry_collector.sender.points import Point, TimedPoints, batch_of, batch_of_readings
 from telemetry_collector.sender.sender import Sender
@@ -28,6 +29,7 @@ from telemetry_collector.sender.settings import (
 from telemetry_collector.sender.stats import SenderStats
 
 __all__ = [
+    "Address",
     "Batch",
     "DeliverySettings",
     "Heartbeat",

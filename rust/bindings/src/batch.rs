@@ -70,6 +70,9 @@ fn tags(tags: Vec<(String, String)>) -> Vec<OutgoingTag> {
 
 /// Copies a buffer of one dimension out of Python.
 fn column<T: Element>(py: Python<'_>, buffer: &Bound<'_, PyAny>, argument: &str, element: &str) -> PyResult<Vec<T>> {
+    if buffer.len().is_ok_and(|len| len == 0) {
+        return Ok(Vec::new()); // where Python keeps no elements, no alignment can be asked for
+    }
     let expected = || PyTypeError::new_err(format!("{argument} must be a C-contiguous buffer of {element}"));
     let buffer = PyBuffer::<T>::get(buffer).map_err(|_| expected())?;
     if buffer.dimensions() != 1 || !buffer.is_c_contiguous() {

@@ -91,8 +91,9 @@ def test_a_large_window_does_not_wait_for_its_time_and_a_small_one_not_for_its_s
             metrics.increment(f"large.x{place}")
         site.until(lambda: metrics.stats.points_stored == 3)
     with MetricCollector(to=to, flush_secs=0.01) as metrics:
-        metrics.increment("small")
+        metrics.timing("small", 0.5)
         site.until(lambda: metrics.stats.points_stored == 1)
+        assert metrics.stats.dropped == {}, "a window may be of histograms alone"
 
 
 def test_an_outage_costs_resolution_and_no_counts(site: Site) -> None:

@@ -56,8 +56,7 @@ class Collectors:
 
     def new_sender(self, *, points_max: int, on_event: Callable[[SenderEvent], None]) -> Sender:
         """A sender over QUIC, not started."""
-        from telemetry_collector.config import Address
-        from telemetry_collector.sender import DeliverySettings, OutboxSettings, Sender, TransportSettings
+        from telemetry_collector.sender import Address, DeliverySettings, OutboxSettings, Sender, TransportSettings
 
         addresses = [self.addresses] if isinstance(self.addresses, str) else self.addresses
         return Sender(
