@@ -432,6 +432,9 @@ class Batch:
     ) -> Batch: ...
     @property
     def points(self) -> int: ...
+    @property
+    def row_bytes(self) -> int:
+        """Memory that histograms and summaries take besides what a point takes."""
     def split(self) -> tuple[Batch, Batch]:
         """Two halves of a batch with at least two points; EncodeError otherwise."""
 

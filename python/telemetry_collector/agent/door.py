@@ -24,6 +24,7 @@ from telemetry_collector.errors import AddressError, CoreError
 from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.sender import Batch, RelayedBatch, RelayStream, wire
+from telemetry_collector.sender.outbox import POINT_BYTES, bytes_of
 from telemetry_collector.sender.points import Tags
 
 log = logger(__name__)
@@ -248,7 +249,7 @@ class Door:
         again = sequence is not None
         batch = arrived.batch
         if sequence is None and batch is not None:
-            if not (self._names.has_room(name) and self._outlet.has_room(batch.points)):
+            if not (self._names.has_room(name) and self._outlet.has_room(_points_alike(batch))):
                 self._events.happened(PUT_OFF)
                 return arrived.reply("retry_later", credit=CREDIT, retry_after_ms=RETRY_MS)
             sequence = self._outlet.offer(batch)
@@ -302,6 +303,11 @@ class TakenNames:
         self._epochs.move_to_end(name[0])
         if len(self._epochs) > EPOCHS_MAX:
             self._epochs.popitem(last=False)
+
+
+def _points_alike(batch: Batch) -> int:
+    """How many plain points take as much memory."""
+    return bytes_of(batch) // POINT_BYTES
 
 
 def _clear(path: Path) -> None:

@@ -52,6 +52,11 @@ impl Batch {
         self.0.len()
     }
 
+    #[getter]
+    fn row_bytes(&self) -> usize {
+        self.0.row_bytes()
+    }
+
     fn split(&self) -> PyResult<(Self, Self)> {
         let halves = self.0.split().map_err(|error| EncodeError::new_err(error.to_string()))?;
         Ok((Self(halves.0), Self(halves.1)))

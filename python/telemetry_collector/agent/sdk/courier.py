@@ -42,7 +42,7 @@ class Courier:
         self._troubles = troubles
         self._turn_secs = turn_secs
         self._on_turn = on_turn
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()  # whatever the service runs on
         # Whatever blocks, the resolver above all, blocks this thread alone; it needs no other, which at the
         # interpreter's end could not be begun any more.
         self._loop.set_default_executor(_Here())

@@ -6,6 +6,7 @@ become histograms with explicit bounds: those of their own buckets, merged by pa
 
 from __future__ import annotations
 
+import contextlib
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,9 @@ RESOURCE_TAGS = {
     "cloud.availability_zone": "zone",
 }
 """Attributes of a resource that are the wire's standard tags."""
+
+COMMON_TAGS_MAX = 32
+"""Of a resource's attributes, so that a point may have as many of its own."""
 
 LEFT_OUT = ("telemetry.sdk.",)
 """Attributes of a resource that say nothing of what was measured."""
@@ -83,14 +87,20 @@ def converted(data: MetricsData, *, points_max: int, node_tag: bool) -> Converte
 
 
 def resource_tags(attributes: Mapping[str, Any], *, node_tag: bool) -> Tags:
-    """A resource's attributes as common tags: the standard ones under their names, the others under their own."""
-    named = {}
-    for key, value in attributes.items():
-        if key == "host.name" and not node_tag:
-            named[key] = value
-        elif not key.startswith(LEFT_OUT):
-            named[RESOURCE_TAGS.get(key, key)] = value
-    return check_tags({key: _text(value) for key, value in named.items()})
+    """A resource's attributes as common tags: the standard ones under their names, the others under their own.
+
+    What is too long for a tag, and what is beyond `COMMON_TAGS_MAX`, is left out: the points themselves are worth more.
+    """
+    standard = {tag: attributes[key] for key, tag in RESOURCE_TAGS.items() if key in attributes}
+    others = {key: value for key, value in attributes.items() if key not in RESOURCE_TAGS}
+    if not node_tag and "node_id" in standard:
+        others["host.name"] = standard.pop("node_id")
+    tags: list[tuple[str, str]] = []
+    for key, value in (*standard.items(), *others.items()):
+        if len(tags) < COMMON_TAGS_MAX and not key.startswith(LEFT_OUT):
+            with contextlib.suppress(MetricMistake):  # a command line of a kilobyte, say
+                tags += check_tags({key: _text(value)})
+    return tuple(sorted(tags))
 
 
 def _points(scopes: Iterable[Any], refused: list[str]) -> Iterator[Scalar | Distribution]:
@@ -194,6 +204,8 @@ def _finite(value: float) -> float:
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):

@@ -88,3 +88,6 @@ def test_a_resource_becomes_the_standard_tags() -> None:
         "process.command_args": "a,true",
     }
     assert dict(resource_tags(attributes, node_tag=False))["host.name"] == "h"
+    many = {"process.command_line": "x" * 2_000, **{f"k{place}": place for place in range(99)}, **attributes}
+    assert len(resource_tags(many, node_tag=True)) == 32
+    assert dict(resource_tags(many, node_tag=True))["zone"] == "z", "the standard ones come first"

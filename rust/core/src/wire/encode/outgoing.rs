@@ -11,6 +11,8 @@ use crate::wire::proto::{put_bytes, put_fixed64, put_message_head, put_number, p
 const BATCH_BYTES: usize = 192;
 /// Memory of a point: its place, time and value.
 const POINT_BYTES: usize = 20;
+/// Memory of a row besides its message.
+const ROW_BYTES: usize = 16;
 /// Number of the type on the wire.
 const HISTOGRAM: u32 = 3;
 
@@ -169,9 +171,14 @@ impl OutgoingBatch {
         let tag_bytes =
             |tags: &[OutgoingTag]| tags.iter().map(|(key, value)| 32 + key.len() + value.len()).sum::<usize>();
         let series = self.series().iter().map(|one| 64 + one.name.len() + one.unit.len() + tag_bytes(&one.tags));
-        let rows = self.rows().iter().map(|row| 16 + row.len());
-        let points = self.series_index().len() * POINT_BYTES + rows.sum::<usize>();
+        let points = self.series_index().len() * POINT_BYTES + self.row_bytes();
         BATCH_BYTES + points + tag_bytes(self.common_tags()) + series.sum::<usize>()
+    }
+
+    /// Memory that the points behind the plain ones take.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.rows().iter().map(|row| ROW_BYTES + row.len()).sum()
     }
 
     /// Tags of every point.
