@@ -36,6 +36,7 @@ class Site:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._stops: list[Callable[[], Awaitable[None]]] = []
+        self._agents: list[NodeAgent] = []
         self.socket = directory / "agent.sock"
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -91,9 +92,11 @@ class Site:
 
         agent = self.do(started())
         self._stops.append(agent.stop)
+        self._agents.append(agent)
         return agent
 
     def stop_agent(self, agent: NodeAgent) -> None:
+        self._agents.remove(agent)
         self.do(agent.stop())
 
     def straight(self, address: str) -> Collectors:
@@ -109,7 +112,9 @@ class Site:
         return AgentSocket(self.socket)
 
     def rows(self, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
-        """What is stored, after everything was stopped."""
+        """What is stored, once agents have delivered what they took and everything was stopped."""
+        for agent in self._agents:
+            self.until(lambda agent=agent: agent.stats.sender.points_pending == 0)  # type: ignore[misc]
         self.stop()
         query = f"SELECT {columns} FROM read_parquet('{self.directory}/data/**/*.parquet') WHERE {where}"
         with duckdb.connect() as connection:

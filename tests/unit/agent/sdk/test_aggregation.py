@@ -158,6 +158,18 @@ def test_a_signal_handler_may_record() -> None:
     assert sums(recording.of.drain()) == {("x", ()): called + handled["signals"]}
 
 
+def test_what_found_the_lock_taken_is_applied_by_who_has_it_next() -> None:
+    recording = Recording()
+    recording.increment("x")
+    with recording.of._lock:
+        recording.increment("x", 10)
+        recording.increment("Bad")
+    assert (len(recording.of._waiting), recording.troubles.counts) == (2, {})
+    recording.increment("x", 100)
+    assert (len(recording.of._waiting), recording.troubles.counts) == (0, {"invalid_name": 1})
+    assert sums(recording.of.drain()) == {("x", ()): 111}
+
+
 def test_a_lock_that_an_interrupt_left_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregation, "DRAIN_SECS", 0.01)
     recording = Recording()
