@@ -49,9 +49,5 @@ class _Protocol(asyncio.Protocol):
         self._connection.received(0, data)
         self._connection.pump()
 
-    def eof_received(self) -> bool:
-        self._connection.lose("the agent has closed the connection")
-        return False
-
     def connection_lost(self, error: Exception | None) -> None:
         self._connection.lose(str(error) if error else "the agent has closed the connection")
