@@ -138,3 +138,36 @@ def test_what_an_agent_has_answered_survives_its_being_killed(site: Site, certif
         "sum(value) FILTER (name = 'orders.placed'), sum(histogram.count) FILTER (name = 'job.run')"
     )
     assert (total, runs) == (1_111, 3)
+
+
+def test_an_opentelemetry_service_may_fork_too(site: Site) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    program = """
+import os, sys
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from telemetry_collector.agent.sdk import AgentSocket
+from telemetry_collector.agent.sdk.otel import TelemetryCollectorExporter
+
+def provider(exporter):
+    return MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)])
+
+exporter = TelemetryCollectorExporter(AgentSocket(sys.argv[1]))
+parents = provider(exporter)
+parents.get_meter("test").create_counter("work.done").add(1)
+assert parents.force_flush(20_000) and exporter.dropped == {}
+child = os.fork()
+if child == 0:
+    childs = provider(exporter)
+    childs.get_meter("test").create_counter("work.done").add(10)
+    assert childs.force_flush(20_000) and exporter.dropped == {}
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+parents.get_meter("test").create_counter("work.done").add(100)
+parents.shutdown()
+assert exporter.dropped == {}
+"""
+    run(program, site.socket)
+    ((total,),) = site.rows("sum(value)", "name = 'work.done'")
+    assert total == 111

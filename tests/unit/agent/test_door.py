@@ -190,18 +190,21 @@ async def test_a_batch_that_comes_again_is_not_taken_twice_and_without_room_none
 async def test_strangers_to_the_wire_are_shown_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Kept()
     registry = CollectorRegistry()
-    async with open_door(tmp_path, kept, registry, clients_max=1):
+    async with open_door(tmp_path, kept, registry, clients_max=1) as opened:
         client = await connected(tmp_path)
         client.write(framed(batch(1)) + struct.pack(">I", 64 << 20))
         assert (await client.ack()).outcome == Outcome.STORED, "what came before is answered"
         assert await client.ended()
         client.close()
-        monkeypatch.setattr(door, "FRAME_SECS", 0.01)
+        await until(lambda: opened.clients == 0)
         slow = await connected(tmp_path)
-        slow.write(b"\0\0\0\x09\x08")
+        await until(lambda: opened.clients == 1)
         crowd = await connected(tmp_path)
         assert await crowd.ended(), "one at a time here"
+        monkeypatch.setattr(door, "FRAME_SECS", 0.01)
+        slow.write(b"\0\0\0\x09\x08")
         assert await slow.ended()
+        await until(lambda: opened.clients == 0)
         monkeypatch.setattr(door, "IDLE_SECS", 0.01)
         idle = await connected(tmp_path)
         assert await idle.ended()

@@ -107,22 +107,23 @@ def test_sums_are_exact_over_any_interleaving_of_threads_and_flushes() -> None:
     holds()
 
 
-@pytest.mark.usefixtures("quick_switches")
-def test_more_calls_than_may_wait_are_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_calls_than_may_wait_do_wait_for_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregation, "WAITING_MAX", 3)
-    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 30.0)
+    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 0.01)
     recording = Recording()
-
-    def call() -> None:
-        for _ in range(2_000):
+    lock = recording.of._lock
+    with lock:
+        for _ in range(4):
             recording.increment("x")
-
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sums(recording.of.drain()) == {("x", ()): 8_000}
+    assert recording.troubles.counts == {"contended": 1}
+    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 30.0)
+    lock.acquire()
+    last = threading.Thread(target=lambda: recording.increment("x", 10))
+    last.start()
+    lock.release()
+    last.join()
+    assert len(recording.of._waiting) == 0
+    assert sums(recording.of.drain()) == {("x", ()): 13}
 
 
 def test_a_call_from_inside_a_call_is_counted() -> None:
