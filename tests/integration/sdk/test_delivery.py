@@ -126,3 +126,18 @@ def test_an_outage_costs_resolution_and_no_counts(site: Site, monkeypatch: pytes
         "2": 200,
     }
     assert site.rows("value, tags['reason']", "name = 'sdk.points.dropped'") == [(1, "invalid_name")]
+
+
+@pytest.mark.parametrize("route", ["straight", "through_agent"])
+def test_a_point_that_is_refused_takes_no_other_along(site: Site, route: str) -> None:
+    collector = site.collector()
+    agent = site.agent(collector.listen_addr)
+    to = site.straight(collector.listen_addr) if route == "straight" else site.through_agent()
+    with MetricCollector(to=to) as metrics:
+        for _ in range(2):
+            metrics.increment("too.much", 10**308)
+            metrics.increment("orders.placed")
+        assert not metrics.flush(20), "not all of it is stored"
+        assert metrics.stats.dropped == {"refused_invalid_value": 1}
+    assert agent.stats.sender.points_refused == 0
+    assert site.rows("name, value", "name IN ('too.much', 'orders.placed')") == [("orders.placed", 2)]

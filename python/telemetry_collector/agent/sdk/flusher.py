@@ -143,9 +143,28 @@ def _batch(points: list[tuple[Cell | HistogramCell, MetricType]], common_tags: T
         series=[(cell.name, cell.tags, int(kind), cell.unit, kind is MetricType.COUNTER) for cell, kind in scalars],
         series_index=array("I", range(len(scalars))),
         timestamps_unix_ns=array("q", [unix_ns]) * len(scalars),
-        values=array("d", (cell.value for cell, _ in scalars)),
+        values=array("d", (_double(cell.value) for cell, _ in scalars)),
         histograms=[
-            (one.name, one.tags, one.unit, True, unix_ns, one.sum, one.least, one.greatest, one.bounds, one.counts)
+            (
+                one.name,
+                one.tags,
+                one.unit,
+                True,
+                unix_ns,
+                _double(one.sum),
+                one.least,
+                one.greatest,
+                one.bounds,
+                one.counts,
+            )
             for one in distributions
         ],
     )
+
+
+def _double(total: float) -> float:
+    """A sum of whole numbers may be beyond all doubles; its point is refused then, and no other with it."""
+    try:
+        return float(total)
+    except OverflowError:
+        return float("inf")
