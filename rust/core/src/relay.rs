@@ -71,8 +71,13 @@ impl Relay {
             rejections: vec![Rejection { reason, points: decoded.points as u32, example }],
             ..Relayed::named(&decoded)
         };
-        if !decoded.series_ids().is_empty() || decoded.definitions().len() > 0 || decoded.points_unread() > 0 {
-            return Relayed::malformed(decoded.sequence, "an agent takes the row form only".to_owned());
+        let rows_only = || "an agent takes the row form only".to_owned();
+        if decoded.definitions().len() > 0 {
+            return Relayed::malformed(decoded.sequence, rows_only());
+        }
+        // Nothing is ever defined here. It is also how a client asks whether a name was taken, which its owner answers.
+        if !decoded.series_ids().is_empty() || decoded.points_unread() > 0 {
+            return whole(Reason::UnknownSeries, rows_only());
         }
         if decoded.points > limits.max_batch_size {
             let example = format!("{} points; at most {} in a batch", decoded.points, limits.max_batch_size);

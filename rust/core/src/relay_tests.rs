@@ -106,6 +106,9 @@ fn a_batch_that_is_not_the_agents_to_send_is_refused_whole() {
         let relayed = relay(10).take(&frame(&batch(Vec::new()), form), NOW);
         assert_eq!((relayed.sequence, reasons(&relayed)), (4, vec![(Reason::Malformed, 0)]));
     }
+    let undefined = [8, 4, 17, 9, 0, 0, 0, 0, 0, 0, 0, 50, 13, 10, 1, 1, 34, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    let relayed = relay(10).take(&undefined, NOW);
+    assert_eq!((relayed.epoch, reasons(&relayed)), (9, vec![(Reason::UnknownSeries, 1)]), "a question has its name");
     let relayed = relay(10).take(&[0xff], NOW);
     assert_eq!(reasons(&relayed), [(Reason::Malformed, 0)]);
 }

@@ -135,7 +135,8 @@ async def test_what_is_kept_is_stored_and_what_cannot_be_is_refused_with_its_rea
         for bad, reason in (
             (batch(3, 11), Reason.BATCH_TOO_LARGE),
             (batch(4, node_id="gpu-8"), Reason.IDENTITY_MISMATCH),
-            (pb.MetricBatch(sequence=5, epoch=9, points=[{"series_ids": [1], "values": [1]}]), Reason.MALFORMED),
+            (pb.MetricBatch(sequence=5, epoch=9, points=[{"series_ids": [1], "values": [1]}]), Reason.UNKNOWN_SERIES),
+            (pb.MetricBatch(sequence=6, epoch=9, series=[{"id": 1, "name": "x"}]), Reason.MALFORMED),
         ):
             ack = await client.ask(bad)
             assert (ack.sequence, ack.outcome, ack.rejections[0].reason) == (bad.sequence, Outcome.REJECTED, reason)
@@ -184,6 +185,8 @@ async def test_a_batch_that_comes_again_is_not_taken_twice_and_without_room_none
         kept.room = True
         assert (await second.ask(batch(2))).outcome == Outcome.STORED
         assert kept.points == 3
+        asked = pb.MetricBatch(sequence=2, epoch=9, points=[{"series_ids": [1], "values": [1]}])
+        assert (await second.ask(asked)).outcome == Outcome.DUPLICATE, "whether a name was taken can be asked"
         second.close()
 
 
