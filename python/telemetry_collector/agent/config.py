@@ -12,6 +12,9 @@ from telemetry_collector.sender import TransportName, settings
 SourceName = Literal["cpu", "memory", "disk", "network", "host", "gpu", "agent"]
 SOURCES: tuple[SourceName, ...] = ("cpu", "memory", "disk", "network", "host", "gpu", "agent")
 
+SOCKET_PATH_BYTES_MAX = 107
+"""What the system takes as a unix socket's name."""
+
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
 
@@ -26,6 +29,12 @@ def _fits(text: str, bytes_max: int) -> str:
     if len(text.encode()) > bytes_max or any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise ValueError(f"expected at most {bytes_max} bytes without control characters")
     return text
+
+
+def _bindable(path: Path) -> Path:
+    if len(bytes(path)) > SOCKET_PATH_BYTES_MAX:
+        raise ValueError(f"expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes, as unix sockets have")
+    return path
 
 
 Collector = Annotated[Address, AfterValidator(_reachable)]
@@ -91,6 +100,14 @@ class NodeAgentConfig(Section):
         description="what speaks QUIC: quinn, or aioquic where the extension is built without it",
     )
     max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
+    socket: Annotated[Path, AfterValidator(_bindable)] | None = Field(
+        None, description="unix socket at which services beside the agent hand over metrics, or null for none"
+    )
+    socket_mode: Annotated[str, StringConstraints(pattern="^0?[0-7]{3}$")] = Field(
+        "0660", description="who may write to the socket, as chmod has it"
+    )
+    socket_group: Text | None = Field(None, description="the socket's group, or null for the agent's own")
+    socket_clients_max: int = Field(64, ge=1, le=1_024, description="services that may be connected to the socket")
     drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
 
     @field_validator("transport")

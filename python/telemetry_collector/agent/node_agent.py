@@ -8,12 +8,13 @@ from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__
 from telemetry_collector.agent.config import NodeAgentConfig
+from telemetry_collector.agent.door import Door, DoorSettings
 from telemetry_collector.agent.gathering import Gathering
 from telemetry_collector.agent.identity import identity_of
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
-from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.self_metrics import AgentCost, door_points, sender_points
 from telemetry_collector.agent.sources import Source
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
 from telemetry_collector.agent.sources.disk import DiskSource
@@ -100,6 +101,7 @@ class NodeAgent:
             on_event=self._report,
         )
         self._report.watch(lambda: self._sender.stats)
+        self._door = _door(config, self.node, self._sender, registry, self._clock)
         self._sampler: Sampler | None = None
         self._schedule: Schedule | None = None
         self._gathering = _gathering(config)
@@ -122,7 +124,7 @@ class NodeAgent:
     async def start(self) -> None:
         """Begins to read and to send; does not wait for a collector.
 
-        TelemetryCollectorError when the spool cannot be opened.
+        TelemetryCollectorError when the spool or the socket cannot be opened.
         """
         self._sampler = Sampler(self._sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
         try:
@@ -132,6 +134,8 @@ class NodeAgent:
                 f"agent.spool_dir = {self._config.spool_dir}: {error}; expected a directory that this user may write "
                 "and no other agent uses, or null to keep batches in memory"
             ) from error
+        if self._door is not None:
+            await self._door.start()
         self._start_reading(self._sampler)
         log.info(
             "agent_started",
@@ -150,6 +154,8 @@ class NodeAgent:
             # Stopped meanwhile: nothing is to be begun again.
             return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
+        if self._door is not None:
+            self._door.tags = _service_tags(config, self.node)
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
 
@@ -171,6 +177,8 @@ class NodeAgent:
         if self._stopped:
             return
         self._stopped = True
+        if self._door is not None:
+            await self._door.stop()
         await self._stop_reading()
         try:
             await self._sender.stop(self._config.drain_secs)
@@ -227,7 +235,8 @@ class NodeAgent:
 
     def _own_points(self, sampler: Sampler) -> list[Point]:
         # Series that are not there from the beginning come last, so that the numbers of all go on in order.
-        return [*sampler.own_points(), *self._cost.points(), *sender_points(self._sender.stats)]
+        points = [*sampler.own_points(), *self._cost.points(), *sender_points(self._sender.stats)]
+        return points if self._door is None else [*points, *door_points(self._door)]
 
     async def _beat_for_ever(self) -> None:
         usage = CpuUsage()
@@ -261,6 +270,26 @@ def _tags(config: NodeAgentConfig, node: str) -> Tags:
         "version": config.version or __version__,
     }
     return (*((key, value) for key, value in standard.items() if value is not None), *config.tags.items())
+
+
+def _service_tags(config: NodeAgentConfig, node: str) -> Tags:
+    """What points of services get: where they were measured, not what the agent is."""
+    return tuple((key, value) for key, value in _tags(config, node) if key not in ("service", "version"))
+
+
+def _door(config: NodeAgentConfig, node: str, sender: Sender, registry: CollectorRegistry, clock: Clock) -> Door | None:
+    if config.socket is None:
+        return None
+    settings = DoorSettings(
+        path=config.socket,
+        mode=int(config.socket_mode, 8),
+        group=config.socket_group,
+        clients_max=config.socket_clients_max,
+        points_max=config.batch_points_max,
+    )
+    door = Door(settings, node, sender, registry, clock)
+    door.tags = _service_tags(config, node)
+    return door
 
 
 def _sources(config: NodeAgentConfig, clock: Clock, gpu: GpuSource) -> list[Source]:
