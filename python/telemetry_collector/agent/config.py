@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from telemetry_collector.agent.monitors.config import MonitorsConfig
 from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
 from telemetry_collector.model import STANDARD_TAGS
 from telemetry_collector.sender import TransportName, settings
@@ -68,6 +69,7 @@ class NodeAgentConfig(Section):
     network_exclude: tuple[Text, ...] = Field(
         ("lo", "veth*"), description="patterns of network interfaces that are left out"
     )
+    monitors: MonitorsConfig = Field(MonitorsConfig(), description="the services that are looked at")
     batch_points_max: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")
     readings_per_batch: int = Field(
         1, ge=1, le=100, description="readings that go in one batch, which waits until it has them"

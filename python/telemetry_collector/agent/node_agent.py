@@ -10,6 +10,7 @@ from telemetry_collector import __version__
 from telemetry_collector.agent.config import NodeAgentConfig
 from telemetry_collector.agent.gathering import Gathering
 from telemetry_collector.agent.identity import identity_of
+from telemetry_collector.agent.monitors import MonitorThread
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
@@ -87,6 +88,7 @@ class NodeAgent:
         self._gpu = GpuSource()
         self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
         self._registry = registry
+        self._monitors = MonitorThread(registry, self._clock)
         self._report = SenderReport(registry, self._clock)
         self._events = Events(registry, log, self._clock)
         self._events.declare(UNENCODABLE)
@@ -124,7 +126,8 @@ class NodeAgent:
 
         TelemetryCollectorError when the spool cannot be opened.
         """
-        self._sampler = Sampler(self._sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
+        sources = [*self._sources, *self._watched(self._config)]
+        self._sampler = Sampler(sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
         try:
             await self._sender.start()
         except JournalError as error:
@@ -132,6 +135,7 @@ class NodeAgent:
                 f"agent.spool_dir = {self._config.spool_dir}: {error}; expected a directory that this user may write "
                 "and no other agent uses, or null to keep batches in memory"
             ) from error
+        self._monitors.start(self._config.monitors)
         self._start_reading(self._sampler)
         log.info(
             "agent_started",
@@ -144,12 +148,14 @@ class NodeAgent:
         """Reads what this says, as often and under the tags that it says. How it is sent, and of which node, stays."""
         assert self._sampler is not None, "the agent is started"
         gpu = GpuSource()
-        sources = _sources(config, self._clock, gpu)
+        sources = [*_sources(config, self._clock, gpu), *self._watched(config)]
         await self._stop_reading()
+        await self._monitors.stop_unless(config.monitors)
         if self._stopped:
             # Stopped meanwhile: nothing is to be begun again.
             return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
+        self._monitors.start(config.monitors)
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
 
@@ -172,6 +178,7 @@ class NodeAgent:
             return
         self._stopped = True
         await self._stop_reading()
+        await self._monitors.stop()
         try:
             await self._sender.stop(self._config.drain_secs)
         except JournalError as error:
@@ -224,6 +231,9 @@ class NodeAgent:
             self._events.happened(UNENCODABLE, points, problem=str(error))
         else:
             self._sender.offer(batch)
+
+    def _watched(self, config: NodeAgentConfig) -> list[Source]:
+        return [self._monitors.source] if config.monitors.checks else []
 
     def _own_points(self, sampler: Sampler) -> list[Point]:
         return [*sampler.own_points(), *sender_points(self._sender.stats), *self._cost.points()]

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from telemetry_collector.agent.monitors.board import Board, ChecksSource, Entry
+from telemetry_collector.agent.monitors.outcome import Measure, Outcome, Reason, State
 from telemetry_collector.agent.self_metrics import AgentCost, sender_points
 from telemetry_collector.agent.sources import Source, ratio
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
@@ -73,9 +75,33 @@ def test_the_agents_own_metrics_are_as_documented() -> None:
     assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
 
 
+def test_what_checks_find_is_as_documented() -> None:
+    board = Board()
+    board.put_up([Entry("shop", "shop", "http", "http://shop")])
+    names = ("service.check.status_code", "service.check.exit_code", "service.process.count")
+    found = [Measure(name, 1, "{process}" if name.endswith("count") else "1") for name in names]
+    measures = (*found, Measure("service.certificate.expiry", 1, "s"))
+    down = Outcome(0, 0.1, State.DOWN, Reason.STATUS, "", measures, {"db": True})
+    board.note("shop", down)
+    rows = documented()
+    points = list(ChecksSource(board).read())
+    assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
+    assert {point.name for point in points} == {name for name in rows if name.startswith("service.")}
+
+
+def test_a_blocked_check_says_nothing_of_its_own_service() -> None:
+    board = Board()
+    board.put_up([Entry("shop", "shop", "http", "http://shop")])
+    board.note("shop", Outcome(0, 0.1, State.BLOCKED, Reason.STATUS, "", (), {"db": False}))
+    points = {point.name: point.value for point in ChecksSource(board).read()}
+    assert points["service.check.blocked"] == 1
+    assert points["service.dependency.up"] == 0
+    assert not {"service.check.up", "service.check.failures"} & set(points)
+
+
 def test_everything_documented_for_this_machine_is_read() -> None:
     read = {point.name for source in sources() for point in source.read()}
-    elsewhere = {name for name in documented() if name.startswith(("gpu.", "agent."))}
+    elsewhere = {name for name in documented() if name.startswith(("gpu.", "agent.", "service."))}
     devices = {name for name in documented() if name.startswith("system.disk.")}  # a container may have no device
     assert set(documented()) - elsewhere - devices <= read
 
