@@ -15,6 +15,7 @@ from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
 from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.shedding import Shedding
 from telemetry_collector.agent.sources import Source
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
 from telemetry_collector.agent.sources.disk import DiskSource
@@ -62,6 +63,8 @@ class AgentStats:
     samples_missed: int
     """Moments that passed unread because the agent was late."""
     source_failures: Mapping[str, int]
+    sampling_rates: Mapping[str, float]
+    """The share of the points that is kept, by pattern."""
     sender: SenderStats
 
 
@@ -89,6 +92,7 @@ class NodeAgent:
         self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
         self._registry = registry
         self._monitors = MonitorThread(registry, self._clock)
+        self._shedding = Shedding(config, self.node, registry, self._clock)
         self._report = SenderReport(registry, self._clock)
         self._events = Events(registry, log, self._clock)
         self._events.declare(UNENCODABLE)
@@ -118,6 +122,7 @@ class NodeAgent:
             samples=self._samples,
             samples_missed=self._schedule.missed if self._schedule else 0,
             source_failures=dict(self._sampler.failures) if self._sampler else {},
+            sampling_rates=self._shedding.rates,
             sender=self._sender.stats,
         )
 
@@ -156,6 +161,7 @@ class NodeAgent:
             return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
         self._monitors.start(config.monitors)
+        self._shedding.exchange(config)
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
 
@@ -187,6 +193,7 @@ class NodeAgent:
         if self._sampler is not None:
             self._sampler.stop()
         self._events.finish()
+        self._shedding.finish()
         self._report.finish()
         log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
 
@@ -216,9 +223,10 @@ class NodeAgent:
         while True:
             await schedule.wait()
             timestamp = self._clock.unix_ns()
-            points = await sampler.sample()
+            self._shedding.begin(self._sender.stats)
+            points = await sampler.sample(self._shedding)
             if "agent" in self._config.sources:
-                points += self._own_points(sampler)
+                points += self._shedding.keep("agent", self._own_points(sampler))
             self._samples += 1
             for readings in self._gathering.add(timestamp, points):
                 self._offer(readings)
@@ -236,7 +244,8 @@ class NodeAgent:
         return [self._monitors.source] if config.monitors.checks else []
 
     def _own_points(self, sampler: Sampler) -> list[Point]:
-        return [*sampler.own_points(), *sender_points(self._sender.stats), *self._cost.points()]
+        sender = sender_points(self._sender.stats)
+        return [*sampler.own_points(), *sender, *self._cost.points(), *self._shedding.points()]
 
     async def _beat_for_ever(self) -> None:
         usage = CpuUsage()

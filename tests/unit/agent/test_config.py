@@ -41,6 +41,10 @@ def test_collectors_keep_their_order() -> None:
         ("agent: {interval_secs: 0}", "agent.interval_secs"),
         ("agent: {intervall_secs: 1}", "intervall_secs"),
         ("agent: {processes_top: 1000}", "from 0 to 100"),
+        ("agent: {resources: {max_cpu_percent: 0}}", r"agent\.resources\.max_cpu_percent"),
+        ("agent: {sampling: {low_mark: 0.9}}", "low_mark 0.9 is not below high_mark 0.8"),
+        ("agent: {sampling: {rules: [{pattern: a, importance: vital}]}}", "'critical', 'high', 'normal' or 'low'"),
+        ("agent: {sampling: {rules: [{pattern: a, rate_min: 0}]}}", r"sampling\.rules\[0\]\.rate_min"),
     ],
 )
 def test_mistakes_name_their_key(text: str, words: str) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 
+from telemetry_collector.agent import NodeAgentConfig
 from telemetry_collector.agent.monitors.board import Board, ChecksSource, Entry
 from telemetry_collector.agent.monitors.outcome import Measure, Outcome, Reason, State
 from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.shedding import Shedding
 from telemetry_collector.agent.sources import Source, ratio
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
 from telemetry_collector.agent.sources.disk import DiskSource
@@ -71,7 +74,9 @@ def test_the_agents_own_metrics_are_as_documented() -> None:
     tally.dropped["outbox_full"] = 1
     stats = tally.snapshot(points_pending=0, batches_pending=0, connected_to=None)
     rows = documented()
-    points = [*sender_points(stats), *AgentCost().points()]
+    shedding = Shedding(NodeAgentConfig(), "gpu-7", CollectorRegistry(), ManualClock())
+    shedding.begin(stats)
+    points = [*sender_points(stats), *AgentCost().points(), *shedding.points()]
     assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
 
 
