@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from telemetry_collector.agent.monitors.config import MonitorsConfig
+from telemetry_collector.agent.peers import NetworkConfig
 from telemetry_collector.agent.sampling import RATE_LEAST
 from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
 from telemetry_collector.model import STANDARD_TAGS
@@ -50,6 +51,7 @@ class SamplingRuleConfig(Section):
 SAMPLING_RULES = (
     SamplingRuleConfig(pattern="agent.*", importance="critical"),
     SamplingRuleConfig(pattern="service.*", importance="critical"),
+    SamplingRuleConfig(pattern="network.peer.*", importance="high"),
     SamplingRuleConfig(pattern="process.*", importance="low"),
     SamplingRuleConfig(pattern="system.cpu.core.*", importance="low"),
 )
@@ -123,6 +125,9 @@ class NodeAgentConfig(Section):
         ("lo", "veth*"), description="patterns of network interfaces that are left out"
     )
     monitors: MonitorsConfig = Field(MonitorsConfig(), description="the services that are looked at")
+    network: NetworkConfig = Field(
+        NetworkConfig(), description="the nodes that are probed, and where probes are answered"
+    )
     resources: ResourcesConfig = Field(ResourcesConfig(), description="what the agent itself may use")
     sampling: SamplingConfig = Field(SamplingConfig(), description="what is left out when there is too much")
     batch_points_max: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")

@@ -11,6 +11,7 @@ from telemetry_collector.agent.config import NodeAgentConfig
 from telemetry_collector.agent.gathering import Gathering
 from telemetry_collector.agent.identity import identity_of
 from telemetry_collector.agent.monitors import MonitorThread
+from telemetry_collector.agent.peers import NetworkMonitor
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
@@ -92,6 +93,7 @@ class NodeAgent:
         self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
         self._registry = registry
         self._monitors = MonitorThread(registry, self._clock)
+        self._peers = NetworkMonitor(security, registry, self._clock)
         self._shedding = Shedding(config, self.node, registry, self._clock)
         self._report = SenderReport(registry, self._clock)
         self._events = Events(registry, log, self._clock)
@@ -141,6 +143,7 @@ class NodeAgent:
                 "and no other agent uses, or null to keep batches in memory"
             ) from error
         self._monitors.start(self._config.monitors)
+        self._peers.start(self._config.network)
         self._start_reading(self._sampler)
         log.info(
             "agent_started",
@@ -156,11 +159,13 @@ class NodeAgent:
         sources = [*_sources(config, self._clock, gpu), *self._watched(config)]
         await self._stop_reading()
         await self._monitors.stop_unless(config.monitors)
+        await self._peers.stop_unless(config.network)
         if self._stopped:
             # Stopped meanwhile: nothing is to be begun again.
             return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
         self._monitors.start(config.monitors)
+        self._peers.start(config.network)
         self._shedding.exchange(config)
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
@@ -184,7 +189,7 @@ class NodeAgent:
             return
         self._stopped = True
         await self._stop_reading()
-        await self._monitors.stop()
+        await asyncio.gather(self._monitors.stop(), self._peers.stop())
         try:
             await self._sender.stop(self._config.drain_secs)
         except JournalError as error:
@@ -194,6 +199,7 @@ class NodeAgent:
             self._sampler.stop()
         self._events.finish()
         self._shedding.finish()
+        self._peers.finish()
         self._report.finish()
         log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
 
@@ -241,7 +247,8 @@ class NodeAgent:
             self._sender.offer(batch)
 
     def _watched(self, config: NodeAgentConfig) -> list[Source]:
-        return [self._monitors.source] if config.monitors.checks else []
+        checks: list[Source] = [self._monitors.source] if config.monitors.checks else []
+        return [*checks, self._peers] if config.network.peers else checks
 
     def _own_points(self, sampler: Sampler) -> list[Point]:
         sender = sender_points(self._sender.stats)

@@ -77,9 +77,9 @@ class Shedding:
         self._sampling.tick()
 
     def wants(self, source: str) -> bool:
-        """Whether any point of a source would be kept; of one that was not read yet nobody knows. Else counts them."""
+        """Whether any point of a source would be kept; nobody knows of one that had none so far. Else counts them."""
         rules = self._rules_of.get(source)
-        if rules is None or any(self._sampling.due(name, source) for name, _ in rules.values()):
+        if not rules or any(self._sampling.due(name, source) for name, _ in rules.values()):
             return True
         for pattern, (name, points) in rules.items():
             self._count(pattern, name, points)

@@ -108,3 +108,14 @@ async def test_a_source_is_read_only_when_something_of_it_is_due_and_the_rest_is
     assert told["agent.points.shed", ("pattern", "process.*")] == node.shed("process.*")
     assert told["agent.sampling.rate", ("pattern", "*")] == 0.1
     assert told["agent.budget.usage", ("budget", "memory")] > 1
+
+
+async def test_a_source_that_had_nothing_to_tell_is_read_again() -> None:
+    node = Node(config(NOTHING_TO_SPARE))
+    node.pass_steps(60)
+    late = Mixed()
+    sampler = Sampler([late], node.registry, node.clock, timeout_secs=10)
+    assert await sampler.sample(node.shedding) == []
+    late.names = ("service.check.up",)
+    assert [point.name for point in await sampler.sample(node.shedding)] == ["service.check.up"]
+    sampler.stop()

@@ -1,12 +1,11 @@
 """The thread that all checks run in, and the making of them."""
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
+from telemetry_collector.agent.background import Background
 from telemetry_collector.agent.monitors.board import TARGET_CHARS_MAX, Board, ChecksSource, Entry
 from telemetry_collector.agent.monitors.calls import Calls
 from telemetry_collector.agent.monitors.command import CommandCheck
@@ -35,9 +34,6 @@ NAMES_AT_ONCE_MAX = 8
 SCANS_AT_ONCE_MAX = 2
 """Looks at all processes that are under way at a time."""
 
-STOP_SECS_MAX = 2.0
-"""How long stopping waits for the thread, which ends commands first. It dies with the process in any case."""
-
 FAILED = Event(
     "agent_checks_failed", "Times that a service's check became down or blocked", labels=("state",), level="warning"
 )
@@ -52,7 +48,7 @@ class MonitorThread:
         self._events = Events(registry, log, clock)
         self._events.declare(FAILED, RECOVERED)
         self._config = MonitorsConfig()
-        self._running: _Running | None = None
+        self._running: Background | None = None
 
     @property
     def source(self) -> ChecksSource:
@@ -67,7 +63,7 @@ class MonitorThread:
         self._config = config
         self._board.clear()
         if config.checks:
-            self._running = _Running(config, self._board, self._events)
+            self._running = Background("monitors", lambda: self._watch(config))
 
     async def stop_unless(self, config: MonitorsConfig) -> None:
         """Stops what another configuration began, so that checks which stay the same go on undisturbed."""
@@ -80,53 +76,8 @@ class MonitorThread:
         if running is not None:
             await running.stop()
 
-
-class _Running:
-    """A thread, from its start to its end."""
-
-    def __init__(self, config: MonitorsConfig, board: Board, events: Events) -> None:
-        self._config = config
-        self._board = board
-        self._events = events
-        self._owner = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        threading.Thread(target=self._run, name="monitors", daemon=True).start()
-
-    async def stop(self) -> None:
-        """Returns when the thread has ended, or its time is over."""
-        self._stopping.set()
-        loop, task = self._loop, self._task
-        if loop is not None and task is not None:
-            with contextlib.suppress(RuntimeError):  # it has just ended by itself
-                loop.call_soon_threadsafe(task.cancel)
-        try:
-            async with asyncio.timeout(STOP_SECS_MAX):
-                await self._ended.wait()
-        except TimeoutError:
-            log.warning("monitors_left", secs=STOP_SECS_MAX)
-
-    def _run(self) -> None:
-        try:
-            # uvloop, should the process use it, asks names on threads that the sender needs, too.
-            with (
-                asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
-                contextlib.suppress(asyncio.CancelledError),
-            ):
-                runner.run(self._watch())
-        except Exception:
-            log.exception("monitors_failed")
-        finally:
-            with contextlib.suppress(RuntimeError):  # the agent's loop has been closed: nobody waits any more
-                self._owner.call_soon_threadsafe(self._ended.set)
-
-    async def _watch(self) -> None:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        if self._stopping.is_set():
-            return  # stopped before there was a task to cancel
-        watches = make(self._config, self._note)
+    async def _watch(self, config: MonitorsConfig) -> None:
+        watches = make(config, self._note)
         self._board.put_up([_entry(watch) for watch in watches])
         async with asyncio.TaskGroup() as group:
             for watch in watches:
