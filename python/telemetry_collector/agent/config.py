@@ -85,7 +85,7 @@ class ResourcesConfig(Section):
     )
     max_memory_mb: int | None = Field(256, ge=16, le=1_048_576, description="MiB of memory, or null for no bound")
     max_disk_mb: int | None = Field(
-        None, ge=1, le=1_073_741_824, description="MiB of the spool's files, or null for spool_bytes_max"
+        None, ge=16, le=1_073_741_824, description="MiB of the spool's files, or null for spool_bytes_max"
     )
 
 
