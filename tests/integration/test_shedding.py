@@ -75,6 +75,7 @@ async def test_rates_fall_while_the_collector_puts_off_and_recover_when_its_quot
         "interval_secs": 0.05,
         "spool_dir": None,
         "sampling": {"step_secs": 0.2},
+        "drain_secs": 30.0,
         "resources": NO_BUDGETS,
     }
     files = {"tls_cert_path": directory / "gpu-7.pem", "tls_key_path": directory / "gpu-7.key"}
@@ -86,25 +87,31 @@ async def test_rates_fall_while_the_collector_puts_off_and_recover_when_its_quot
     def rate() -> float:
         return running.stats.sampling_rates["*"]
 
+    def left_out() -> float:
+        return registry.get_sample_value("telemetry_collector_agent_points_shed_total", {"pattern": "*"}) or 0.0
+
     await running.start()
     try:
         await until(lambda: rate() < 0.5, 30)
         assert running.stats.sender.batches_retried > 0
-        shed = registry.get_sample_value("telemetry_collector_agent_points_shed_total", {"pattern": "*"}) or 0
+        shed = left_out()
         # Whole readings are left out, and a source of which nothing is due is not even read.
         assert shed > 0
         assert shed % POINTS == 0
-        assert plenty.readings < running.stats.samples <= vital.readings
+        stats = running.stats
+        # On a busy machine a reading may not be done in its time; that is counted, and no matter of sampling.
+        assert plenty.readings < stats.samples <= vital.readings + stats.source_failures["vital"]
         assert running.stats.sampling_rates["service.*"] == 1.0
         file.write_text(document(directory, {"points_per_sec": 1_000_000}))
         await collector.reload()
         await until(lambda: rate() == 1.0, 30)
-        before, readings = running.stats.samples, plenty.readings
+        shed = left_out()
+        before = running.stats.samples
         await until(lambda: running.stats.samples >= before + 5)
-        assert plenty.readings - readings >= 5, "nothing is left out any more"
+        assert left_out() == shed, "nothing is left out any more"
     finally:
         await running.stop()
         await collector.stop()
-    stats = running.stats.sender
-    assert stats.points_acknowledged == stats.points_offered, "what was read arrived"
-    assert not stats.dropped_by_reason
+    sent = running.stats.sender
+    assert sent.points_acknowledged == sent.points_offered, "what was read arrived"
+    assert not sent.dropped_by_reason
