@@ -2,8 +2,10 @@
 
 ```text
 Schedule ─► Sampler ─► points ─► batches ─► Sender ─► collector
+             │ ▲ Shedding: which sources are worth reading now, by budgets and the collector's answers ◄──┘
              │ one thread a source; a source that fails or hangs costs only itself
              └─ cpu · memory · disk · network · host · gpu · processes · agent
+                checks (monitors/) · peers: found on threads of their own, read like the others
 door ◄─ services beside the agent, with `agent.sdk` or any client of the wire's row form
 ```
 

@@ -11,10 +11,13 @@ from telemetry_collector.agent.config import NodeAgentConfig
 from telemetry_collector.agent.door import Door, DoorSettings
 from telemetry_collector.agent.gathering import Gathering
 from telemetry_collector.agent.identity import identity_of
+from telemetry_collector.agent.monitors import MonitorThread
+from telemetry_collector.agent.peers import NetworkMonitor
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
 from telemetry_collector.agent.self_metrics import AgentCost, door_points, sender_points
+from telemetry_collector.agent.shedding import Shedding
 from telemetry_collector.agent.sources import Source
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
 from telemetry_collector.agent.sources.disk import DiskSource
@@ -62,6 +65,8 @@ class AgentStats:
     samples_missed: int
     """Moments that passed unread because the agent was late."""
     source_failures: Mapping[str, int]
+    sampling_rates: Mapping[str, float]
+    """The share of the points that is kept, by pattern."""
     sender: SenderStats
 
 
@@ -88,6 +93,9 @@ class NodeAgent:
         self._gpu = GpuSource()
         self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
         self._registry = registry
+        self._monitors = MonitorThread(registry, self._clock)
+        self._peers = NetworkMonitor(security, registry, self._clock)
+        self._shedding = Shedding(config, self.node, registry, self._clock)
         self._report = SenderReport(registry, self._clock)
         self._events = Events(registry, log, self._clock)
         self._events.declare(UNENCODABLE)
@@ -118,6 +126,7 @@ class NodeAgent:
             samples=self._samples,
             samples_missed=self._schedule.missed if self._schedule else 0,
             source_failures=dict(self._sampler.failures) if self._sampler else {},
+            sampling_rates=self._shedding.rates,
             sender=self._sender.stats,
         )
 
@@ -126,7 +135,8 @@ class NodeAgent:
 
         TelemetryCollectorError when the spool or the socket cannot be opened.
         """
-        self._sampler = Sampler(self._sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
+        sources = [*self._sources, *self._watched(self._config)]
+        self._sampler = Sampler(sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
         try:
             await self._sender.start()
         except JournalError as error:
@@ -134,6 +144,8 @@ class NodeAgent:
                 f"agent.spool_dir = {self._config.spool_dir}: {error}; expected a directory that this user may write "
                 "and no other agent uses, or null to keep batches in memory"
             ) from error
+        self._monitors.start(self._config.monitors)
+        self._peers.start(self._config.network)
         if self._door is not None:
             await self._door.start()
         self._start_reading(self._sampler)
@@ -148,14 +160,19 @@ class NodeAgent:
         """Reads what this says, as often and under the tags that it says. How it is sent, and of which node, stays."""
         assert self._sampler is not None, "the agent is started"
         gpu = GpuSource()
-        sources = _sources(config, self._clock, gpu)
+        sources = [*_sources(config, self._clock, gpu), *self._watched(config)]
         await self._stop_reading()
+        await self._monitors.stop_unless(config.monitors)
+        await self._peers.stop_unless(config.network)
         if self._stopped:
             # Stopped meanwhile: nothing is to be begun again.
             return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
         if self._door is not None:
             self._door.tags = _service_tags(config, self.node)
+        self._monitors.start(config.monitors)
+        self._peers.start(config.network)
+        self._shedding.exchange(config)
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
 
@@ -180,6 +197,7 @@ class NodeAgent:
         if self._door is not None:
             await self._door.stop()
         await self._stop_reading()
+        await asyncio.gather(self._monitors.stop(), self._peers.stop())
         try:
             await self._sender.stop(self._config.drain_secs)
         except JournalError as error:
@@ -188,6 +206,8 @@ class NodeAgent:
         if self._sampler is not None:
             self._sampler.stop()
         self._events.finish()
+        self._shedding.finish()
+        self._peers.finish()
         self._report.finish()
         log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
 
@@ -217,9 +237,10 @@ class NodeAgent:
         while True:
             await schedule.wait()
             timestamp = self._clock.unix_ns()
-            points = await sampler.sample()
+            self._shedding.begin(self._sender.stats)
+            points = await sampler.sample(self._shedding)
             if "agent" in self._config.sources:
-                points += self._own_points(sampler)
+                points += self._shedding.keep("agent", self._own_points(sampler))
             self._samples += 1
             for readings in self._gathering.add(timestamp, points):
                 self._offer(readings)
@@ -233,9 +254,14 @@ class NodeAgent:
         else:
             self._sender.offer(batch)
 
+    def _watched(self, config: NodeAgentConfig) -> list[Source]:
+        checks: list[Source] = [self._monitors.source] if config.monitors.checks else []
+        return [*checks, self._peers] if config.network.peers else checks
+
     def _own_points(self, sampler: Sampler) -> list[Point]:
         # Series that are not there from the beginning come last, so that the numbers of all go on in order.
-        points = [*sampler.own_points(), *self._cost.points(), *sender_points(self._sender.stats)]
+        points = [*sampler.own_points(), *self._cost.points(), *self._shedding.points()]
+        points += sender_points(self._sender.stats)
         return points if self._door is None else [*points, *door_points(self._door)]
 
     async def _beat_for_ever(self) -> None:

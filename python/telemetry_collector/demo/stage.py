@@ -201,6 +201,8 @@ class Demo:
                 "spool_dir": str(self._directory.resolve() / "spool"),
                 "spool_bytes_max": SPOOL_BYTES_MAX,
                 "drain_secs": DRAIN_SECS_MAX,
+                # The view is drawn in this process: what that takes is none of the agent's own cost.
+                "sampling": {"enabled": False},
             },
             "security": {
                 "tls_cert_path": str(certificates.node_certificate.resolve()),
