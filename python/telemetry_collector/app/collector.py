@@ -1,6 +1,6 @@
 """The collector, composed: who is whose consumer, and in which order they start and stop.
 
-    QuicListener, receivers ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
+    QuicListener, receivers, gRPC ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
                                     MetricsEndpoint: /metrics /health /ready
 
 Starting goes from the end to the front, so that nothing is received before it can be kept; stopping goes the other way,
@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__, _core
 from telemetry_collector.app import service
+from telemetry_collector.app.answering import Answering
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
@@ -85,6 +86,7 @@ class Collector:
         self._room: JournalRoom | None = None
         self._listener: Listener | None = None
         self._receiving: Receiving | None = None
+        self._answering: Answering | None = None
         # From now on a file that changes is noticed: before any is read.
         self._reloader = Reloader(self, ReloadEvents(self._registry, self._clock), self._clock)
         watched = config.observability
@@ -125,6 +127,8 @@ class Collector:
             await self._listener.start()
             self._receiving = Receiving(config, ingest, verifier, allowlist, RequestEvents(self._registry))
             await self._receiving.start()
+            self._answering = Answering(config, ingest, verifier, allowlist, self._registry, self.health, self.ready)
+            await self._answering.start()
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
@@ -170,6 +174,8 @@ class Collector:
         await self._listener.reconfigure(listener_settings(new), verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
+        if self._answering is not None:
+            self._answering.update_trust(verifier, allowlist)
         self._core.set_policy(_ingest_settings(new))
         if new.quotas != self._config.quotas:
             self._core.set_quotas(_quotas(new.quotas))
@@ -179,6 +185,8 @@ class Collector:
             await self._destinations.change(new.writers)
         finally:
             self._config = replace(new, writers=dict(self._destinations.sections))
+            if self._answering is not None:
+                await self._answering.follow(self._config)
 
     async def read_trust(self) -> None:
         """Reads authorities and revocation lists again. CertificateError: nothing has changed."""
@@ -187,6 +195,8 @@ class Collector:
         await self._listener.update_trust(verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
+        if self._answering is not None:
+            self._answering.update_trust(verifier, allowlist)
 
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
@@ -198,6 +208,8 @@ class Collector:
         self._stopping = True
         timeout_secs = self._config.server.shutdown_timeout_secs
         deadline = time.monotonic() + WRITERS_STOP_SHARE * timeout_secs
+        if self._answering is not None:
+            await self._answering.stop(LISTENER_STOP_SHARE * timeout_secs)
         if self._receiving is not None:
             await self._receiving.stop(LISTENER_STOP_SHARE * timeout_secs)
         if self._listener is not None:
@@ -227,6 +239,12 @@ class Collector:
         """Where other protocols are taken, by receiver, with the ports that the system chose."""
         addresses = self._receiving.addresses if self._receiving is not None else {}
         return {name: str(address) for name, address in addresses.items()}
+
+    @property
+    def grpc_addr(self) -> str | None:
+        """Where the gRPC service listens, with the port that the system chose; None where it has no address."""
+        address = self._answering.address if self._answering is not None else None
+        return str(address) if address is not None else None
 
     def health(self) -> Mapping[str, Any]:
         """Whether the process does its work, and the counts that a person asks for first."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
+from telemetry_collector.config.grpc import Grpc
+from telemetry_collector.config.query import QueryBounds
 from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.receivers import Receivers
 from telemetry_collector.config.section import Section
@@ -15,6 +17,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
     "security": Security,
     "receivers": Receivers,
+    "grpc": Grpc,
+    "query": QueryBounds,
     "limits": Limits,
     "quotas": Quotas,
     "journal": Journal,
@@ -33,6 +37,8 @@ class Config:
     server: Server
     security: Security
     receivers: Receivers
+    grpc: Grpc
+    query: QueryBounds
     limits: Limits
     quotas: Quotas
     journal: Journal
@@ -73,6 +79,8 @@ def load(
         server=document.section(Server, "server"),
         security=document.section(Security, "security"),
         receivers=document.section(Receivers, "receivers"),
+        grpc=document.section(Grpc, "grpc"),
+        query=document.section(QueryBounds, "query"),
         limits=document.section(Limits, "limits"),
         quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),

@@ -1,0 +1,1 @@
+"""What answers programs that ask: services over gRPC."""
