@@ -134,7 +134,15 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     """A package that is only there because another one wants it may be gone tomorrow."""
     config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     asked = packages(config["project"]["dependencies"])
-    module_of = {"yaml": "pyyaml", "pynvml": "nvidia-ml-py", "grpc": "grpcio", "pydantic_core": "pydantic"}
+    module_of = {
+        "google": "protobuf",
+        "grpc": "grpcio",
+        "grpc_health": "grpcio-health-checking",
+        "grpc_reflection": "grpcio-reflection",
+        "pydantic_core": "pydantic",
+        "pynvml": "nvidia-ml-py",
+        "yaml": "pyyaml",
+    }
     known = sys.stdlib_module_names | {"telemetry_collector"}
     imported: dict[str, str] = {}
     for path in tracked_files():

@@ -107,7 +107,12 @@ class Answering:
             },
         }
         credentials = None if section.security == "off" else _credentials(config, section.security)
-        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, credentials, collecting.stop)
+
+        async def finish() -> None:
+            collecting.stop()
+            await calls.settled()
+
+        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, credentials, finish)
 
 
 def _credentials(config: Config, security: Literal["mutual", "server"]) -> Callable[[], grpc.ServerCredentials]:

@@ -29,7 +29,7 @@ from telemetry_collector.query.errors import (
 )
 from telemetry_collector.query.files import files_of
 from telemetry_collector.query.query import Aggregation, Query
-from telemetry_collector.query.statement import Statement, statement
+from telemetry_collector.query.statement import TIME_TYPE, statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -138,17 +138,18 @@ class Engine:
             if not files:
                 return []
             try:
-                rows = self._rows(work, statement(query, files, settings.points_max + 1))
-                return _series(query, rows, settings)
+                return _series(query, self._rows(work, files), settings)
             except DatasetUnreadable:
                 if listing == LISTINGS_MAX or all(Path(file).exists() for file in files):
                     raise
 
-    def _rows(self, work: _Work, asked: Statement) -> Iterable[tuple[Any, ...]]:
+    def _rows(self, work: _Work, files: list[str]) -> Iterable[tuple[Any, ...]]:
         import duckdb
 
         try:
             with self._cursor() as cursor, work.interruptible(cursor):
+                ((_, time_type, *_),) = cursor.execute(TIME_TYPE, {"files": files}).fetchall()
+                asked = statement(work.query, files, self._settings.points_max + 1, time_type)
                 cursor.execute(asked.text, asked.parameters)
                 rows: list[tuple[Any, ...]] = []
                 while some := cursor.fetchmany(ROWS_AT_A_TIME):

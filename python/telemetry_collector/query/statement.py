@@ -78,6 +78,12 @@ _BUCKETS: Final = """buckets AS (
 ), joined AS (SELECT name, {groups}w, bound, sum(gained) AS gained FROM buckets GROUP BY ALL)"""
 
 
+TIME_TYPE: Final = "DESCRIBE SELECT timestamp FROM read_parquet($files)"
+"""Tells the type of `timestamp`, which is that of the first file; the others' are brought to it."""
+
+_TIME_TYPES: Final = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ", "TIMESTAMPTZ_NS": "TIMESTAMPTZ_NS"}
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """SQL and the values of its parameters."""
@@ -86,8 +92,8 @@ class Statement:
     parameters: dict[str, Any]
 
 
-def statement(query: Query, files: Sequence[str], rows_max: int) -> Statement:
-    """Rows (name, groups…, window, result) in order, at most so many.
+def statement(query: Query, files: Sequence[str], rows_max: int, time_type: str) -> Statement:
+    """Rows (name, groups…, window, result) in order, at most so many. `time_type` is what `TIME_TYPE` told.
 
     The result is a number; for quantiles a list of them, and for quantiles of histograms bounds and counts.
     """
@@ -101,7 +107,7 @@ def statement(query: Query, files: Sequence[str], rows_max: int) -> Statement:
         "window": query.window_ns,
         "rows_max": rows_max,
     }
-    points = _points(query, parameters)
+    points = _points(query, parameters, _TIME_TYPES[time_type])
     groups = "".join(f"g{place}, " for place in range(len(query.group_by)))
     if aggregation is Aggregation.RATE:
         parameters["span"] = query.end_ns - query.start_ns
@@ -125,7 +131,7 @@ def statement(query: Query, files: Sequence[str], rows_max: int) -> Statement:
     return Statement(text, parameters)
 
 
-def _points(query: Query, parameters: dict[str, Any]) -> str:
+def _points(query: Query, parameters: dict[str, Any], time_type: str) -> str:
     """The rows of the selection."""
     groups = []
     for place, key in enumerate(query.group_by):
@@ -134,8 +140,8 @@ def _points(query: Query, parameters: dict[str, Any]) -> str:
         _kind(query.aggregation),
         _name(query.selection.name, parameters),
         # By the column itself, which has statistics; then exactly, where files have nanoseconds.
-        "timestamp >= make_timestamptz($from_us)",
-        "timestamp < make_timestamptz($until_us)",
+        f"timestamp >= CAST(make_timestamptz($from_us) AS {time_type})",
+        f"timestamp < CAST(make_timestamptz($until_us) AS {time_type})",
         "epoch_ns(timestamp) >= $start",
         "epoch_ns(timestamp) < $end",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(directory: Path, certificates: Files, **sections: Any) -> AsyncIterator[Served]:
+async def serving(
+    directory: Path, certificates: Files, drop: Sequence[str] = (), **sections: Any
+) -> AsyncIterator[Served]:
     """`sections` take the place of those of their names; keys of `grpc` are added to those that tests need."""
     given = {
         "parquet": {"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.1},
@@ -70,6 +72,8 @@ async def serving(directory: Path, certificates: Files, **sections: Any) -> Asyn
         },
     }
     document = collector_document(directory, certificates, "aioquic", **given)
+    for name in drop:
+        del document[name]
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await collector.start()
     try:

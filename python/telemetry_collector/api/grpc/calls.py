@@ -64,6 +64,13 @@ class Calls:
     def __init__(self, peers: Peers, events: GrpcEvents) -> None:
         self._peers = peers
         self._events = events
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def settled(self) -> None:
+        """Returns when no call is under way."""
+        await self._idle.wait()
 
     def unary(
         self, method: str, request: type[Request], work: Callable[[Request], Awaitable[Message]]
@@ -99,6 +106,16 @@ class Calls:
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _answered(self, method: str, context: Context, work: Callable[[Peer], Awaitable[Result]]) -> Result:
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._answer(method, context, work)
+        finally:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self._idle.set()
+
+    async def _answer(self, method: str, context: Context, work: Callable[[Peer], Awaitable[Result]]) -> Result:
         began = time.monotonic()
         identity = ""
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ MESSAGE_BYTES_MAX: Final = 10 * 1024 * 1024
 CALLS_MAX: Final = 256
 """Calls under way; gRPC refuses further ones with RESOURCE_EXHAUSTED."""
 STOP_SECS_MAX: Final = 5.0
+LEAVE_SECS: Final = 0.2
+"""How long the last answers may take to leave."""
 SOCKET_MODE: Final = 0o660
 """Of the socket's file: whoever may write it may send points of any node, ask, and change rules."""
 
@@ -41,14 +44,15 @@ class GrpcServer:
         address: Address | None,
         unix_socket: Path | None,
         credentials: Callable[[], grpc.ServerCredentials] | None,
-        stopping: Callable[[], None],
+        finish: Callable[[], Awaitable[None]],
     ) -> None:
-        """`credentials` reads the address's files; None: plain. `stopping` is called when no more calls are to come."""
+        """`credentials` reads the address's files; None: plain. `finish` ends streams that are open and returns
+        when every call under way is answered."""
         self._services = services
         self._address = address
         self._unix_socket = unix_socket
         self._credentials = credentials
-        self._stopping = stopping
+        self._finish = finish
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
@@ -97,8 +101,14 @@ class GrpcServer:
         if server is None:
             return
         await self._health.enter_graceful_shutdown()
-        self._stopping()
-        await server.stop(timeout_secs)
+        # From here on new calls are refused.
+        ending = asyncio.create_task(server.stop(timeout_secs))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_secs):
+                await self._finish()
+        # What is left is watching health, and would for ever; answers that were given are on their way.
+        await server.stop(min(LEAVE_SECS, timeout_secs))
+        await ending
         if self._unix_socket is not None:
             self._unix_socket.unlink(missing_ok=True)
 
