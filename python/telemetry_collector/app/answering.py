@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import grpc
 
     from telemetry_collector.api.grpc import GrpcEvents, GrpcServer, Querying
-    from telemetry_collector.query import Engine
+    from telemetry_collector.query import Engine, EngineSettings
 
 
 class Answering:
@@ -49,6 +49,11 @@ class Answering:
     def address(self) -> Address | None:
         """Where it listens, with the port that the system chose."""
         return self._server.address if self._server is not None else None
+
+    @property
+    def points_accepted(self) -> int:
+        """Points that calls brought and that are stored."""
+        return self._events.points_accepted if self._events is not None else 0
 
     async def start(self) -> None:
         """Begins to listen. AddressError, CertificateError or RulesUnreadable says what is wrong."""
@@ -89,7 +94,7 @@ class Answering:
         self._rules = AlertRules(section.alert_rules_path)
         self._events = api.GrpcEvents(registry)
         calls = api.Calls(api.Peers(self._trust if section.security == "mutual" else None), self._events)
-        collecting = api.Collecting(ingest, config.limits.frame_bytes_max)
+        collecting = api.Collecting(ingest, self._events, config.limits.frame_bytes_max)
         querying = self._querying = api.Querying(_engine(config), MESSAGE_BYTES_MAX)
         alerting, reporting = api.Alerting(self._rules), api.Reporting(health, ready)
         unary = calls.unary
@@ -130,24 +135,27 @@ def _dataset(config: Config) -> Path | None:
     return output_dir.resolve()
 
 
+def settings_of(config: Config, root: Path) -> EngineSettings:
+    """The bounds that a configuration has for questions about the dataset in `root`."""
+    from telemetry_collector.query import EngineSettings
+
+    bounds, limits = config.query, config.limits
+    return EngineSettings(
+        root=root,
+        threads=bounds.threads,
+        memory_bytes_max=bounds.memory_bytes_max,
+        timeout_secs=bounds.timeout_secs,
+        at_a_time=bounds.at_a_time,
+        range_secs_max=bounds.range_secs_max,
+        series_max=bounds.series_max,
+        points_max=bounds.points_max,
+        late_secs=limits.timestamp_past_secs,
+        ahead_secs=limits.timestamp_future_secs,
+    )
+
+
 def _engine(config: Config) -> Engine | None:
-    from telemetry_collector.query import Engine, EngineSettings
+    from telemetry_collector.query import Engine
 
     root = _dataset(config)
-    if root is None:
-        return None
-    bounds, limits = config.query, config.limits
-    return Engine(
-        EngineSettings(
-            root=root,
-            threads=bounds.threads,
-            memory_bytes_max=bounds.memory_bytes_max,
-            timeout_secs=bounds.timeout_secs,
-            at_a_time=bounds.at_a_time,
-            range_secs_max=bounds.range_secs_max,
-            series_max=bounds.series_max,
-            points_max=bounds.points_max,
-            late_secs=limits.timestamp_past_secs,
-            ahead_secs=limits.timestamp_future_secs,
-        )
-    )
+    return Engine(settings_of(config, root)) if root is not None else None

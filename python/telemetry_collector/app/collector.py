@@ -267,7 +267,7 @@ class Collector:
             "points_accepted": stats.get("points_accepted", 0),
             "points_committed": stats.get("points_committed", 0),
             "points_refused": sum(stats.get("points_refused", {}).values()),
-            "points_by_requests": self._receiving.points_accepted if self._receiving is not None else 0,
+            "points_by_requests": sum(door.points_accepted for door in (self._receiving, self._answering) if door),
             "series": stats.get("series", 0),
             "writers": {
                 consumer.name: {

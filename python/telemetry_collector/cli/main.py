@@ -24,6 +24,7 @@ COMMANDS = {
     "bench": "telemetry_collector.cli.bench:bench",
     "journal": "telemetry_collector.cli.journal:journal",
     "dataset": "telemetry_collector.cli.dataset:dataset",
+    "query": "telemetry_collector.cli.query:query",
 }
 """Commands in the order of the help, and where each is."""
 
@@ -90,6 +91,7 @@ Examples:
   telemetry-collector bench                   see what this machine can take
   telemetry-collector journal inspect DIR     see what a journal holds
   telemetry-collector dataset verify DIR      check that files are whole and nothing is there twice
+  telemetry-collector query DIR NAME          aggregate what is stored
 
 \b
 Exit codes:

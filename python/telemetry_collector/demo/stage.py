@@ -31,6 +31,7 @@ ANSWER_SECS_MAX = 5.0
 DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
+GRPC_PORT = 9008
 RECEIVER_PORTS = {"otlp_grpc": 4317, "otlp_http": 4318, "influx": 8086, "remote_write": 9201}
 # Parts become visible this often, so that a short demo shows files while it runs.
 FLUSH_INTERVAL_SECS = 2
@@ -56,6 +57,7 @@ class Demo:
         self._listen_addr = ""
         self._metrics_port = 0
         self._receivers: dict[str, str] = {}
+        self._grpc_addr = ""
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -72,6 +74,7 @@ class Demo:
         self._receivers = {
             name: f"127.0.0.1:{self._free_port(port, socket.SOCK_STREAM)}" for name, port in RECEIVER_PORTS.items()
         }
+        self._grpc_addr = f"127.0.0.1:{self._free_port(GRPC_PORT, socket.SOCK_STREAM)}"
         self._make_directory()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
@@ -109,6 +112,7 @@ class Demo:
             self._directory,
             self._listen_addr,
             self._receivers,
+            self._grpc_addr,
             self._metrics_port,
             self._agent_stats(),
             collector,
@@ -174,6 +178,10 @@ class Demo:
             "parquet": {
                 "output_dir": str(self._directory.resolve() / "parquet"),
                 "flush_interval_secs": FLUSH_INTERVAL_SECS,
+            },
+            "grpc": {
+                "listen_addr": self._grpc_addr,
+                "alert_rules_path": str(self._directory.resolve() / "alert-rules.json"),
             },
             "receivers": {name: {"listen_addr": address} for name, address in self._receivers.items()},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 from telemetry_collector.api.grpc.calls import Code, Refusal
+from telemetry_collector.api.grpc.events import GrpcEvents
 from telemetry_collector.api.grpc.messages import telemetry_pb2 as wire
 from telemetry_collector.api.grpc.peers import Context
 from telemetry_collector.api.grpc.summary import Summary
@@ -38,12 +39,17 @@ EMPTY_BATCH: Final = b"\x08\x00"
 """The batch without anything as it is written here: of no bytes, which a message may have, there is no frame."""
 
 
+Deliver = Callable[[bytes, wire.BatchAck], Awaitable[None]]
+"""Takes an answer, as bytes and as what they say."""
+
+
 class Collecting:
     """The two methods that take batches."""
 
-    def __init__(self, consumer: BatchConsumer, frame_bytes_max: int) -> None:
+    def __init__(self, consumer: BatchConsumer, events: GrpcEvents, frame_bytes_max: int) -> None:
         """`frame_bytes_max` bounds one batch, over gRPC as over QUIC."""
         self._consumer = consumer
+        self._events = events
         self._frame_bytes_max = frame_bytes_max
         # Bounded by the calls that the server lets in.
         self._streams: set[_Stream] = set()
@@ -55,7 +61,7 @@ class Collecting:
         async def add(_body: bytes, ack: wire.BatchAck) -> None:
             summary.add(ack)
 
-        await self._run(_Stream(self._consumer, peer, self._frame_bytes_max, add, pauses=True), messages)
+        await self._run(messages, peer, add, pauses=True)
         return summary.message().SerializeToString()
 
     async def stream(self, messages: AsyncIterator[bytes], peer: Peer, context: Context) -> None:
@@ -68,14 +74,19 @@ class Collecting:
             except TimeoutError as error:
                 raise Refusal(Code.DEADLINE_EXCEEDED, f"no answer was read for {REPLY_SECS_MAX:g} seconds") from error
 
-        await self._run(_Stream(self._consumer, peer, self._frame_bytes_max, write, pauses=False), messages)
+        await self._run(messages, peer, write, pauses=False)
 
     def stop(self) -> None:
         """Reads no further; what was read is answered, and then each client hears UNAVAILABLE."""
         for stream in self._streams:
             stream.stop()
 
-    async def _run(self, stream: _Stream, messages: AsyncIterator[bytes]) -> None:
+    async def _run(self, messages: AsyncIterator[bytes], peer: Peer, tell: Deliver, *, pauses: bool) -> None:
+        async def deliver(body: bytes, ack: wire.BatchAck) -> None:
+            self._events.accepted(ack.accepted_points)
+            await tell(body, ack)
+
+        stream = _Stream(self._consumer, peer, self._frame_bytes_max, deliver, pauses=pauses)
         self._streams.add(stream)
         try:
             await stream.run(messages)
@@ -91,7 +102,7 @@ class _Stream:
         consumer: BatchConsumer,
         peer: Peer,
         frame_bytes_max: int,
-        deliver: Callable[[bytes, wire.BatchAck], Awaitable[None]],
+        deliver: Deliver,
         *,
         pauses: bool,
     ) -> None:

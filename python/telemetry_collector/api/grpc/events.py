@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 from telemetry_collector.clock import Clock
 from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
-from telemetry_collector.observe.metrics import histogram
+from telemetry_collector.observe.metrics import counter, histogram
 
 _ANSWERED = Event("grpc_calls", "Calls answered", labels=("method", "code"), level="debug", every_secs=60.0)
 _REFUSED = Event(
@@ -25,6 +25,9 @@ class GrpcEvents:
     def __init__(self, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._events = Events(registry, logger(__name__), clock)
         self._events.declare(_ANSWERED, _REFUSED, _FAILED)
+        self._points = counter(registry, "grpc_points_accepted", "Points of calls that were stored")
+        self.points_accepted = 0
+        """As the counter has it."""
         self._latency = histogram(registry, "grpc_call_latency_seconds", "Time until a call was answered", ("method",))
 
     def answered(self, method: str, code: str, secs: float, problem: str = "", peer: str = "") -> None:
@@ -33,6 +36,11 @@ class GrpcEvents:
         self._events.happened(_ANSWERED, method=method, code=code)
         if code not in _NOBODYS_FAULT:
             self._events.happened(_REFUSED, method=method, code=code, problem=problem, peer=peer)
+
+    def accepted(self, points: int) -> None:
+        """Points of a batch are on stable storage."""
+        self._points.inc(points)
+        self.points_accepted += points
 
     def failed(self, method: str, error: Exception) -> None:
         """A defect, or a fault of the site: the client hears INTERNAL."""
