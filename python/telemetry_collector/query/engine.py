@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
+from telemetry_collector.observe.logs import logger
 from telemetry_collector.query.answer import Answer, Series, Value
 from telemetry_collector.query.buckets import quantile
 from telemetry_collector.query.errors import (
@@ -33,6 +34,8 @@ from telemetry_collector.query.statement import TIME_TYPE, statement
 
 if TYPE_CHECKING:
     import duckdb
+
+log = logger(__name__)
 
 ROWS_AT_A_TIME: Final = 1_000
 """Rows made into Python objects before others may have the interpreter."""
@@ -266,8 +269,14 @@ def _values(query: Query, result: tuple[Any, ...]) -> tuple[float, ...] | None:
 
 
 def _give_way() -> None:
-    """Linux has a niceness for each thread, and those that this one starts inherit it."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    """Linux has a niceness for each thread, and those that this one starts inherit it. Where the system does not let us,
+    questions are answered all the same."""
+    thread = threading.get_native_id()
+    try:
+        if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
+            os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+    except OSError as error:
+        log.warning("query_priority_not_lowered", error=str(error))
 
 
 def _look_away(done: asyncio.Future[Answer]) -> None:
