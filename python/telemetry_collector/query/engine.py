@@ -269,7 +269,7 @@ def _values(query: Query, result: tuple[Any, ...]) -> tuple[float, ...] | None:
 
 
 def _give_way() -> None:
-    """Linux has a niceness for each thread, and those that this one starts inherit it. Where the system does not let us,
+    """Linux has a niceness for each thread, and those that this one starts inherit it. Where the system forbids it,
     questions are answered all the same."""
     thread = threading.get_native_id()
     try:
