@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from telemetry_collector.config import Config
 from telemetry_collector.config.section import Address
+from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.requests import Trust
 from telemetry_collector.observe.endpoint import Report
 from telemetry_collector.pipeline.ingest import Ingest
@@ -41,6 +42,7 @@ class Answering:
         self._trust = Trust(verifier, allowlist)
         self._server: GrpcServer | None = None
         self._querying: Querying | None = None
+        self._settings: EngineSettings | None = None
         self._events: GrpcEvents | None = None
         if config.grpc.is_on:
             self._build(ingest, registry, health, ready)
@@ -75,11 +77,11 @@ class Answering:
         self._trust.update(verifier, allowlist)
 
     async def follow(self, config: Config) -> None:
-        """Answers from the directory that is written now."""
-        if self._querying is None or _dataset(config) == _dataset(self._config):
+        """Answers from the directory that is written now, and looks as far as points may be late now."""
+        if self._querying is None or _settings(config) == self._settings:
             return
-        self._config = config
-        engine, self._querying.engine = self._querying.engine, _engine(config)
+        self._settings = _settings(config)
+        engine, self._querying.engine = self._querying.engine, _engine(self._settings)
         if engine is not None:
             await engine.stop()
 
@@ -95,7 +97,8 @@ class Answering:
         self._events = api.GrpcEvents(registry)
         calls = api.Calls(api.Peers(self._trust if section.security == "mutual" else None), self._events)
         collecting = api.Collecting(ingest, self._events, config.limits.frame_bytes_max)
-        querying = self._querying = api.Querying(_engine(config), MESSAGE_BYTES_MAX)
+        self._settings = _settings(config)
+        querying = self._querying = api.Querying(_engine(self._settings), MESSAGE_BYTES_MAX)
         alerting, reporting = api.Alerting(self._rules), api.Reporting(health, ready)
         unary = calls.unary
         services = {
@@ -124,15 +127,14 @@ def _credentials(config: Config, security: Literal["mutual", "server"]) -> Calla
     from telemetry_collector.listeners.requests.grpc import server_credentials
 
     files = config.security
-    return lambda: server_credentials(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
 
+    def read() -> grpc.ServerCredentials:
+        try:
+            return server_credentials(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
+        except OSError as error:
+            raise CertificateError(f"cannot use {files.tls_cert_path} and its key for TLS: {error}") from error
 
-def _dataset(config: Config) -> Path | None:
-    """The directory of the Parquet files, or None where there are none."""
-    if "parquet" not in config.writers:
-        return None
-    output_dir: Path = config.writers["parquet"].output_dir  # type: ignore[attr-defined]  # found by its entry point
-    return output_dir.resolve()
+    return read
 
 
 def settings_of(config: Config, root: Path) -> EngineSettings:
@@ -154,8 +156,15 @@ def settings_of(config: Config, root: Path) -> EngineSettings:
     )
 
 
-def _engine(config: Config) -> Engine | None:
+def _settings(config: Config) -> EngineSettings | None:
+    """None where no Parquet files are written."""
+    if "parquet" not in config.writers:
+        return None
+    output_dir: Path = config.writers["parquet"].output_dir  # type: ignore[attr-defined]  # found by its entry point
+    return settings_of(config, output_dir.resolve())
+
+
+def _engine(settings: EngineSettings | None) -> Engine | None:
     from telemetry_collector.query import Engine
 
-    root = _dataset(config)
-    return Engine(settings_of(config, root)) if root is not None else None
+    return Engine(settings) if settings is not None else None

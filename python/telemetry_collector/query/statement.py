@@ -117,7 +117,7 @@ def statement(query: Query, files: Sequence[str], rows_max: int, time_type: str)
         tables, source, results = [points], "points", [_OVER_POINTS[aggregation]]
     elif aggregation is Aggregation.HISTOGRAM_QUANTILE:
         tables, source = [points, _HISTOGRAM_GAINED, _BUCKETS.format(groups=groups)], "joined"
-        results = ["list(bound ORDER BY bound)", "list(CAST(gained AS BIGINT) ORDER BY bound)"]
+        results = ["list(bound ORDER BY bound)", "list(gained ORDER BY bound)"]
     else:
         gained = _COUNTER_GAINED if aggregation is Aggregation.RATE else _HISTOGRAM_GAINED
         tables, source, results = [points, gained], "gained", [_OVER_GAINED[aggregation]]

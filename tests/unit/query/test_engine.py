@@ -253,6 +253,7 @@ async def test_the_database_reaches_nothing_but_the_dataset(
             f"COPY (SELECT 1) TO '{secret}'",
             "INSTALL httpfs",
             "SET enable_external_access = true",
+            "SET memory_limit = '100GB'",
         ):
             with pytest.raises(duckdb.Error):
                 database.execute(statement)

@@ -131,7 +131,9 @@ class Calls:
             self._events.answered(method, code.name, time.monotonic() - began, told, identity)
             await context.abort(code, told)
             raise AssertionError("abort raises") from error
-        self._events.answered(method, Code.OK.name, time.monotonic() - began)
+        # A stream's client that leaves looks like one that has finished.
+        code = Code.CANCELLED if context.cancelled() else Code.OK
+        self._events.answered(method, code.name, time.monotonic() - began)
         return result
 
     def _told(self, method: str, error: Exception) -> tuple[Any, str]:

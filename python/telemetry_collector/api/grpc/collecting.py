@@ -109,13 +109,13 @@ class _Stream:
         self._frame_bytes_max = frame_bytes_max
         self._deliver = deliver
         self._pauses = pauses
-        self._due: deque[bytes] = deque()
+        # Answers that were taken and are to be delivered; bounded by the window.
+        self._due: deque[tuple[bytes, wire.BatchAck]] = deque()
         self._window = FIRST_WINDOW
         self._pause_until = 0.0
         self._reading: asyncio.Task[None] | None = None
-        self._stopping = False
-        # Something is due, or reading has ended; and a reply was taken.
-        self._woken, self._taken = asyncio.Event(), asyncio.Event()
+        # Something is due, or reading has ended; and an answer was delivered.
+        self._woken, self._delivered = asyncio.Event(), asyncio.Event()
         self._conversation = consumer.conversation(peer.identity, peer.node, relay=peer.relay, ready=self._woken.set)
 
     async def run(self, messages: AsyncIterator[bytes]) -> None:
@@ -128,7 +128,7 @@ class _Stream:
                 await self._woken.wait()
                 self._woken.clear()
                 await self._deliver_due()
-            if self._stopping:
+            if reading.cancelled():
                 raise Refusal(
                     Code.UNAVAILABLE, "the collector stops; send what was not answered again, here or elsewhere"
                 )
@@ -138,7 +138,6 @@ class _Stream:
 
     def stop(self) -> None:
         """Reads no further."""
-        self._stopping = True
         if self._reading is not None:
             self._reading.cancel()
 
@@ -159,8 +158,8 @@ class _Stream:
 
     async def _until_room(self) -> None:
         while self._conversation.pending + len(self._due) >= self._window:
-            self._taken.clear()
-            await self._taken.wait()
+            self._delivered.clear()
+            await self._delivered.wait()
         pause = self._pause_until - time.monotonic()
         if pause > 0:
             await asyncio.sleep(pause)
@@ -173,7 +172,7 @@ class _Stream:
                 f"a batch of {len(body)} bytes; expected at most limits.frame_bytes_max = {self._frame_bytes_max}",
             )
         frame = len(body).to_bytes(4, "big") + body
-        self._due.extend(_bodies(self._conversation.receive(frame, time.time_ns())))
+        self._take(self._conversation.receive(frame, time.time_ns()))
         if self._due:
             self._woken.set()
         fault = self._conversation.fault
@@ -187,17 +186,20 @@ class _Stream:
         client does not read counts as unanswered."""
         while True:
             while self._due:
-                body = self._due[0]
-                ack = wire.BatchAck.FromString(body)
-                await self._deliver(body, ack)
+                await self._deliver(*self._due[0])
                 self._due.popleft()
-                self._window = max(ack.credit, 1)
-                if self._pauses and ack.outcome == wire.RETRY_LATER:
-                    self._pause_until = time.monotonic() + min(ack.retry_after_ms / 1e3, PAUSE_SECS_MAX)
-                self._taken.set()
-            self._due.extend(_bodies(self._conversation.replies()))
+                self._delivered.set()
+            self._take(self._conversation.replies())
             if not self._due:
                 return
+
+    def _take(self, replies: bytes) -> None:
+        for body in _bodies(replies):
+            ack = wire.BatchAck.FromString(body)
+            self._due.append((body, ack))
+            self._window = max(ack.credit, 1)
+            if self._pauses and ack.outcome == wire.RETRY_LATER:
+                self._pause_until = time.monotonic() + min(ack.retry_after_ms / 1e3, PAUSE_SECS_MAX)
 
 
 def _bodies(frames: bytes) -> Iterator[bytes]:

@@ -113,11 +113,12 @@ class GrpcServer:
             self._unix_socket.unlink(missing_ok=True)
 
     def _listen(self, server: grpc.aio.Server, address: Address) -> int:
+        credentials = self._credentials() if self._credentials is not None else None
         try:
-            if self._credentials is None:
+            if credentials is None:
                 port: int = server.add_insecure_port(str(address))
             else:
-                port = server.add_secure_port(str(address), self._credentials())
+                port = server.add_secure_port(str(address), credentials)
         except (RuntimeError, OSError) as error:
             raise AddressError(
                 f"cannot listen on {address} for gRPC: {error}; expected a free port and one of this machine's "
