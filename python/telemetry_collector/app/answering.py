@@ -67,8 +67,6 @@ class Answering:
         """Answers what is under way, for so long. Idempotent."""
         if self._server is not None:
             await self._server.stop(timeout_secs)
-        if self._querying is not None and self._querying.engine is not None:
-            await self._querying.engine.stop()
         if self._events is not None:
             self._events.stopped()
 
@@ -118,6 +116,8 @@ class Answering:
 
         async def finish() -> None:
             collecting.stop()
+            if querying.engine is not None:
+                await querying.engine.stop()
             await calls.settled()
 
         self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, credentials, finish)

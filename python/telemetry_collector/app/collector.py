@@ -208,10 +208,8 @@ class Collector:
         self._stopping = True
         timeout_secs = self._config.server.shutdown_timeout_secs
         deadline = time.monotonic() + WRITERS_STOP_SHARE * timeout_secs
-        if self._answering is not None:
-            await self._answering.stop(LISTENER_STOP_SHARE * timeout_secs)
-        if self._receiving is not None:
-            await self._receiving.stop(LISTENER_STOP_SHARE * timeout_secs)
+        doors = [door for door in (self._answering, self._receiving) if door is not None]
+        await asyncio.gather(*(door.stop(LISTENER_STOP_SHARE * timeout_secs) for door in doors))
         if self._listener is not None:
             await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
         # It may be about to exchange a writer: the new one is to write what is committed, too.

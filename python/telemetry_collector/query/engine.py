@@ -46,6 +46,7 @@ STOP_SECS_MAX: Final = 5.0
 LISTINGS_MAX: Final = 2
 """A file that is gone when it is to be read was joined with others since it was listed; so it is listed once more."""
 NICENESS: Final = 10
+ENDED: Final = "it was ended before it was done: nobody waits for it any more, or the collector stops"
 MIB: Final = 1024**2
 
 
@@ -160,7 +161,7 @@ class Engine:
                     rows += some
                 return rows
         except duckdb.InterruptException as error:
-            raise QueryTimedOut("the work was ended") from error
+            raise QueryTimedOut(ENDED) from error
         except duckdb.OutOfMemoryException as error:
             bound = self._settings.memory_bytes_max
             raise QueryTooLarge(
@@ -210,7 +211,7 @@ class _Work:
     def check(self) -> None:
         """On its own thread: no further when it was ended."""
         if self.ended:
-            raise QueryTimedOut("the work was ended")
+            raise QueryTimedOut(ENDED)
 
 
 def _open(settings: EngineSettings) -> duckdb.DuckDBPyConnection:

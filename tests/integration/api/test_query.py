@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections import defaultdict
 from itertools import pairwise
@@ -19,6 +20,8 @@ from tests.integration.api.conftest import Served, serving
 from tests.support.grpc_client import service, wire
 from tests.support.waiting import until
 
+from telemetry_collector.query import engine
+from telemetry_collector.query.statement import Statement
 from telemetry_collector.security.authority import Files
 
 SECOND = 1_000_000_000
@@ -182,6 +185,25 @@ async def test_a_question_that_times_out_costs_no_batch(tmp_path: Path, certific
         assert set(codes) <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
         assert grpc.StatusCode.DEADLINE_EXCEEDED in codes
         await until(lambda: sum(row["name"] == "beside" for row in rows(served.directory)) == 200)
+
+
+async def test_stopping_does_not_wait_for_questions(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are ended, and told so."""
+    forever = Statement("SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b", {})
+    monkeypatch.setattr(engine, "statement", lambda *_: forever)
+    async with serving(tmp_path, certificates, query={"timeout_secs": 60}) as served:
+        begin = await fill(served)
+        call = served.telemetry.QueryMetrics(asking("temp", begin, service.AGGREGATION_AVG))
+        waiting = asyncio.ensure_future(call)
+        await until(lambda: any(thread.name.startswith("query") for thread in threading.enumerate()))
+        async with asyncio.timeout(5):
+            await served.collector.stop()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await waiting
+        assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "the collector stops" in (ended.value.details() or "")
 
 
 async def test_without_parquet_there_is_nothing_to_ask(tmp_path: Path, certificates: Files) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -264,3 +265,29 @@ async def test_an_empty_dataset_has_no_series(tmp_path: Path) -> None:
     async with answering(tmp_path / "gone") as running:
         assert await running.ask(query()) == []
     await running.stop()
+
+
+async def test_questions_give_way_to_the_rest_of_the_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    priorities: list[int] = []
+
+    def looked(*arguments: Any) -> list[str]:
+        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return files_of(*arguments)
+
+    monkeypatch.setattr(engine, "files_of", looked)
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    async with answering(root) as running:
+        assert await asked(running) == [45.0]
+    assert priorities == [max(before, 10)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+async def test_where_the_system_forbids_that_they_are_answered_all_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    async with answering(root) as running:
+        assert await asked(running) == [45.0]
