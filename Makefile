@@ -58,6 +58,7 @@ lint: $(VENV)/.dev ## Check formats, lints and layers
 	@$(STEP) "shellcheck" shellcheck .ci/run tools/* deploy/*.sh
 	@$(STEP) "cargo fmt" cargo fmt --all --check
 	@$(STEP) "cargo clippy" cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+	@$(STEP) "cargo clippy without quinn" cargo clippy --locked --quiet -p telemetry-bindings --no-default-features -- -D warnings
 
 .PHONY: rust-test
 rust-test: $(VENV)/.runtime ## Run the tests of the Rust core

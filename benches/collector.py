@@ -119,7 +119,7 @@ def collector(
     Authority.open(certs).issue_node(node)
     port, metrics_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     config: dict[str, Any] = {
-        "server": {"listen_addr": f"127.0.0.1:{port}", "max_connections": 2_000},
+        "server": {"listen_addr": f"127.0.0.1:{port}", "max_connections": 2_000, "max_connections_per_identity": None},
         "security": {
             "tls_cert_path": str(certs / "server.pem"),
             "tls_key_path": str(certs / "server.key"),

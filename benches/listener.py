@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from benches.figures import Figure
 from telemetry_collector.config.section import Address
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic import QuicListener, QuicListenerSettings, listener
+from telemetry_collector.listeners.quic_aioquic import QuicListener, QuicListenerSettings, material
 from telemetry_collector.listeners.quic_aioquic.datagrams import Path as DatagramPath
 from telemetry_collector.model import ALPN
 from telemetry_collector.observe import logs
@@ -149,6 +149,9 @@ class _Wire:
     def send(self, data: bytes, path: DatagramPath) -> None:
         self.sent.append((data, path))
 
+    def shedding(self) -> _NoShedding:
+        return _NoShedding()
+
 
 class _Bench:
     """A listener and the agents that it serves."""
@@ -163,9 +166,9 @@ class _Bench:
         )
         # As `start` does it, but for the socket and the loop.
         inside: Any = self.listener
-        inside._loop, inside._socket, inside._accepting = self.loop, self.wire, True
-        inside._configuration, inside._resets = listener._identity(settings)
-        inside._shedding = _NoShedding()
+        inside._loop, inside._socket = self.loop, self.wire
+        inside._configuration, inside._resets = material.identity_of(settings)
+        inside._newcomers.start(self.wire, self.loop)
         self.on_datagram, self.flush = inside._on_datagram, inside._flush
         self.spent = 0.0
         self.agents: dict[int, QuicConnection] = {}

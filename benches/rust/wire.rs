@@ -9,7 +9,8 @@ use std::hint::black_box;
 use rustix::time::{ClockId, clock_gettime};
 use telemetry_core::limits::Limits;
 use telemetry_core::wire::{
-    BatchName, Compression, DecodeScratch, EncoderSettings, Form, FrameEncoder, OutgoingBatch, decode,
+    BatchName, Compression, DecodeScratch, DecodedBatch, EncoderSettings, Form, FrameEncoder, OutgoingBatch, Reference,
+    References, decode_with,
 };
 
 #[path = "wire/node.rs"]
@@ -18,21 +19,24 @@ mod node;
 mod reference;
 
 const ROUNDS: usize = 9;
-const FORMS: [(Form, Compression, &str); 6] = [
-    (Form::Row, Compression::None, "row"),
-    (Form::Row, Compression::Zstd, "row, zstd"),
-    (Form::Columnar, Compression::None, "columnar"),
-    (Form::Columnar, Compression::Zstd, "columnar, zstd"),
-    (Form::Dense, Compression::None, "dense"),
-    (Form::Dense, Compression::Zstd, "dense, zstd"),
+/// Form, whether values are told by references, compression and a name.
+const FORMS: [(Form, bool, Compression, &str); 8] = [
+    (Form::Row, false, Compression::None, "row"),
+    (Form::Row, false, Compression::Zstd, "row, zstd"),
+    (Form::Columnar, false, Compression::None, "columnar"),
+    (Form::Columnar, false, Compression::Zstd, "columnar, zstd"),
+    (Form::Dense, false, Compression::None, "dense without references"),
+    (Form::Dense, false, Compression::Zstd, "dense without references, zstd"),
+    (Form::Dense, true, Compression::None, "dense"),
+    (Form::Dense, true, Compression::Zstd, "dense, zstd"),
 ];
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (data, streams) in reference::data().into_iter().chain(node::data()) {
-        for (form, compression, name) in FORMS {
+        for (form, references, compression, name) in FORMS {
             if format!("{data}: {name}").contains(&wanted) {
-                let settings = EncoderSettings { form, compression, ..EncoderSettings::default() };
+                let settings = EncoderSettings { form, references, compression, ..EncoderSettings::default() };
                 report(&data, name, &streams, &settings);
             }
         }
@@ -53,8 +57,10 @@ fn report(data: &str, form: &str, streams: &Streams, settings: &EncoderSettings)
         encode_ns.push((cpu_ns() - start) / points);
         let mut scratch = DecodeScratch::default();
         let start = cpu_ns();
-        for frame in &frames {
-            black_box(decode(&frame[4..], &Limits::default(), &mut scratch).expect("what was written").points);
+        let mut known = Known::default();
+        for (frame, begins) in frames.iter().zip(beginnings(streams)) {
+            let batch = known.read(frame, begins, &mut scratch);
+            black_box(batch.points);
         }
         decode_ns.push((cpu_ns() - start) / points);
     }
@@ -85,13 +91,53 @@ fn encode(streams: &Streams, settings: &EncoderSettings) -> Vec<Vec<u8>> {
 /// Every value arrives as it was sent, bit by bit.
 fn compare(streams: &Streams, frames: &[Vec<u8>]) {
     let mut scratch = DecodeScratch::default();
-    for (batch, frame) in streams.iter().flatten().zip(frames) {
-        let read = decode(&frame[4..], &Limits::default(), &mut scratch).expect("what was written");
+    let mut known = Known::default();
+    for ((batch, frame), begins) in streams.iter().flatten().zip(frames).zip(beginnings(streams)) {
+        let read = known.read(frame, begins, &mut scratch);
         assert_eq!(read.points, batch.len());
         if read.rows().is_empty() {
             assert_eq!(read.timestamps_unix_ns(), batch.timestamps_unix_ns());
             assert!(read.values().iter().zip(batch.values()).all(|(read, sent)| read.to_bits() == sent.to_bits()));
         }
+    }
+}
+
+/// For each batch, whether it is the first of its stream.
+fn beginnings(streams: &Streams) -> impl Iterator<Item = bool> {
+    streams.iter().flat_map(|stream| (0..stream.len()).map(|place| place == 0))
+}
+
+/// What a collector keeps of a stream's references.
+#[derive(Default)]
+struct Known {
+    version: u32,
+    by_id: Vec<Option<Reference>>,
+}
+
+impl Known {
+    fn read<'a>(&mut self, frame: &'a [u8], begins: bool, scratch: &'a mut DecodeScratch) -> DecodedBatch<'a> {
+        if begins {
+            *self = Self::default();
+        }
+        let batch = decode_with(self, &frame[4..], &Limits::default(), scratch).expect("what was written");
+        assert!(!batch.references_unknown());
+        for kept in batch.references() {
+            let place = kept.id as usize;
+            self.by_id.resize(self.by_id.len().max(place + 1), None);
+            self.by_id[place] = Some(kept.reference);
+        }
+        self.version += u32::from(!batch.references().is_empty());
+        batch
+    }
+}
+
+impl References for Known {
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn reference(&self, id: u32) -> Option<Reference> {
+        *self.by_id.get(id as usize)?
     }
 }
 

@@ -126,6 +126,7 @@ class QuicServerSettings:
         reset_key: bytes,
         threads: int | None = ...,
         connections_max: int,
+        connections_per_identity_max: int | None = ...,
         handshakes_max: int,
         handshakes_per_address: int,
         connections_per_address_per_sec: int,
@@ -304,6 +305,9 @@ class RequestForm:
         """InfluxDB line protocol with timestamps in `precision` (n, ns, u, us, ms, s, m, h or "" for ns); ValueError
         for another. Tags with one of the first names get the second."""
     @staticmethod
+    def exposition(labels: list[tuple[str, str]]) -> RequestForm:
+        """Prometheus' text format, of a target with these labels."""
+    @staticmethod
     def remote_write(renames: list[tuple[str, str]]) -> RequestForm:
         """Prometheus' WriteRequest, version 1."""
 
@@ -358,6 +362,12 @@ class Cursor:
     @property
     def lag_points(self) -> int:
         """Committed points still to read: exact while they are in memory, else an estimate from `lag_bytes`."""
+    def want(self, points: int) -> None:
+        """From now on only commits that leave so many points to read, or more, signal `Ingest.fileno`.
+
+        What is there already does not, so look at `lag_points` afterwards. Until the first call every commit signals;
+        one that made replies due always does.
+        """
     def read(self, points_max: int) -> Blocks | None:
         """The next committed batches, at least one and until `points_max` is passed; None at the end.
 
@@ -396,6 +406,10 @@ class Blocks:
     def received_last_us(self) -> int: ...
     def record_batch(self, timestamp_unit: Literal["us", "ns"] = "us") -> RecordBatch:
         """The points as one Arrow record batch, in the columns of docs/dataset.md."""
+    def otlp(self, bytes_max: int) -> Requests:
+        """The points as OTLP's ExportMetricsServiceRequests in protobuf, not compressed."""
+    def remote_write(self, bytes_max: int) -> Requests:
+        """The points as Prometheus' WriteRequests (remote write 1.0), in snappy."""
     def line_protocol(self, bytes_max: int) -> LineProtocol:
         """The points as InfluxDB line protocol with timestamps in ns, in chunks of at most about `bytes_max` bytes."""
 
@@ -436,6 +450,20 @@ class PartEncoder:
         """Takes rows of the schema; what is finished of the file, mostly nothing. CoreError for other columns."""
     def finish(self) -> bytes:
         """The rest of the file, footer included, with the schema's metadata."""
+
+@final
+class Requests:
+    """Requests of another protocol, ready to be sent."""
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """As they are to be posted, of about the size that was asked for before compression."""
+    @property
+    def points(self) -> list[int]:
+        """Points of each."""
+    @property
+    def rewritten(self) -> int:
+        """Points whose name or tags had to be rewritten, or that fell together with another of the same time."""
 
 @final
 class LineProtocol:
@@ -479,10 +507,13 @@ class FrameEncoder:
         cls,
         *,
         form: Literal["dense", "columnar", "row"] = ...,
+        references: bool = ...,
         compression: Literal["none", "gzip", "zstd"] = ...,
         frame_bytes_max: int = ...,
     ) -> FrameEncoder:
-        """A batch whose frame would have more than `frame_bytes_max` bytes is an EncodeError."""
+        """A batch whose frame would have more than `frame_bytes_max` bytes is an EncodeError. With `references` dense
+        values are told by what frames before them had: each is to be sent once, in order.
+        """
     @property
     def definitions(self) -> int:
         """Series defined on this stream so far."""
@@ -498,6 +529,12 @@ class FrameEncoder:
         """One frame with its length prefix.
 
         EncodeError, with nothing remembered, when the stream's definitions are used up.
+        """
+    @staticmethod
+    def question(*, sequence: int, epoch: int, oldest_unacknowledged: int = ...) -> bytes:
+        """A frame, with its length prefix, that asks on any stream whether the batch of this name is stored.
+
+        DUPLICATE says yes; REJECTED with UNKNOWN_SERIES no, and leaves the name as it is.
         """
 
 @final
@@ -635,7 +672,7 @@ _QuicEvent: TypeAlias = (
     | tuple[int, Literal["received"], int, bytes]
     | tuple[int, Literal["ended"], int]
     | tuple[int, Literal["stopped"], int, int]
-    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network"], int, str]
+    | tuple[int, Literal["closed"], Literal["application", "transport", "reset", "network", "fault"], int, str]
 )
 """The connection's number, what happened, and with what: the collector's certificate and its intermediates in DER; a
 stream and its bytes; a stream that brings nothing more; a stream that the collector reads no further, and its code; who
@@ -733,8 +770,6 @@ class QuicLoad:
 
         At most 1/32 too long; 0 before the first answer.
         """
-    def forget_latency(self) -> None:
-        """Latencies are measured from now on."""
     @property
     def faults(self) -> list[str]:
         """Why agents were lost, 16 of the first."""

@@ -49,6 +49,20 @@ class Lines(Protocol):
         """Points whose name or tags had to be rewritten because line protocol cannot carry them."""
 
 
+class Requests(Protocol):
+    """Requests of another protocol, ready to be sent."""
+
+    @property
+    def bodies(self) -> Sequence[bytes]: ...
+    @property
+    def points(self) -> Sequence[int]:
+        """Points of each."""
+
+    @property
+    def rewritten(self) -> int:
+        """Points that had to be changed because the protocol cannot carry them."""
+
+
 class Blocks(Protocol):
     """A contiguous range of the journal, decoded: whole batches, all received in one UTC hour.
 
@@ -86,6 +100,12 @@ class Blocks(Protocol):
 
     def line_protocol(self, bytes_max: int) -> Lines:
         """The points as line protocol with nanosecond timestamps, in chunks of at most about `bytes_max` bytes."""
+
+    def otlp(self, bytes_max: int) -> Requests:
+        """The points as OTLP requests in protobuf, of at most about `bytes_max` bytes."""
+
+    def remote_write(self, bytes_max: int) -> Requests:
+        """The points as remote write requests in snappy, of at most about `bytes_max` bytes before that."""
 
 
 @dataclass(frozen=True, slots=True)

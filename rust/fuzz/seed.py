@@ -9,7 +9,10 @@ PREFIX_BYTES = 4
 
 
 def main() -> None:
-    """One file a vector, without its length prefix; a first byte tells the target how to cut the stream."""
+    """One file a vector, without its length prefix; a first byte tells the target how to cut the stream.
+
+    What a vector's references are does not matter: the target has some of version 1 for most series.
+    """
     corpus = Path(sys.argv[1])
     corpus.mkdir(parents=True, exist_ok=True)
     vectors = Path(__file__).resolve().parents[2] / "docs" / "wire-vectors"

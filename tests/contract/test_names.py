@@ -68,6 +68,17 @@ def test_a_second_content_is_not_compared(door: Door) -> None:
     assert [row["name"] for row in door.stored()] == ["first"]
 
 
+def test_whether_a_batch_is_stored_can_be_asked_with_a_series_that_nobody_defined(door: Door) -> None:
+    """As an agent does that must not split a batch which is stored already."""
+    question = batch(points=[columns(2**32 - 1)], sequence=1, epoch=1)
+    stream = door.stream()
+    expect_refused(stream.ask(question), Reason.UNKNOWN_SERIES, 1)
+    expect_stored(stream.ask(named(1)))
+    expect_duplicate(stream.ask(question))
+    expect_duplicate(door.stream().ask(question))
+    assert [row["name"] for row in door.stored()] == ["m"]
+
+
 @pytest.mark.parametrize("same", ["identity", "epoch", "sequence"])
 def test_a_name_has_three_parts(door: Door, same: str) -> None:
     stream = door.stream("spiffe://fleet/a", "node-1")

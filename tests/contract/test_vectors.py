@@ -31,7 +31,11 @@ def those(kind: str) -> pytest.MarkDecorator:
 
 def body(name: str) -> bytes:
     """What stands behind the length, which is right."""
-    frame = bytes.fromhex(VECTORS[name]["frame"])
+    return without_length(VECTORS[name]["frame"])
+
+
+def without_length(hexadecimal: str) -> bytes:
+    frame = bytes.fromhex(hexadecimal)
     assert int.from_bytes(frame[:4], "big") == len(frame) - 4
     return frame[4:]
 
@@ -50,6 +54,11 @@ def inflated(batch: Any) -> Any:
     inner.sequence, inner.epoch = batch.sequence, batch.epoch
     inner.oldest_unacknowledged = batch.oldest_unacknowledged
     return inner
+
+
+def frames_before(name: str) -> list[bytes]:
+    """The frames that its stream has had, which are as they should be."""
+    return [without_length(one) for one in VECTORS[name].get("before", [])]
 
 
 def earlier(said: Any) -> list[dict[str, Any]]:
@@ -92,11 +101,23 @@ def test_batches_are_stored_as_they_say(door: Door, name: str) -> None:
     assert str(sent.oldest_unacknowledged) == said["oldest_unacknowledged"]
     assert [[tag.key, tag.value] for tag in sent.common_tags] == said["common_tags"]
     assert [one.id for one in sent.series] == [one["id"] for one in said["definitions"]]
-    assert sum(map(points_in, sent.points)) == len(said["points"])
+    references = dense.References()
+    for one in frames_before(name):
+        kept: list[tuple[int, int, int]] = []
+        for columns in pb.MetricBatch.FromString(one).points:
+            dense.points(columns, references, kept)
+        references.keep(kept)
+    assert [value for columns in sent.points for value in values_in(columns, references)] == [
+        point["value"] for point in said["points"]
+    ]
     assert sent.HasField("heartbeat") == (said["heartbeat"] is not None)
 
     stream = door.stream(RELAY, "relay", relay=True)
-    expect_stored(stream.ask(pb.MetricBatch(sequence=100, series=earlier(said)), NOW), 0)
+    for one in frames_before(name):
+        expect(stream.ask(one, NOW), Outcome.STORED, points_of(one))
+    door.stored()
+    defined = [] if frames_before(name) else earlier(said)
+    expect_stored(stream.ask(pb.MetricBatch(sequence=100, series=defined), NOW), 0)
     before = door.core.stats()["heartbeats_taken"]
     ack = stream.ask(body(name), NOW)
     expect(ack, Outcome.STORED, len(said["metrics"]) + len(said["points"]))
@@ -105,15 +126,37 @@ def test_batches_are_stored_as_they_say(door: Door, name: str) -> None:
     assert door.stored() == rows_of(said, name)
 
 
-def points_in(columns: Any) -> int:
+def values_in(columns: Any, references: dense.References) -> list[float]:
     if not dense.is_dense(columns):
-        return len(columns.series_ids)
-    return len(dense.points(columns))
+        return list(columns.values)
+    return [value for _, _, value in dense.points(columns, references)]
+
+
+def points_of(frame: bytes) -> int:
+    return sum(columns.dense_points for columns in pb.MetricBatch.FromString(frame).points)
+
+
+def known(said: Any, name: str) -> list[dict[str, Any]]:
+    """What a vector's stream has defined before it."""
+    if not frames_before(name):
+        return earlier(said)
+    series = [one for frame in frames_before(name) for one in pb.MetricBatch.FromString(frame).series]
+    return [
+        {
+            "id": one.id,
+            "name": one.name,
+            "tags": [[tag.key, tag.value] for tag in one.tags],
+            "type": one.type,
+            "unit": one.unit,
+            "delta": one.delta,
+        }
+        for one in series
+    ]
 
 
 def rows_of(said: Any, name: str) -> list[dict[str, Any]]:
     """The rows of the data set that a vector's batch becomes."""
-    definitions = {one["id"]: one for one in [*said["definitions"], *earlier(said)]}
+    definitions = {one["id"]: one for one in [*said["definitions"], *known(said, name)]}
     rows = [row(said, metric, metric) for metric in said["metrics"]]
     rows += [row(said, definitions[point["series_id"]], point) for point in said["points"]]
     assert rows or name in ("empty", "heartbeat")

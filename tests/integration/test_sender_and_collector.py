@@ -1,10 +1,12 @@
 """The sender against the collector itself: every promise that needs both halves of the wire."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
@@ -25,6 +27,8 @@ from telemetry_collector.sender import (
     batch_of,
 )
 from telemetry_collector.sender.events import Refused, SenderEvent
+from telemetry_collector.torture.link import Link
+from telemetry_collector.torture.relay import Relay
 
 NODE = "gpu-7"
 
@@ -43,7 +47,7 @@ async def collecting(
     certificates: Path, directory: Path, transport: str, port: int = 0, **limits: int
 ) -> AsyncIterator[Collector]:
     document = {
-        "server": {"listen_addr": f"127.0.0.1:{port}", "transport": transport},
+        "server": {"listen_addr": f"127.0.0.1:{port}", "transport": transport, "shutdown_timeout_secs": 1},
         "security": {
             "tls_cert_path": str(certificates / "server.pem"),
             "tls_key_path": str(certificates / "server.key"),
@@ -64,11 +68,12 @@ async def collecting(
 
 @asynccontextmanager
 async def sending(
-    certificates: Path, collector: Collector, **delivery: Any
+    certificates: Path, collector: Collector | str, spool: SpoolSettings | None = None, **delivery: Any
 ) -> AsyncIterator[tuple[Sender, list[SenderEvent]]]:
     events: list[SenderEvent] = []
+    address = collector if isinstance(collector, str) else collector.listen_addr
     transport = TransportSettings(
-        endpoints=(Address.parse(collector.listen_addr),),
+        endpoints=(Address.parse(address),),
         cert_path=certificates / f"{NODE}.pem",
         key_path=certificates / f"{NODE}.key",
         ca_path=certificates / "ca.pem",
@@ -76,7 +81,7 @@ async def sending(
         backoff_max_secs=0.05,
         unreachable_secs=0.05,
     )
-    sender = Sender(transport, delivery=DeliverySettings(**delivery), on_event=events.append)
+    sender = Sender(transport, delivery=DeliverySettings(**delivery), spool=spool, on_event=events.append)
     await sender.start()
     try:
         async with asyncio.timeout(60):
@@ -195,6 +200,52 @@ async def test_nothing_is_lost_or_doubled_over_a_restart_of_the_collector(
             await sender_context.__aexit__(None, None, None)
     assert rows(tmp_path) == 6_000
     assert rows(tmp_path, "count(DISTINCT sequence)") == 120
+
+
+@asynccontextmanager
+async def relayed(collector: Collector) -> AsyncIterator[Relay]:
+    relay = Relay(("127.0.0.1", Address.parse(collector.listen_addr).port), Random(1))
+    await relay.start()
+    try:
+        yield relay
+    finally:
+        await relay.stop()
+
+
+@pytest.mark.usefixtures("sender_transport")
+@pytest.mark.parametrize("life", ["goes_on", "begins_anew"])
+async def test_a_stored_batch_that_is_too_large_by_now_is_not_stored_in_parts(
+    certificates: Path, tmp_path: Path, transport: str, life: str
+) -> None:
+    """The answer was lost, and the collector would no longer take the frame: of that it does not read even the name."""
+    spool = SpoolSettings(directory=tmp_path / "spool")
+    async with (
+        collecting(certificates, tmp_path, transport) as first,
+        relayed(first) as relay,
+        contextlib.AsyncExitStack() as lives,
+    ):
+        address = f"127.0.0.1:{relay.port}"
+        port = Address.parse(first.listen_addr).port
+        new_life = sending(certificates, address, spool if life == "begins_anew" else None, compression="none")
+        sender, _ = await lives.enter_async_context(new_life)
+        sender.offer(batch(10))
+        await sender.drained()
+        relay.way_back = Link(loss=1.0)
+        sender.offer(batch(150))  # a few datagrams, which need no acknowledgement to leave
+        await until(lambda: first._core.stats()["points_accepted"] == 160)  # type: ignore[union-attr]
+        await first.stop()
+        assert sender.stats.points_acknowledged == 10
+        async with collecting(certificates, tmp_path, transport, port, frame_bytes_max=1_024) as second:
+            if life == "begins_anew":
+                await lives.aclose()
+                sender, _ = await lives.enter_async_context(sending(certificates, address, spool, compression="none"))
+            relay.way_back = None
+            await sender.drained()
+            sender.offer(batch(20))
+            await sender.drained()
+            assert second._core.stats()["points_accepted"] == 20  # type: ignore[union-attr]
+            assert (sender.stats.batches_duplicate, sender.stats.points_dropped) == (1, 0)
+    assert rows(tmp_path) == 180
 
 
 @pytest.mark.usefixtures("sender_transport")

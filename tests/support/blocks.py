@@ -56,6 +56,15 @@ class FakeLines:
 
 
 @dataclass(frozen=True)
+class FakeRequests:
+    """Requests of a protocol of our own: lines."""
+
+    bodies: list[bytes]
+    points: list[int]
+    rewritten: int = 0
+
+
+@dataclass(frozen=True)
 class FakeBlocks:
     """The points of the journal's range [start, end), each of the batch named by `sequence`."""
 
@@ -95,6 +104,13 @@ class FakeBlocks:
             else:
                 chunks.append(line)
         return FakeLines(chunks, self.points, self.rewritten)
+
+    def otlp(self, bytes_max: int) -> FakeRequests:
+        chunks = self.line_protocol(bytes_max).chunks
+        return FakeRequests(chunks, [chunk.count(b"\n") for chunk in chunks], self.rewritten)
+
+    def remote_write(self, bytes_max: int) -> FakeRequests:
+        return self.otlp(bytes_max)
 
     def _row(self, point: Point, divisor: int) -> dict[str, Any]:
         return {

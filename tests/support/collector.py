@@ -85,6 +85,8 @@ class Books:
     """The highest `oldest_unacknowledged` of each epoch."""
     knows_dense: bool = True
     """Else a collector of before the dense form, which skips fields that it does not know."""
+    knows_references: bool = True
+    """Else one of before references, to which groups that use or keep them are malformed."""
 
     @property
     def points(self) -> list[StoredPoint]:
@@ -98,6 +100,7 @@ class FakeStream:
         self._books = books
         self._frames = Frames()
         self._series: dict[int, Any] = {}
+        self._references = dense.References()
         self._window_max = 8
         self.pending: list[Any] = []
         """Batches without a reply."""
@@ -132,6 +135,7 @@ class FakeStream:
         books = self._books
         if self._is_malformed(batch):
             return malformed(batch)
+        points = self._points(batch)
         name = (batch.epoch, batch.sequence)
         assert batch.sequence > 0 or batch.epoch == 0, "sequence 0 belongs to epoch 0 only"
         assert batch.oldest_unacknowledged <= batch.sequence, "a batch is not above its own oldest"
@@ -141,7 +145,6 @@ class FakeStream:
             books.oldest[batch.epoch] = max(books.oldest.get(batch.epoch, 0), batch.oldest_unacknowledged)
             if batch.sequence < books.oldest[batch.epoch] or name in books.stored:
                 return pb.BatchAck(sequence=batch.sequence, outcome=Outcome.DUPLICATE)
-        points = self._points(batch)
         if points is None:
             return rejected(batch, Reason.UNKNOWN_SERIES)
         ack = books.answer(batch)
@@ -153,9 +156,14 @@ class FakeStream:
 
     def _points(self, batch: Any) -> list[StoredPoint] | None:
         common = {tag.key: tag.value for tag in batch.common_tags}
-        points = []
+        points: list[StoredPoint] = []
+        kept: list[tuple[int, int, int]] = []
         for columns in batch.points:
-            for place, time, value in dense.points(columns) if dense.is_dense(columns) else plain(columns):
+            try:
+                read = dense.points(columns, self._references, kept) if dense.is_dense(columns) else plain(columns)
+            except dense.UnknownReference:
+                return None
+            for place, time, value in read:
                 series = self._series.get(place)
                 if series is None:
                     return None
@@ -163,12 +171,22 @@ class FakeStream:
                 points.append(
                     StoredPoint(series.name, tuple(sorted(tags.items())), series.type, series.unit, time, value)
                 )
+        # What becomes of the batch does not matter, as with definitions.
+        self._references.keep(kept)
         return points
 
     def _is_malformed(self, batch: Any) -> bool:
         knows_dense = self._books.knows_dense
-        return any(unequal(columns) for columns in batch.points if not (knows_dense and dense.is_dense(columns)))
+        known = [columns for columns in batch.points if knows_dense and dense.is_dense(columns)]
+        if not self._books.knows_references and any(map(dense.has_references, known)):
+            return True
+        return any(unequal(columns) for columns in batch.points if columns not in known)
+
+    def forget_references(self) -> None:
+        """As if the batches that kept references had been lost."""
+        self._references = dense.References()
 
     def forget_series(self) -> None:
         """As if the stream had never defined anything."""
         self._series.clear()
+        self._references = dense.References()

@@ -25,6 +25,8 @@ class FakeCursor:
         self.position = 0
         self.stored = 0
         self.store_fault: Exception | None = None
+        self.wanted = 0
+        """After how many unread points it asked to be woken last."""
         self.merges = False
         """Whether one read takes all that it may, as the core's does, or one block."""
         self._clock = clock
@@ -59,6 +61,9 @@ class FakeCursor:
     def age(self, place: int) -> float:
         """Seconds since a block was committed."""
         return self._clock.monotonic() - self._committed_at[place] if self._clock else 0.0
+
+    def want(self, points: int) -> None:
+        self.wanted = points
 
     def read(self, points_max: int) -> Any:
         assert points_max > 0

@@ -7,16 +7,36 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 POINTS_MAX = 1 << 20
 DECIMAL_MAX = 22
 RAW = 63
+DISTANCE = 32
 BINARY = 64
+KEPT = 128
 
 
 class DenseError(ValueError):
     """Malformed dense columns."""
+
+
+class UnknownReference(LookupError):
+    """Values are told by references that the stream does not have."""
+
+
+@dataclass
+class References:
+    """What a stream was told of its series' values: scale and number by id."""
+
+    version: int = 0
+    by_id: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def keep(self, kept: list[tuple[int, int, int]]) -> None:
+        """Takes what a batch keeps, once all of it is read."""
+        self.by_id.update({one: (scale, number) for one, scale, number in kept})
+        self.version += bool(kept)
 
 
 class Bytes:
@@ -55,8 +75,10 @@ def is_dense(columns: Any) -> bool:
     )
 
 
-def points(columns: Any) -> list[tuple[int, int, float]]:
-    """Id, time (0: that of receipt) and value of each point, in order."""
+def points(
+    columns: Any, references: References | None = None, kept: list[tuple[int, int, int]] | None = None
+) -> list[tuple[int, int, float]]:
+    """Id, time (0: that of receipt) and value of each point, in order; adds what becomes a reference to `kept`."""
     if not stands_alone(columns):
         raise DenseError("beside plain columns")
     count = columns.dense_points
@@ -69,11 +91,24 @@ def points(columns: Any) -> list[tuple[int, int, float]]:
     times = list(times_of(columns.time_runs, count))
     if len(times) not in (1, rounds, count):
         raise DenseError("times")
-    values = list(values_of(columns, len(ids), rounds))
+    told = list(values_of(columns, ids, rounds, references or References(), kept if kept is not None else []))
+    if None in told:
+        raise UnknownReference
+    values = [one for one in told if one is not None]
     return [
         (ids[place % len(ids)], times[place * len(times) // count], values[place % len(ids)][place // len(ids)])
         for place in range(count)
     ]
+
+
+def has_references(columns: Any) -> bool:
+    """Whether references are used or kept."""
+    kept: list[tuple[int, int, int]] = []
+    try:
+        points(columns, References(columns.references), kept)
+    except UnknownReference:
+        return True
+    return bool(kept)
 
 
 def stands_alone(columns: Any) -> bool:
@@ -112,27 +147,61 @@ def times_of(data: bytes, most: int) -> Iterator[int]:
         yield time or 1
 
 
-def values_of(columns: Any, series: int, rounds: int) -> Iterator[list[float]]:
-    """The values of each series, round by round."""
-    heads = Bytes(columns.value_heads)
-    bits = int.from_bytes(columns.value_bits, "little")
-    left = 8 * len(columns.value_bits)
-    while series:
-        scale, group = heads.byte(), heads.varint()
-        if not 1 <= group <= series or not (scale <= DECIMAL_MAX or scale == RAW or BINARY <= scale < 2 * BINARY):
+class Bits:
+    """Reads from the lowest one on."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = int.from_bytes(data, "little")
+        self.left = 8 * len(data)
+
+    def take(self, width: int) -> int:
+        if width > self.left:
+            raise DenseError("truncated")
+        taken = self._rest & (1 << width) - 1
+        self._rest >>= width
+        self.left -= width
+        return taken
+
+    def distance(self) -> int:
+        if not self.take(1):
+            return 0
+        number = self.take(4 * (self.take(3) + 1))
+        return number >> 1 ^ -(number & 1)
+
+
+def values_of(
+    columns: Any, ids: list[int], rounds: int, references: References, kept: list[tuple[int, int, int]]
+) -> Iterator[list[float] | None]:
+    """The values of each series, round by round; None where they are told by what is not there."""
+    heads, bits = Bytes(columns.value_heads), Bits(columns.value_bits)
+    agrees = columns.references == references.version
+    rest = list(ids)
+    while rest:
+        code, group = heads.byte(), heads.varint()
+        told = code % KEPT
+        if not 1 <= group <= len(rest) or not (
+            told <= DECIMAL_MAX or told in (RAW, DISTANCE) or BINARY <= told < 2 * BINARY
+        ):
             raise DenseError("group")
-        series -= group
-        for _ in range(group):
+        for one in rest[:group]:
             width = heads.byte() if rounds > 1 else 0
-            least = int.from_bytes(heads.take(8), "little") if scale == RAW else heads.sint64()
-            if width > 64 or width * rounds > left:
+            if width > 64:
                 raise DenseError("width")
-            values = []
-            for _ in range(rounds):
-                values.append(value(scale, least + (bits & (1 << width) - 1)))
-                bits, left = bits >> width, left - width
-            yield values
-    if heads.rest or left >= 8:
+            known = True
+            if told == DISTANCE:
+                known = agrees and one in references.by_id
+                scale, number = references.by_id[one] if known else (0, 0)
+                least = number + bits.distance()
+            else:
+                scale = told
+                least = int.from_bytes(heads.take(8), "little") if scale == RAW else heads.sint64()
+            values = [value(scale, least + bits.take(width)) for _ in range(rounds)]
+            if code >= KEPT:
+                known = known and agrees
+                kept.append((one, scale, least))
+            yield values if known else None
+        del rest[:group]
+    if heads.rest or bits.left >= 8:
         raise DenseError("bytes behind")
 
 

@@ -1,4 +1,4 @@
-//! What the agent read on a real machine in ten minutes: `benches/recordings/node.json`, made by `python -m benches.recording`.
+//! What the agent read on a real machine in ten minutes: `benches/recordings`, made by `python -m benches.recording`.
 
 use std::path::Path;
 
@@ -10,19 +10,22 @@ use crate::Streams;
 /// Readings that go in one batch: one is how the agent sends them, the others are what a backlog or a patient agent makes.
 const READINGS: [usize; 4] = [1, 3, 6, 10];
 
-/// One stream each.
+/// One stream each: of the recording that choices were made by, and of another one that had no say in them.
 pub(crate) fn data() -> Vec<(String, Streams)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/recordings/node.json");
+    let (node, other) = (corpus("node"), corpus("node-later"));
+    let of_node = READINGS.into_iter().map(|readings| streams("node", &node, readings));
+    of_node.chain([streams("node later", &other, 1)]).collect()
+}
+
+fn corpus(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../benches/recordings/{name}.json"));
     let text = std::fs::read_to_string(path).expect("readable");
-    let corpus: Value = serde_json::from_str(&text).expect("the corpus is JSON");
-    let all = list(&corpus["readings"]);
-    READINGS
-        .into_iter()
-        .map(|readings| {
-            let batches = all.chunks(readings).map(|some| batch(&corpus, some));
-            (format!("node, {readings} readings a batch"), vec![batches.collect()])
-        })
-        .collect()
+    serde_json::from_str(&text).expect("the corpus is JSON")
+}
+
+fn streams(name: &str, corpus: &Value, readings: usize) -> (String, Streams) {
+    let batches = list(&corpus["readings"]).chunks(readings).map(|some| batch(corpus, some));
+    (format!("{name}, {readings} readings a batch"), vec![batches.collect()])
 }
 
 fn batch(corpus: &Value, readings: &[Value]) -> OutgoingBatch {

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
 from telemetry_collector.model import STANDARD_TAGS
@@ -92,6 +92,15 @@ class NodeAgentConfig(Section):
     )
     max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
     drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
+
+    @field_validator("transport")
+    @classmethod
+    def _is_in_this_build(cls, transport: TransportName) -> TransportName:
+        if transport == "quinn" and not settings.has_quinn():
+            raise ValueError(
+                "this build of the extension has no quinn (its Cargo feature of that name is off); expected aioquic"
+            )
+        return transport
 
     @model_validator(mode="after")
     def _tags_are_told_once(self) -> Self:

@@ -226,7 +226,8 @@ class NodeAgent:
             self._sender.offer(batch)
 
     def _own_points(self, sampler: Sampler) -> list[Point]:
-        return [*sampler.own_points(), *sender_points(self._sender.stats), *self._cost.points()]
+        # Series that are not there from the beginning come last, so that the numbers of all go on in order.
+        return [*sampler.own_points(), *self._cost.points(), *sender_points(self._sender.stats)]
 
     async def _beat_for_ever(self) -> None:
         usage = CpuUsage()

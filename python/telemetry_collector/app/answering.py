@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -19,10 +19,11 @@ from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
 
 if TYPE_CHECKING:
-    import grpc
-
     from telemetry_collector.api.grpc import GrpcEvents, GrpcServer, Querying
+    from telemetry_collector.listeners.requests.grpc import ServerFiles
     from telemetry_collector.query import Engine, EngineSettings
+
+T = TypeVar("T")
 
 
 class Answering:
@@ -43,6 +44,7 @@ class Answering:
         self._server: GrpcServer | None = None
         self._querying: Querying | None = None
         self._settings: EngineSettings | None = None
+        self._files: ServerFiles | None = None
         self._events: GrpcEvents | None = None
         if config.grpc.is_on:
             self._build(ingest, registry, health, ready)
@@ -71,8 +73,13 @@ class Answering:
             self._events.stopped()
 
     def update_trust(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
-        """Judges clients by these from the next call on."""
+        """Judges clients by these from the next call on, and shows them what the server's files say now.
+
+        CertificateError names a file that cannot be used; what was shown before is shown then.
+        """
         self._trust.update(verifier, allowlist)
+        if self._files is not None:
+            self._usable(self._files.read)
 
     async def follow(self, config: Config) -> None:
         """Answers from the directory that is written now, and looks as far as points may be late now."""
@@ -112,7 +119,8 @@ class Answering:
                 "DeleteAlert": unary("DeleteAlert", service.DeleteAlertRequest, alerting.delete),
             },
         }
-        credentials = None if section.security == "off" else _credentials(config, section.security)
+        if section.listen_addr is not None and section.security != "off":
+            self._files = self._server_files(section.security)
 
         async def finish() -> None:
             collecting.stop()
@@ -120,21 +128,20 @@ class Answering:
                 await querying.engine.stop()
             await calls.settled()
 
-        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, credentials, finish)
+        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, self._files, finish)
 
+    def _server_files(self, security: Literal["mutual", "server"]) -> ServerFiles:
+        from telemetry_collector.listeners.requests.grpc import ServerFiles
 
-def _credentials(config: Config, security: Literal["mutual", "server"]) -> Callable[[], grpc.ServerCredentials]:
-    from telemetry_collector.listeners.requests.grpc import server_credentials
+        paths = self._config.security
+        return self._usable(lambda: ServerFiles(security, paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path))
 
-    files = config.security
-
-    def read() -> grpc.ServerCredentials:
+    def _usable(self, work: Callable[[], T]) -> T:
         try:
-            return server_credentials(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
+            return work()
         except OSError as error:
-            raise CertificateError(f"cannot use {files.tls_cert_path} and its key for TLS: {error}") from error
-
-    return read
+            path = self._config.security.tls_cert_path
+            raise CertificateError(f"cannot use {path} and the files beside it for TLS: {error}") from error
 
 
 def settings_of(config: Config, root: Path) -> EngineSettings:

@@ -29,6 +29,7 @@ from telemetry_collector.app.answering import Answering
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
+from telemetry_collector.app.memory import bound_freed_memory
 from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
@@ -60,7 +61,8 @@ LISTENER_STOP_SHARE = 0.3
 WRITERS_STOP_SHARE = 0.8
 
 LIVE = (
-    *("server.max_connections", "server.connection_timeout_secs", "server.shutdown_timeout_secs"),
+    *("server.max_connections", "server.max_connections_per_identity"),
+    *("server.connection_timeout_secs", "server.shutdown_timeout_secs"),
     *("security", "limits", "quotas"),
     *("observability.log_level", "observability.log_format"),
 )
@@ -361,6 +363,7 @@ def run_collector(config: Config, *, as_json: bool = False, fault_fd: int | None
 
     `fault_fd` is a socket over which `torture` makes the journal's disk fail; see `app.faults`.
     """
+    bound_freed_memory()
     logs.configure(config.observability.log_level, config.observability.log_format)
     faults = None
     if fault_fd is not None:

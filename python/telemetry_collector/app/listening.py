@@ -63,6 +63,7 @@ def listener_settings(config: Config) -> QuicListenerSettings:
         tls_cert_path=config.security.tls_cert_path,
         tls_key_path=config.security.tls_key_path,
         connections_max=config.server.max_connections,
+        connections_per_identity_max=config.server.max_connections_per_identity,
         handshakes_per_address=config.server.handshakes_per_address,
         connections_per_address_per_sec=config.server.connections_per_address_per_sec,
         deadlines=Deadlines(idle=config.server.connection_timeout_secs),

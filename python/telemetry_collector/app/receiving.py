@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from telemetry_collector.config import Config
-from telemetry_collector.config.receivers import Receiver
+from telemetry_collector.config.receivers import Receiver, TaggedReceiver
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.requests import (
@@ -18,6 +18,7 @@ from telemetry_collector.listeners.requests import (
     OtlpHttp,
     RemoteWriteHttp,
     RequestEvents,
+    Scraper,
     Trust,
     server_context,
 )
@@ -25,6 +26,11 @@ from telemetry_collector.listeners.requests.http import HttpProtocol
 from telemetry_collector.pipeline.ingest import Ingest
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
+
+if TYPE_CHECKING:
+    from telemetry_collector.listeners.requests.grpc import ServerFiles
+
+T = TypeVar("T")
 
 
 class RequestListener(Protocol):
@@ -48,7 +54,12 @@ class Receiving:
         self._config = config
         self._events = events
         self._trust = Trust(verifier, allowlist)
-        self._door = Door(ingest, events, config.limits.inflated_bytes_max)
+        limits = config.limits
+        self._door = Door(
+            ingest, events, request_bytes_max=limits.inflated_bytes_max, bytes_max=limits.inflight_bytes_max
+        )
+        self._files: list[Callable[[], None]] = []
+        self._scraper = Scraper(config.scrape.jobs, self._door)
         self._listeners: list[RequestListener] = list(self._built())
 
     @property
@@ -66,18 +77,25 @@ class Receiving:
         try:
             for listener in self._listeners:
                 await listener.start()
+            await self._scraper.start()
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self, timeout_secs: float = 5.0) -> None:
         """Answers what is under way, for so long. Idempotent."""
+        await self._scraper.stop()
         await asyncio.gather(*(listener.stop(timeout_secs) for listener in self._listeners))
         self._events.stopped()
 
     def update_trust(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
-        """Judges clients by these from the next request on."""
+        """Judges clients by these from the next request on, and shows them what the server's files say now.
+
+        CertificateError names a file that cannot be used; what was shown before is shown then.
+        """
         self._trust.update(verifier, allowlist)
+        for read in self._files:
+            read()
 
     def _built(self) -> Sequence[RequestListener]:
         receivers = self._config.receivers
@@ -86,43 +104,54 @@ class Receiving:
         if grpc.listen_addr is not None:
             from telemetry_collector.listeners.requests.grpc import GrpcListener
 
-            credentials = self._credentials(grpc) if grpc.security != "off" else None
-            trust = self._trust if grpc.security == "mutual" else None
             listeners.append(
-                GrpcListener("otlp_grpc", grpc.listen_addr, grpc.ignored_attributes, self._door, trust, credentials)
+                GrpcListener(
+                    "otlp_grpc",
+                    grpc.listen_addr,
+                    grpc.ignored_attributes,
+                    self._door,
+                    self._trust if grpc.security == "mutual" else None,
+                    self._grpc_files(grpc.security) if grpc.security != "off" else None,
+                )
             )
         influx, remote_write = receivers.influx, receivers.remote_write
-        token = influx.token.get_secret_value() if influx.token else None
-        remote_token = remote_write.token.get_secret_value() if remote_write.token else None
         over_http: list[tuple[str, Receiver, HttpProtocol]] = [
             ("otlp_http", receivers.otlp_http, OtlpHttp(receivers.otlp_http.ignored_attributes)),
-            ("influx", influx, InfluxHttp(influx.rename_tags, token)),
-            ("remote_write", remote_write, RemoteWriteHttp(remote_write.rename_tags, remote_token)),
+            ("influx", influx, InfluxHttp(influx.rename_tags, _secret(influx))),
+            ("remote_write", remote_write, RemoteWriteHttp(remote_write.rename_tags, _secret(remote_write))),
         ]
         for name, receiver, protocol in over_http:
             if receiver.listen_addr is not None:
-                tls = self._context(receiver) if receiver.security != "off" else None
+                tls = self._context(receiver.security) if receiver.security != "off" else None
                 trust = self._trust if receiver.security == "mutual" else None
                 listeners.append(HttpListener(name, receiver.listen_addr, protocol, self._door, trust, tls))
         return listeners
 
-    def _context(self, receiver: Receiver) -> Callable[[], ssl.SSLContext]:
+    def _context(self, security: Literal["mutual", "server"]) -> ssl.SSLContext:
         files = self._config.security
-        security = receiver.security
-        assert security != "off", "asked for TLS alone"
+        context = self._usable(
+            lambda: server_context(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
+        )
+        self._files.append(
+            lambda: self._usable(lambda: context.load_cert_chain(files.tls_cert_path, files.tls_key_path))
+        )
+        return context
 
-        def read() -> ssl.SSLContext:
-            try:
-                return server_context(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
-            except (OSError, ssl.SSLError) as error:
-                raise CertificateError(f"cannot use {files.tls_cert_path} and its key for TLS: {error}") from error
+    def _grpc_files(self, security: Literal["mutual", "server"]) -> ServerFiles:
+        from telemetry_collector.listeners.requests.grpc import ServerFiles
 
-        return read
+        paths = self._config.security
+        files = self._usable(lambda: ServerFiles(security, paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path))
+        self._files.append(lambda: self._usable(files.read))
+        return files
 
-    def _credentials(self, receiver: Receiver) -> Callable[[], object]:
-        files = self._config.security
-        security = receiver.security
-        assert security != "off", "asked for TLS alone"
-        from telemetry_collector.listeners.requests.grpc import server_credentials
+    def _usable(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except (OSError, ssl.SSLError) as error:
+            path = self._config.security.tls_cert_path
+            raise CertificateError(f"cannot use {path} and the files beside it for TLS: {error}") from error
 
-        return lambda: server_credentials(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
+
+def _secret(receiver: TaggedReceiver) -> str | None:
+    return receiver.token.get_secret_value() if receiver.token is not None else None

@@ -80,6 +80,7 @@ class Site:
             "server": {
                 "listen_addr": f"127.0.0.1:{port}",
                 "max_connections": plan.connections_wanted + 10,
+                "max_connections_per_identity": None,
                 "handshakes_per_address": _UNBOUNDED,
                 "connections_per_address_per_sec": _UNBOUNDED,
                 "shutdown_timeout_secs": SHUTDOWN_SECS_MAX,

@@ -10,6 +10,7 @@ from telemetry_collector.config.grpc import Grpc
 from telemetry_collector.config.query import QueryBounds
 from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.receivers import Receivers
+from telemetry_collector.config.scrape import Scrape
 from telemetry_collector.config.section import Section
 from telemetry_collector.config.sections import Journal, Limits, Observability, Security, Server
 
@@ -17,6 +18,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "server": Server,
     "security": Security,
     "receivers": Receivers,
+    "scrape": Scrape,
     "grpc": Grpc,
     "query": QueryBounds,
     "limits": Limits,
@@ -37,6 +39,7 @@ class Config:
     server: Server
     security: Security
     receivers: Receivers
+    scrape: Scrape
     grpc: Grpc
     query: QueryBounds
     limits: Limits
@@ -79,6 +82,7 @@ def load(
         server=document.section(Server, "server"),
         security=document.section(Security, "security"),
         receivers=document.section(Receivers, "receivers"),
+        scrape=document.section(Scrape, "scrape"),
         grpc=document.section(Grpc, "grpc"),
         query=document.section(QueryBounds, "query"),
         limits=document.section(Limits, "limits"),

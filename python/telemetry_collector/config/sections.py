@@ -35,6 +35,9 @@ class Server(Section):
         None, ge=1, le=1_024, description="threads of the quinn transport, or null for one a processor"
     )
     max_connections: int = Field(1000, ge=1, le=1_000_000, description="connections open at a time")
+    max_connections_per_identity: int | None = Field(
+        64, ge=1, le=1_000_000, description="connections of one identity open at a time, or null for no bound"
+    )
     handshakes_per_address: int = Field(
         64, ge=1, le=1_000_000, description="handshakes of one address under way at a time"
     )

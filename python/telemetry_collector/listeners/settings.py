@@ -42,6 +42,9 @@ class QuicListenerSettings:
     connections_max: int = 1_000
     """Connections that are let in at a time; one more is told TOO_MANY_CONNECTIONS after its handshake."""
 
+    connections_per_identity_max: int | None = 64
+    """Of these, so many of one identity; one more is told the same. None: no bound but that on all."""
+
     handshakes_max: int = 256
     """Connections that are not let in yet, or on their way out; beyond them first datagrams are dropped, and the
     client's transport sends them again."""

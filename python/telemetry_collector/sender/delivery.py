@@ -1,11 +1,15 @@
 """Which batch goes next, and what its answer means. Without I/O and clock; outlives every connection.
 
 A batch is in one of four states: not sent yet, on its way (a session has it), to be sent again, and answered. The
-first three keep it in the outbox under its name; only an answer or a full outbox takes it out.
+first three keep it in the outbox under its name; only an answer or a full outbox takes it out. Halves have names of
+their own, so a batch is split when it is certain that it is not stored as a whole: it was never sent, or the collector
+says so, refusing it or being asked.
 
     put ─► fresh ─► on its way ─► answered (STORED, PARTIAL, DUPLICATE, REJECTED)
                      ▲      │
                      └──────┴─ lost with its connection, RETRY_LATER, UNKNOWN_SERIES
+    too large: never sent, or not stored ─► two halves, fresh
+               sent, and never answered ─► asked about ─► answered (DUPLICATE), or not stored
 
 What waits when a connection begins is the backlog, what is put later is live. Live goes first; the backlog has a share
 of the window, oldest first, so that new metrics are as fresh after an outage as before.
@@ -87,7 +91,7 @@ class Delivery:
         self._tally = tally
         self._on_event = on_event
         self._on_shrink = on_shrink
-        self._frame_bytes_max = settings.frame_bytes_max
+        self._frame_bytes_max = self._point_bytes_max = settings.frame_bytes_max
         self._points_max: int | None = None  # of a batch, as far as this collector has said
         self._boundary = 0  # lower sequences are the backlog
         self._backlog = _Lane(outbox, above=0, below=0)
@@ -113,10 +117,9 @@ class Delivery:
         """Everything is answered or abandoned."""
         return self._outbox.batches == 0
 
-    @property
-    def frame_bytes_max(self) -> int:
-        """The largest frame to send, without its prefix."""
-        return self._frame_bytes_max
+    def fits(self, frame_bytes: int, points: int) -> bool:
+        """Whether a frame of so many bytes, without its prefix, is sent. One with a single point is, unless refused."""
+        return frame_bytes <= (self._frame_bytes_max if points > 1 else self._point_bytes_max)
 
     def put(self, batch: Batch) -> int:
         """Takes a batch to deliver; returns its sequence."""
@@ -138,8 +141,11 @@ class Delivery:
         self._delayed.clear()
         self._points_max = None
 
-    def next(self, now: float, window: int) -> tuple[int, Batch] | None:
-        """The batch to send now, with its sequence; it then is on its way. `window` is how many may be so in all."""
+    def next(self, now: float, window: int) -> tuple[int, Batch | None] | None:
+        """The batch to send now, with its sequence; it then is on its way. `window` is how many may be so in all.
+
+        Instead of a batch None: the collector is to be asked whether it has it.
+        """
         if now < self._paused_until:
             return None
         while self._delayed and self._delayed[0][0] <= now:
@@ -151,11 +157,13 @@ class Delivery:
                 self._lane(sequence).again(sequence)
                 continue
             points = self._outbox.points_of(sequence)
+            asks = False
             if points is not None and self._points_max is not None and points > self._points_max:
-                self.split(sequence, now)
-                continue
-            batch = self._outbox.batch(sequence)
-            if batch is not None:
+                asks = self.too_large(sequence, now)
+                if not asks:
+                    continue
+            batch = None if asks else self._outbox.batch(sequence)
+            if asks or batch is not None:
                 if lane is self._backlog:
                     self._backlog_inflight.add(sequence)
                 return sequence, batch
@@ -209,7 +217,17 @@ class Delivery:
         if self._outbox.points_of(sequence) is not None:
             self._lane(sequence).again(sequence)
 
-    def split(self, sequence: int, now: float) -> None:
+    def too_large(self, sequence: int, now: float) -> bool:
+        """The batch must not be sent as it is. True: it may be stored, so ask first. Else it is split.
+
+        Sending it all the same would not tell: of a frame that is too large a collector reads not even the name.
+        """
+        if sequence in self._attempts or sequence < self._outbox.inherited_below:
+            return True
+        self.not_stored(sequence, now)
+        return False
+
+    def not_stored(self, sequence: int, now: float) -> None:
         """The batch is too large: two halves take its place. A single point that is too large is dropped."""
         self._backlog_inflight.discard(sequence)
         points = self._outbox.points_of(sequence)
@@ -233,10 +251,12 @@ class Delivery:
 
     def shrink_frames(self, frame_bytes: int) -> None:
         """The collector did not take a frame of this size: smaller ones from now on."""
-        self._frame_bytes_max = min(self._frame_bytes_max, max(frame_bytes // 2, 1))
+        self._frame_bytes_max = min(self._frame_bytes_max, max(frame_bytes // 2, wire.FRAME_BYTES_MIN))
+        self._point_bytes_max = min(self._point_bytes_max, max(frame_bytes - 1, wire.FRAME_BYTES_MIN))
 
-    def answered(self, sequence: int, ack: Ack, now: float) -> bool:
-        """Takes the collector's answer. True when the batch's streams must be forgotten: its series were unknown."""
+    def answered(self, sequence: int, ack: Ack, now: float, *, opens: bool) -> bool:
+        """Takes the answer to a batch that `opens` its stream, or to a later one. True when its streams must
+        be forgotten: its series were unknown."""
         self._backlog_inflight.discard(sequence)
         points = self._outbox.points_of(sequence)
         if points is None:
@@ -255,20 +275,21 @@ class Delivery:
                 self._acknowledge(accepted)
                 self._refuse(ack, points - accepted)
             case Outcome.REJECTED:
-                return self._rejected(sequence, points, ack, now)
+                return self._rejected(sequence, points, ack, now, opens)
             case _:
                 self._retry_later(sequence, ack, now)
         return False
 
-    def _rejected(self, sequence: int, points: int, ack: Ack, now: float) -> bool:
+    def _rejected(self, sequence: int, points: int, ack: Ack, now: float, opens: bool) -> bool:
         reasons = {reason for reason, _, _ in ack.rejections}
         if Reason.BATCH_TOO_LARGE in reasons:
             self._points_max = min(self._points_max or points, (points + 1) // 2)  # the larger half
-            self.split(sequence, now)
+            self.not_stored(sequence, now)
             return False
         if Reason.UNKNOWN_SERIES in reasons:
             attempt = self._attempts.setdefault(sequence, _Attempt(first_sent=now))
-            attempt.unknown_series += 1
+            # What came before it on its stream may have been lost with what it defined; one that opens it needs none.
+            attempt.unknown_series += opens
             if attempt.unknown_series < self._settings.unknown_series_max:
                 self.again(sequence)
                 return True

@@ -36,6 +36,10 @@ class Outbox(Protocol):
         """What the next batch will be called."""
 
     @property
+    def inherited_below(self) -> int:
+        """Lower sequences are an earlier life's, which may have sent them."""
+
+    @property
     def batches(self) -> int: ...
 
     @property
@@ -100,6 +104,10 @@ class MemoryOutbox:
     @property
     def next_sequence(self) -> int:
         return self._next
+
+    @property
+    def inherited_below(self) -> int:
+        return 0
 
     @property
     def batches(self) -> int:

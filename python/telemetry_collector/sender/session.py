@@ -12,7 +12,7 @@ unanswered when a stream or the connection ends goes back to the delivery.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from telemetry_collector._core import Ack, AckReader, Batch, CoreError, EncodeError, FrameEncoder, Heartbeat
 from telemetry_collector.model import CloseCode, Outcome
@@ -34,6 +34,12 @@ class Transmission(NamedTuple):
     """This is the stream's last."""
 
 
+class _Name(TypedDict):
+    sequence: int
+    epoch: int
+    oldest_unacknowledged: int
+
+
 @dataclass(slots=True)
 class _Sent:
     """A frame without its reply."""
@@ -45,6 +51,10 @@ class _Sent:
     heartbeat: bool = False
     dense: bool = False
     """A collector that does not know the dense form finds it malformed."""
+    asks: bool = False
+    """Not the batch, but the question whether it is stored."""
+    opens: bool = False
+    """The first of its stream, which needs nothing that came before it."""
 
 
 @dataclass(slots=True)
@@ -57,6 +67,8 @@ class _Stream:
     unanswered: deque[_Sent] = field(default_factory=deque)
     used: bool = False
     """A frame was sent."""
+    encoded: bool = False
+    """A batch was sent."""
     retiring: bool = False
     """Takes no new frames; finished once everything is answered."""
     finished: bool = False
@@ -219,38 +231,41 @@ class Session:
             sequence, batch = taken
             stream = self._stream_with_room()
             assert stream is not None, "_can_send has just found it"
-            frame = self._encode(stream, sequence, batch, now)
-            if frame is not None:
-                self._delivery.sent(sequence, batch.points, now)
-                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense")
-                self._transmit(out, stream, frame, sent, now)
+            if batch is None or not self._send(out, stream, sequence, batch, now):
+                self._ask(out, stream, sequence, now)
 
-    def _encode(self, stream: _Stream, sequence: int, batch: Batch, now: float) -> bytes | None:
-        """The batch's frame, or None when it went back to the delivery, whole or in halves."""
+    def _send(self, out: list[Transmission], stream: _Stream, sequence: int, batch: Batch, now: float) -> bool:
+        """Sends a batch, or gives it back, whole or in halves. False when it can be neither sent nor split."""
         try:
-            frame = stream.encoder.frame(
-                batch,
-                sequence=sequence,
-                epoch=self._delivery.outbox.epoch,
-                oldest_unacknowledged=self._delivery.outbox.oldest or 0,
-            )
+            frame = stream.encoder.frame(batch, **self._name(sequence))
         except EncodeError:
             # The stream's definitions are used up: on a new stream it fits. If not even there, it is too large.
             if stream.used:
                 stream.retiring = True
                 self._delivery.again(sequence)
-            else:
-                self._delivery.split(sequence, now)
-            return None
-        if len(frame) - wire.FRAME_PREFIX_BYTES <= self._delivery.frame_bytes_max:
-            return frame
-        # The encoder now counts definitions as known to the collector that were not sent.
-        if stream.used:
-            stream.retiring = True
+                return True
         else:
-            stream.encoder, stream.form = self._new_encoder(), self._form
-        self._delivery.split(sequence, now)
-        return None
+            if self._delivery.fits(len(frame) - wire.FRAME_PREFIX_BYTES, batch.points):
+                self._delivery.sent(sequence, batch.points, now)
+                sent = _Sent(sequence, len(frame), named=True, dense=stream.form == "dense", opens=not stream.encoded)
+                stream.encoded = True
+                self._transmit(out, stream, frame, sent, now)
+                return True
+            # The encoder now counts definitions as known to the collector that were not sent.
+            if stream.used:
+                stream.retiring = True
+            else:
+                stream.encoder, stream.form = self._new_encoder(), self._form
+        return not self._delivery.too_large(sequence, now)
+
+    def _ask(self, out: list[Transmission], stream: _Stream, sequence: int, now: float) -> None:
+        """Asks whether a batch is stored that must not be sent as it is, and must not be split if it is."""
+        frame = FrameEncoder.question(**self._name(sequence))
+        self._transmit(out, stream, frame, _Sent(sequence, len(frame), named=True, asks=True), now)
+
+    def _name(self, sequence: int) -> _Name:
+        outbox = self._delivery.outbox
+        return {"sequence": sequence, "epoch": outbox.epoch, "oldest_unacknowledged": outbox.oldest or 0}
 
     def _transmit(self, out: list[Transmission], stream: _Stream, frame: bytes, sent: _Sent, now: float) -> None:
         stream.used = True
@@ -285,7 +300,9 @@ class Session:
         return stream
 
     def _new_encoder(self) -> FrameEncoder:
-        return FrameEncoder(form=self._form, compression=self._settings.compression)
+        # Each frame is sent once, in the order of its stream, which is what references ask for.
+        references = self._form == "dense"
+        return FrameEncoder(form=self._form, references=references, compression=self._settings.compression)
 
     # ---- replies
 
@@ -302,6 +319,8 @@ class Session:
         self._heard(now)
         if not sent.named:
             self._nameless_reply(sent, ack)
+        elif sent.asks:
+            self._told(sent.sequence, ack, now)
         elif sent.dense and wire.is_malformed(ack):
             # A collector of before the dense form. What the batch defined is not defined then.
             self._form, self._doubted = "columnar", sent.sequence
@@ -314,9 +333,19 @@ class Session:
                     # The batch was at fault, and not its form.
                     self._form = self._settings.form
                     self._retire_streams()
-            if self._delivery.answered(sent.sequence, ack, now):
+            if self._delivery.answered(sent.sequence, ack, now, opens=sent.opens):
                 # The two sides disagree about what is defined: everything is defined anew on new streams.
                 self._retire_streams()
+
+    def _told(self, sequence: int, ack: Ack, now: float) -> None:
+        """Takes the answer to a question."""
+        outcome = wire.outcome_of(ack.outcome)
+        if outcome in (Outcome.DUPLICATE, Outcome.RETRY_LATER):
+            self._delivery.answered(sequence, ack, now, opens=False)
+        elif outcome == Outcome.REJECTED and not wire.is_malformed(ack):
+            self._delivery.not_stored(sequence, now)
+        else:
+            raise ProtocolViolation(f"{outcome.label} is no answer to the question whether {sequence} is stored")
 
     def _retire_streams(self) -> None:
         for stream in self._streams.values():

@@ -17,7 +17,13 @@ Form = Literal["dense", "columnar", "row"]
 
 TransportName = Literal["quinn", "aioquic"]
 
-TRANSPORT_DEFAULT: TransportName = "quinn" if hasattr(_core, "QuicClient") else "aioquic"
+
+def has_quinn() -> bool:
+    """Whether the extension was built with it."""
+    return hasattr(_core, "QuicClient")
+
+
+TRANSPORT_DEFAULT: TransportName = "quinn" if has_quinn() else "aioquic"
 """quinn takes half the processor time; a build of the core without it leaves aioquic, which always works."""
 
 
@@ -44,7 +50,7 @@ class DeliverySettings:
     backlog_share: float = 0.25
     """The part of what may be unanswered that goes to batches that have piled up; the rest is kept for new ones."""
     unknown_series_max: int = 3
-    """A batch refused so often for unknown series, its definitions included, is refused for good."""
+    """A batch refused so often for unknown series, with its definitions and nothing before it, is refused for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

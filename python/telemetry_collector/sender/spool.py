@@ -36,6 +36,7 @@ class SpoolOutbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pressed = asyncio.Event()
         self._unspooled = 0
+        self._inherited_below = 0
 
     # ---- life
 
@@ -46,6 +47,7 @@ class SpoolOutbox:
         could not be split.
         """
         self._core = core = await asyncio.to_thread(self._open)
+        self._inherited_below = core.next_sequence
         self._ready, self._again = ready, again
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(core.fileno(), self._woken)
@@ -123,6 +125,10 @@ class SpoolOutbox:
     @property
     def next_sequence(self) -> int:
         return self._spool.next_sequence
+
+    @property
+    def inherited_below(self) -> int:
+        return self._inherited_below
 
     @property
     def batches(self) -> int:

@@ -14,6 +14,9 @@ STREAMS_MAX: Final = 4
 FRAME_BYTES_MAX: Final = 1024 * 1024
 """Bytes of one frame, without its length prefix, that every collector takes unless told otherwise."""
 
+FRAME_BYTES_MIN: Final = 1024
+"""The least that a collector can be told to take."""
+
 FRAME_PREFIX_BYTES: Final = 4
 
 RETRY_AFTER_DEFAULT_SECS: Final = 0.1

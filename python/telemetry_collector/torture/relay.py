@@ -21,10 +21,14 @@ Address = tuple[str, int]
 
 @final
 class Relay:
-    """Listens on a port of its own and passes datagrams on, both ways, over `link`, which may change at any time."""
+    """Listens on a port of its own and passes datagrams on over `link`, which may change at any time.
+
+    Answers pass over it too, unless there is a `way_back`.
+    """
 
     def __init__(self, target: Address, random: Random) -> None:
         self.link: Link = CLEAR
+        self.way_back: Link | None = None
         self._target = target
         self._random = random
         self._front: asyncio.DatagramTransport | None = None
@@ -73,24 +77,25 @@ class Relay:
         self._peers.move_to_end(client)
         peer = self._peers[client]
         if peer is not None:
-            self._pass(lambda: None if peer.is_closing() else peer.sendto(data))
+            self._pass(lambda: None if peer.is_closing() else peer.sendto(data), self.link)
 
     async def _open(self, client: Address, first: bytes) -> None:
         def inward(data: bytes, _: Address) -> None:
-            self._pass(lambda: self._front.sendto(data, client) if self._front is not None else None)
+            way = self.way_back or self.link
+            self._pass(lambda: self._front.sendto(data, client) if self._front is not None else None, way)
 
         loop = asyncio.get_running_loop()
         peer, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(inward), remote_addr=self._target)
         self._peers[client] = peer
-        self._pass(lambda: None if peer.is_closing() else peer.sendto(first))
+        self._pass(lambda: None if peer.is_closing() else peer.sendto(first), self.link)
         while len(self._peers) > PEERS_MAX:
             _, silent = self._peers.popitem(last=False)
             if silent is not None:
                 silent.close()
 
-    def _pass(self, arrive: Callable[[], None]) -> None:
+    def _pass(self, arrive: Callable[[], None], link: Link) -> None:
         self.taken += 1
-        for delay in self.link.arrivals(self._random):
+        for delay in link.arrivals(self._random):
             if not delay:
                 arrive()
             elif self._flying < FLIGHT_MAX:

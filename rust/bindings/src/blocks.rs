@@ -12,6 +12,7 @@ use telemetry_core::line_protocol::LineEncoder;
 use crate::errors::CoreError;
 use crate::line_protocol::LineProtocol;
 use crate::record_batch::RecordBatch;
+use crate::requests::Requests;
 
 /// A contiguous range of the journal, decoded.
 #[pyclass(frozen, module = "telemetry_collector._core")]
@@ -95,6 +96,14 @@ impl Blocks {
             assembler.finish(unit).map_err(|error| error.to_string())
         });
         Ok(RecordBatch::from(batch.map_err(CoreError::new_err)?))
+    }
+
+    fn otlp(&self, py: Python<'_>, bytes_max: usize) -> Requests {
+        py.detach(|| Requests::otlp(&self.inner.blocks, bytes_max))
+    }
+
+    fn remote_write(&self, py: Python<'_>, bytes_max: usize) -> Requests {
+        py.detach(|| Requests::remote_write(&self.inner.blocks, bytes_max))
     }
 
     fn line_protocol(&self, py: Python<'_>, bytes_max: usize) -> LineProtocol {

@@ -57,6 +57,10 @@ impl Cursor {
         self.place.lag_points()
     }
 
+    fn want(&self, points: u64) {
+        self.place.want(points);
+    }
+
     #[getter]
     fn lag_secs(&self, py: Python<'_>) -> f64 {
         py.detach(|| self.inner.lock().lag_secs())

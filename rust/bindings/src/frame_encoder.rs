@@ -19,8 +19,8 @@ pub(crate) struct FrameEncoder(Mutex<wire::FrameEncoder>);
 impl FrameEncoder {
     /// Without `frame_bytes_max` frames may be as long as a length prefix can say, and the caller minds the collector's limit.
     #[new]
-    #[pyo3(signature = (*, form = "columnar", compression = "none", frame_bytes_max = u32::MAX))]
-    fn new(form: &str, compression: &str, frame_bytes_max: u32) -> PyResult<Self> {
+    #[pyo3(signature = (*, form = "columnar", references = false, compression = "none", frame_bytes_max = u32::MAX))]
+    fn new(form: &str, references: bool, compression: &str, frame_bytes_max: u32) -> PyResult<Self> {
         let form = match form {
             "dense" => Form::Dense,
             "columnar" => Form::Columnar,
@@ -37,7 +37,7 @@ impl FrameEncoder {
             }
         };
         let frame_bytes_max = frame_bytes_max as usize;
-        let settings = EncoderSettings { form, compression, frame_bytes_max, ..EncoderSettings::default() };
+        let settings = EncoderSettings { form, references, compression, frame_bytes_max, ..EncoderSettings::default() };
         let encoder = wire::FrameEncoder::new(settings).map_err(|error| refused(&error))?;
         Ok(Self(Mutex::new(encoder)))
     }
@@ -65,6 +65,15 @@ impl FrameEncoder {
             self.0.lock().frame(batch, name, heartbeat, &mut frame).map(|()| frame)
         });
         Ok(PyBytes::new(py, &frame.map_err(|error| refused(&error))?))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (*, sequence, epoch, oldest_unacknowledged = 0))]
+    fn question(py: Python<'_>, sequence: u64, epoch: u64, oldest_unacknowledged: u64) -> PyResult<Bound<'_, PyBytes>> {
+        let mut frame = Vec::new();
+        let name = BatchName { sequence, epoch, oldest_unacknowledged };
+        wire::question(name, &mut frame).map_err(|error| refused(&error))?;
+        Ok(PyBytes::new(py, &frame))
     }
 }
 

@@ -24,6 +24,7 @@ mod quic_server;
 mod quotas;
 mod record_batch;
 mod request;
+mod requests;
 mod settings;
 mod spool;
 mod wake;
@@ -45,6 +46,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<conversation::Conversation>()?;
     module.add_class::<request::RequestForm>()?;
     module.add_class::<request::Request>()?;
+    module.add_class::<requests::Requests>()?;
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<blocks::Blocks>()?;
     module.add_class::<record_batch::RecordBatch>()?;

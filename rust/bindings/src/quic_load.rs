@@ -87,10 +87,6 @@ impl QuicLoad {
         self.0.counters().latency(part).as_secs_f64()
     }
 
-    fn forget_latency(&self) {
-        self.0.counters().forget_latency();
-    }
-
     #[getter]
     fn faults(&self) -> Vec<String> {
         self.0.faults()

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use telemetry_core::ingest::{self, Answer, Peer};
+use telemetry_core::translate::exposition::Target;
 use telemetry_core::translate::influx::Precision;
 use telemetry_core::translate::otlp::Ignored;
 use telemetry_core::translate::{Encoding, Form, Left, Renames, translate};
@@ -31,6 +32,11 @@ impl RequestForm {
             PyValueError::new_err(format!("precision {precision:?} is not known; expected ns, us, ms, s, m or h"))
         })?;
         Ok(Self(Form::Influx(precision, renamed(&renames))))
+    }
+
+    #[staticmethod]
+    fn exposition(labels: Vec<(String, String)>) -> Self {
+        Self(Form::Exposition(Target::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())))))
     }
 
     #[staticmethod]

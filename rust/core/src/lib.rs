@@ -13,6 +13,7 @@
 //! Nothing here knows Python, sockets or the time of day: bytes, clocks and storage come in as arguments.
 
 pub mod columns;
+pub mod export;
 pub mod ingest;
 pub mod journal;
 pub mod limits;

@@ -6,7 +6,24 @@
 use libfuzzer_sys::fuzz_target;
 use telemetry_core::limits::Limits;
 use telemetry_core::wire::validate::check_row;
-use telemetry_core::wire::{AckReader, BatchAck, DecodeScratch, DecodedBatch, FrameReader, decode};
+use telemetry_core::wire::{
+    AckReader, BatchAck, DecodeScratch, DecodedBatch, FrameReader, Reference, References, decode_with,
+};
+
+/// References of some version, which most series have.
+struct Known;
+
+impl References for Known {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn reference(&self, id: u32) -> Option<Reference> {
+        let scales = [0, 2, 22, 63, 64, 127];
+        let number = i64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64);
+        (id % 8 != 0).then_some(Reference { scale: scales[id as usize % scales.len()], number })
+    }
+}
 
 /// Room that a scratch may take whatever the frame: see the decoder's header, and the smallest inflating buffer.
 const FIXED_BYTES: usize = 64 * 1024;
@@ -17,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     let limits = Limits { inflated_bytes_max: 64 * 1024, max_batch_size: 8, frame_bytes_max: 256, ..Limits::default() };
     let mut fresh = DecodeScratch::default();
     let first = seen(frame, &limits, &mut fresh);
-    let bound = 2 * (limits.max_batch_size * 100 + 8 * frame.len().max(limits.inflated_bytes_max)) + FIXED_BYTES;
+    let bound = 2 * (limits.max_batch_size * 116 + 8 * frame.len().max(limits.inflated_bytes_max)) + FIXED_BYTES;
     assert!(fresh.memory_bytes() <= bound, "{} bytes for a frame of {}", fresh.memory_bytes(), frame.len());
     assert_eq!(first, seen(frame, &limits, &mut fresh), "a used scratch");
 
@@ -30,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// Everything that decoding tells, or what is wrong.
 fn seen(frame: &[u8], limits: &Limits, scratch: &mut DecodeScratch) -> Result<Vec<String>, String> {
-    let batch = decode(frame, limits, scratch).map_err(|malformed| format!("{malformed:?}"))?;
+    let batch = decode_with(&Known, frame, limits, scratch).map_err(|malformed| format!("{malformed:?}"))?;
     assert!(batch.oldest_unacknowledged <= batch.sequence);
     assert!(batch.sequence > 0 || batch.epoch == 0);
     let points = batch.series_ids().len();
@@ -42,6 +59,7 @@ fn seen(frame: &[u8], limits: &Limits, scratch: &mut DecodeScratch) -> Result<Ve
 
 fn texts(batch: &DecodedBatch<'_>) -> Vec<String> {
     let mut texts = vec![format!("{:?}", (batch.series_ids(), batch.timestamps_unix_ns(), batch.values()))];
+    texts.push(format!("{:?}", (batch.references_unknown(), batch.references())));
     for tag in batch.common_tags() {
         texts.push(format!("{:?}", (batch.text(tag.key), batch.text(tag.value))));
     }

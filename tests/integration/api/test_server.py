@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -15,11 +16,13 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from cryptography.hazmat.primitives import serialization
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.integration.api.conftest import Served, serving
 from tests.integration.api.test_collect import batch, stored
+from tests.support.certificates import Authority, pem
 from tests.support.documents import collector_document, server_tls
 from tests.support.grpc_client import service, stubs, wire
 from tests.support.waiting import until
@@ -27,7 +30,8 @@ from tests.support.waiting import until
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
 from telemetry_collector.errors import AddressError
-from telemetry_collector.security.authority import Files
+from telemetry_collector.security import authority as authorities
+from telemetry_collector.security.authority import Files, set_up
 
 SERVICES = ("telemetry.v1.TelemetryService", "telemetry.v1.AlertService")
 
@@ -137,6 +141,42 @@ async def test_who_is_not_allowed_hears_so_and_trust_is_replaced_while_it_runs(
             assert "security.allowed_identities" in (refused.value.details() or "")
     finally:
         await collector.stop()
+
+
+async def test_certificates_are_judged_and_shown_as_they_are_now(tmp_path: Path) -> None:
+    """A client of an authority below the trusted one is let in until it is revoked, also on an open connection; and
+    the collector's own certificate is shown renewed to the next one."""
+    own = set_up(tmp_path / "certs", node="node-1")
+    root = Authority("Fleet")
+    below = Authority("Site", parent=root)
+    client = below.issue(uri="spiffe://telemetry/node/node-7")
+    certificate, key = (path.read_bytes() for path in client.write(tmp_path, "client"))
+    trusted, lists = tmp_path / "trusted.pem", tmp_path / "crl.pem"
+    trusted.write_bytes(pem(root.certificate))
+    encoding = serialization.Encoding.PEM
+    unrevoked = root.revocations().public_bytes(encoding)
+    lists.write_bytes(unrevoked + below.revocations().public_bytes(encoding))
+    security = {**server_tls(own), "tls_ca_path": str(trusted), "tls_crl_path": str(lists)}
+    async with serving(tmp_path, own, security=security, grpc={"tls": "mutual"}) as served:
+        address = str(served.collector.grpc_addr)
+        given = grpc.ssl_channel_credentials(own.ca.read_bytes(), key, certificate)
+        async with grpc.aio.secure_channel(address, given) as channel:
+            telemetry = stubs.TelemetryServiceStub(channel)
+            assert (await telemetry.CollectMetrics(iter([batch(1, 1.0)]))).stored == 1
+            host, _, port = address.rpartition(":")
+            before = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
+            renewing = authorities.Authority.open(own.ca.parent)
+            names, file = ["localhost", "127.0.0.1"], own.server_certificate.stem
+            await asyncio.to_thread(lambda: renewing.issue_server("collector", names, file=file, force=True))
+            lists.write_bytes(unrevoked + below.revocations(client.certificate).public_bytes(encoding))
+            await served.collector.read_trust()
+            with pytest.raises(grpc.aio.AioRpcError, match="revoked") as denied:
+                await telemetry.GetHealth(service.GetHealthRequest())
+            assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            after = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
+            assert before.strip() != after.strip()
+            assert after.strip() in own.server_certificate.read_text()
+    assert [row[1] for row in await stored(served, 1)] == ["spiffe://telemetry/node/node-7"]
 
 
 async def test_what_is_served_can_be_found_by_reflection(served: Served) -> None:

@@ -67,6 +67,27 @@ async def test_connections_are_bounded_and_a_place_that_is_free_is_given_again(s
     await site.counted("connections_opened_total", 3)
 
 
+async def test_connections_of_one_identity_are_bounded_and_leave_the_others_their_places(
+    sites: Sites, authority: Authority, tmp_path: Path
+) -> None:
+    site = await sites(connections_per_identity_max=1)
+    other = authority.issue(uri="spiffe://fleet/node-2")
+    async with site.agent() as first:
+        await served(first)
+        async with site.agent() as second:
+            assert await second.closed() == (CloseCode.TOO_MANY_CONNECTIONS, True)
+        async with site.agent(other) as node:
+            await served(node, name="node-2")
+        server = authority.issue(dns="collector", usages=SERVER).write(tmp_path, "server")
+        settings = QuicListenerSettings(site.listener.address, *server, connections_per_identity_max=2)
+        await site.listener.reconfigure(settings, ClientVerifier([authority.certificate]), AllowList())
+        async with site.agent() as third:
+            await served(third, 2)
+    await until(lambda: site.listener.connections == 0)
+    await site.counted("connections_refused_total", reason="too_many_connections_of_identity")
+    await site.counted("connections_opened_total", 3)
+
+
 async def test_an_address_begins_so_many_connections_a_second(sites: Sites) -> None:
     site = await sites(connections_per_address_per_sec=1)
     async with site.agent() as first, site.agent() as second:

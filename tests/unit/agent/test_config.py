@@ -2,6 +2,7 @@
 
 import pytest
 
+from telemetry_collector import _core
 from telemetry_collector.agent import NodeAgentConfig
 from telemetry_collector.config import Address, load_agent
 from telemetry_collector.errors import ConfigError
@@ -46,3 +47,11 @@ def test_collectors_keep_their_order() -> None:
 def test_mistakes_name_their_key(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load(text)
+
+
+def test_an_extension_without_quinn_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load("agent: {transport: quinn}").transport == "quinn"
+    monkeypatch.delattr(_core, "QuicClient")
+    with pytest.raises(ConfigError, match=r"agent.transport = quinn: this build .* has no quinn"):
+        load("agent: {transport: quinn}")
+    assert load("agent: {transport: aioquic}").transport == "aioquic"

@@ -29,3 +29,4 @@ def test_another_transport_needs_a_restart() -> None:
     assert not collector.is_live("server.transport")
     assert not collector.is_live("server.threads")
     assert collector.is_live("server.max_connections")
+    assert collector.is_live("server.max_connections_per_identity")

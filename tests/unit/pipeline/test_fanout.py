@@ -40,6 +40,15 @@ async def test_a_writer_is_not_woken_before_a_batch_is_worth_it() -> None:
     await stand.fanout.stop(WAIT_SECS_MAX)
 
 
+async def test_commits_wake_the_process_only_for_what_a_writer_waits_for() -> None:
+    stand = Stand(batch_points=10)
+    await stand.fanout.start()
+    await until(lambda: stand.cursor.wanted == 1)
+    stand.commit()
+    await until(lambda: stand.cursor.wanted == 10)
+    await stand.fanout.stop(WAIT_SECS_MAX)
+
+
 async def test_the_flush_interval_ends_the_waiting() -> None:
     stand = Stand(batch_points=1_000_000)
     stand.writer.flush_interval_secs = 0.01

@@ -1,4 +1,4 @@
-"""Any interleaving of sending, losing, retrying and refusing: every point ends in exactly one place."""
+"""Any interleaving of sending, losing, retrying, refusing and splitting: every point ends in exactly one place."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,8 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
 STEPS = st.one_of(
     st.tuples(st.just("put"), st.integers(1, 12)),
     st.tuples(st.just("answer"), st.sampled_from(sorted(ANSWERS))),
-    st.tuples(st.sampled_from(["send", "lose", "lose_replies", "wait"]), st.none()),
+    st.tuples(st.just("lose_replies"), st.sampled_from([2_500, 4_000, 1 << 20])),
+    st.tuples(st.sampled_from(["send", "lose", "wait"]), st.none()),
 )
 
 
@@ -42,17 +43,19 @@ def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], str
     link = WireLink(DeliverySettings(compression="none", streams_max=streams), points_max=60)
     for action, value in steps:
         if action == "put":
-            points = [Point(f"m{place}", 1.0, MetricType.GAUGE, "1") for place in range(value)]
-            link.delivery.put(batch_of(points, common_tags=(), timestamp_unix_ns=1))
+            points = [Point(f"{place}".rjust(250, "m"), 1.0, MetricType.GAUGE, "1") for place in range(value)]
+            link.delivery.put(batch_of(points, common_tags=(), timestamp_unix_ns=link.stats.points_offered + 1))
         elif action == "answer":
             link.books.answer = lambda batch, chosen=ANSWERS[value]: chosen(batch) if batch.epoch else None  # type: ignore[misc]
             link.answer()
         elif action == "send":
             link.send()
         elif action == "lose_replies":
+            link.send()
             for stream in link.streams.values():
                 stream.replies()
             link.disconnect()
+            link.delivery.shrink_frames(value)
             link.connect()
         elif action == "lose":
             link.disconnect()
@@ -65,3 +68,4 @@ def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], str
     link.books.answer = usual
     link.advance(5)
     assert link.stats.points_pending == 0, "with a collector that stores, everything ends"
+    assert len(set(link.books.points)) == len(link.books.points), "and nothing is stored twice"

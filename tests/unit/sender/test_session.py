@@ -7,9 +7,9 @@ from tests.support.collector import Books, FakeStream, malformed, points_in, rej
 from tests.support.protobuf import framed, pb
 from tests.support.wire_link import WireLink
 
-from telemetry_collector.model import CloseCode, MetricType, Outcome, Reason
+from telemetry_collector.model import MetricType, Outcome, Reason
 from telemetry_collector.sender import Batch, DeliverySettings, Heartbeat, Point, batch_of
-from telemetry_collector.sender.events import Answered, Dropped, HeartbeatRefused, Refused
+from telemetry_collector.sender.events import Answered, HeartbeatRefused, Refused
 from telemetry_collector.sender.session import ProtocolViolation
 
 
@@ -159,6 +159,52 @@ def test_a_collector_that_skips_the_dense_fields_refuses_the_batch_and_gets_plai
     assert link.books.seen[-1].points[0].dense_points == 3
 
 
+def test_a_collector_that_does_not_know_references_refuses_the_batch_and_gets_plain_columns() -> None:
+    link = WireLink(books=Books(knows_references=False))
+    for _ in range(3):
+        link.delivery.put(batch())
+    link.step()
+    assert names(link.books) == [1, 2, 3]
+    assert (link.stats.points_acknowledged, link.stats.points_refused) == (9, 0)
+    assert link.books.seen[-1].points[0].dense_points == 0
+
+
+def test_values_are_told_by_what_the_stream_was_told_before() -> None:
+    link = WireLink()
+    for _ in range(20):
+        link.delivery.put(batch())
+    link.step()
+    assert [point.value for point in link.books.points] == [0.0, 1.0, 2.0] * 20
+    sent = [columns for message in link.books.seen for columns in message.points]
+    assert (sent[0].references, sent[1].references) == (0, 1)
+    assert len(sent[1].value_heads + sent[1].value_bits) == 3, "a group's head, and a bit a value"
+
+
+def test_what_a_lost_batch_had_kept_is_told_again_on_a_new_stream() -> None:
+    link = WireLink()
+    link.delivery.put(batch())
+    link.step()
+    link.streams[0].forget_references()
+    link.delivery.put(batch())
+    link.step()
+    assert names(link.books) == [1, 2]
+    assert 0 not in link.streams
+    assert link.stats.points_refused == 0
+
+
+def test_batches_are_not_given_up_for_what_those_before_them_had_lost() -> None:
+    link = WireLink()
+    # Whatever counts on an earlier batch comes too late for it, eight at a time: the last one waits for seven others.
+    link.books.answer = lambda message: (
+        rejected(message, Reason.UNKNOWN_SERIES, "a.b") if message.epoch and not message.series else None
+    )
+    for _ in range(8):
+        link.delivery.put(batch())
+    link.step()
+    assert names(link.books) == list(range(1, 9))
+    assert link.stats.points_refused == 0
+
+
 def test_plain_columns_that_are_malformed_are_refused_for_good() -> None:
     link = WireLink(books=Books(knows_dense=False))
     link.books.answer = lambda message: malformed(message) if message.epoch else None
@@ -228,49 +274,6 @@ def test_an_unknown_outcome_is_retry_later() -> None:
     link.books.answer = usual
     link.advance(0.2)
     assert names(link.books) == [1]
-
-
-def test_a_batch_that_is_too_large_is_split_under_new_sequences_until_it_fits() -> None:
-    link = WireLink()
-    link.books.answer = lambda message: rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 3 else None
-    link.delivery.put(batch(10))
-    link.step()
-    assert len(link.books.points) == 10
-    assert 1 not in names(link.books)
-    assert {len(points) for points in link.books.stored.values()} <= {2, 3}
-    assert link.stats.points_acknowledged == 10
-    assert link.stats.batches_split == 3
-    assert link.stats.points_sent == 10, "a point counts once, however often it was sent"
-
-
-def test_a_single_point_that_is_too_large_is_dropped_and_counted() -> None:
-    link = WireLink()
-    link.books.answer = lambda message: rejected(message, Reason.BATCH_TOO_LARGE) if message.epoch else None
-    link.delivery.put(batch(2))
-    link.step()
-    assert link.stats.dropped_by_reason == {"too_large": 2}
-    assert link.stats.points_pending == 0
-    assert Dropped("too_large", 1, link.outbox.epoch, 2) in link.events
-
-
-def test_a_frame_over_the_limit_is_never_sent() -> None:
-    link = WireLink(DeliverySettings(compression="none", frame_bytes_max=2_000))
-    link.delivery.put(batch(3))
-    link.step()
-    link.delivery.put(batch(200, tag="x" * 50))
-    link.step()
-    assert max(len(message.SerializeToString()) for message in link.books.seen) <= 2_000
-    assert len(link.books.points) == 203
-    assert link.stats.points_acknowledged == 203
-
-
-def test_a_point_whose_frame_is_over_the_limit_alone_is_dropped() -> None:
-    link = WireLink(DeliverySettings(compression="none", frame_bytes_max=500))
-    link.delivery.put(batch(2, tag="x" * 1_000))
-    link.delivery.put(batch(2))
-    link.step()
-    assert link.stats.dropped_by_reason == {"too_large": 2}
-    assert link.stats.points_acknowledged == 2
 
 
 def test_a_stream_whose_definitions_are_used_up_is_finished_and_another_takes_over() -> None:
@@ -423,19 +426,6 @@ def test_each_reply_gives_the_others_their_full_time() -> None:
     link.session.receive(0, link.streams[0].reply(), link.now)
     assert not link.session.expired(link.now + 9)
     assert link.session.expired(link.now + 10)
-
-
-def test_a_frame_that_the_collector_finds_too_large_makes_frames_smaller() -> None:
-    link = WireLink(DeliverySettings(compression="none", streams_max=1))
-    link.delivery.put(batch(100))
-    link.send()
-    link.session.stopped(0, CloseCode.FRAME_TOO_LARGE, link.now)
-    link.session.ended(0, link.now)
-    link.streams.clear()
-    size = len(link.books.seen.pop().SerializeToString())
-    link.step()
-    assert len(link.books.points) == 100
-    assert max(len(message.SerializeToString()) for message in link.books.seen) <= size // 2
 
 
 def test_what_a_stream_left_unanswered_is_sent_again_on_another() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from telemetry_collector.agent.sources import DIGITS, gauge
+from telemetry_collector.agent.sources import gauge
 from telemetry_collector.clock import Clock
 from telemetry_collector.sender import Point
 
@@ -21,5 +21,6 @@ class HostSource:
         for span, load in zip(("1m", "5m", "15m"), psutil.getloadavg(), strict=True):
             yield gauge(f"system.load.{span}", load, "{process}")
         uptime = max(0.0, self._clock.unix_secs() - psutil.boot_time())
-        yield gauge("system.uptime", round(uptime, DIGITS), "s")
+        # The system tells the second in which it started.
+        yield gauge("system.uptime", round(uptime), "s")
         yield gauge("system.processes.count", len(psutil.pids()), "{process}")

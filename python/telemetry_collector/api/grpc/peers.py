@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from telemetry_collector.listeners.requests.grpc import certificates_in
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 
 Context = Any
@@ -28,4 +29,7 @@ class Peers:
         shown = context.auth_context().get("x509_pem_cert")
         if not shown:
             raise PeerDenied("no certificate was shown")
-        return self._trust.peer_of(shown[0])
+        chain = context.auth_context().get("x509_pem_cert_chain") or (b"",)
+        # Whether the client's own stands in the chain as well depends on which side asks.
+        behind = [one for one in certificates_in(chain[0]) if one.strip() != shown[0].strip()]
+        return self._trust.peer_of(shown[0], behind)

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
+from telemetry_collector.listeners.requests.grpc import ServerFiles
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -43,15 +44,15 @@ class GrpcServer:
         services: Services,
         address: Address | None,
         unix_socket: Path | None,
-        credentials: Callable[[], grpc.ServerCredentials] | None,
+        files: ServerFiles | None,
         finish: Callable[[], Awaitable[None]],
     ) -> None:
-        """`credentials` reads the address's files; None: plain. `finish` ends streams that are open and returns
+        """`files` are the address's for TLS; None: plain. `finish` ends streams that are open and returns
         when every call under way is answered."""
         self._services = services
         self._address = address
         self._unix_socket = unix_socket
-        self._credentials = credentials
+        self._files = files
         self._finish = finish
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -91,7 +92,7 @@ class GrpcServer:
         log.info(
             "grpc_started",
             addr=str(self._address) if self._address is not None else None,
-            tls=self._credentials is not None,
+            tls=self._files is not None,
             unix_socket=str(self._unix_socket) if self._unix_socket is not None else None,
         )
 
@@ -113,12 +114,11 @@ class GrpcServer:
             self._unix_socket.unlink(missing_ok=True)
 
     def _listen(self, server: grpc.aio.Server, address: Address) -> int:
-        credentials = self._credentials() if self._credentials is not None else None
         try:
-            if credentials is None:
+            if self._files is None:
                 port: int = server.add_insecure_port(str(address))
             else:
-                port = server.add_secure_port(str(address), credentials)
+                port = server.add_secure_port(str(address), self._files.credentials)
         except (RuntimeError, OSError) as error:
             raise AddressError(
                 f"cannot listen on {address} for gRPC: {error}; expected a free port and one of this machine's "

@@ -2,7 +2,9 @@
 
     datagrams   the socket: many datagrams a wake-up
     listener    the table of connections, timers, start and stop
-    arrivals    who may begin a handshake
+    material    what the transport is made from: certificate, key, windows
+    newcomers   first datagrams: who may begin, who must come again
+    arrivals    how many may begin, of all and of an address
     shedding    the kernel's share in keeping a flood of them out
     retry       tokens that prove an address
     backlog     whose datagrams are handled next

@@ -259,8 +259,8 @@ class AgentConnection:
         trust = self._trust.trust
         if identity is None or not trust.allowlist.allows(identity.name):
             self._refuse(CloseCode.NOT_ALLOWED)
-        elif not self._slots.take():
-            self._refuse(CloseCode.TOO_MANY_CONNECTIONS)
+        elif (full := self._slots.take(identity.name)) is not None:
+            self._refuse(CloseCode.TOO_MANY_CONNECTIONS, full)
         else:
             self._relay = trust.allowlist.is_relay(identity.name)
             self._due = now + self._deadlines.idle
@@ -269,8 +269,8 @@ class AgentConnection:
             # The list may have changed between its Certificate message and this moment.
             self.check_trust()
 
-    def _refuse(self, code: CloseCode) -> None:
-        self._events.connection_refused(code.label, self.peer, self.identity.name if self.identity else None)
+    def _refuse(self, code: CloseCode, reason: str | None = None) -> None:
+        self._events.connection_refused(reason or code.label, self.peer, self.identity.name if self.identity else None)
         self.phase = Phase.CLOSING
         self.close(code)
 
@@ -334,7 +334,7 @@ class AgentConnection:
 
     def _leave(self, ending: Ending) -> None:
         if self.phase is Phase.OPEN and self.identity is not None:
-            self._slots.give_back()
+            self._slots.give_back(self.identity.name)
             self._events.connection_closed(
                 ending.code, ending.side, self.peer, self.identity.name, self._frames, ending.reason
             )

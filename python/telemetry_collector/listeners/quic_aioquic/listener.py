@@ -5,36 +5,22 @@ from __future__ import annotations
 import asyncio
 
 from aioquic._buffer import Buffer
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.packet import (
-    QuicHeader,
-    QuicPacketType,
-    QuicProtocolVersion,
-    encode_quic_version_negotiation,
-    pull_quic_header,
-)
+from aioquic.quic.packet import pull_quic_header
 
 from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.component import BatchConsumer
 from telemetry_collector.config.section import Address
-from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic.arrivals import Arrivals, address_of
 from telemetry_collector.listeners.quic_aioquic.backlog import Backlog
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
-from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
+from telemetry_collector.listeners.quic_aioquic.material import CONNECTION_ID_BYTES, identity_of
+from telemetry_collector.listeners.quic_aioquic.newcomers import Newcomer, Newcomers
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
-from telemetry_collector.listeners.quic_aioquic.transport import (
-    CONNECTION_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES,
-    Transport,
-)
+from telemetry_collector.listeners.quic_aioquic.transport import Transport
 from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
-from telemetry_collector.listeners.reset import ResetTokens
 from telemetry_collector.listeners.settings import QuicListenerSettings
-from telemetry_collector.listeners.shedding import ADJUST_SECS, Shedding
-from telemetry_collector.model import ALPN, CloseCode
+from telemetry_collector.model import CloseCode
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
@@ -42,11 +28,6 @@ from telemetry_collector.security.verifier import ClientVerifier
 TRUST_CHECKS_AT_A_TIME = 50
 """Certificates verified before the loop gets its turn: some milliseconds."""
 
-CONNECTION_ID_BYTES = 8
-"""Length of our connection ids, and the least that a client's first choice may have."""
-
-# The contract's timeout, TIMED_OUT, is to come before the transport's, which says nothing.
-_IDLE_MARGIN_SECS = 10.0
 _TIMER_SLACK_SECS = 0.001
 
 _log = logger(__name__)
@@ -72,21 +53,15 @@ class QuicListener:
         self._trust = CurrentTrust(Trust(verifier, allowlist))
         self._events = events
         self._clock = clock or SystemClock()
-        self._slots = Slots(settings.connections_max)
-        self._arrivals = Arrivals(
-            settings.handshakes_max, settings.handshakes_per_address, settings.connections_per_address_per_sec
-        )
-        self._retry_tokens = RetryTokens(CONNECTION_ID_BYTES)
-        self._adjusting: asyncio.TimerHandle | None = None
+        self._slots = Slots(settings.connections_max, settings.connections_per_identity_max)
+        self._newcomers = Newcomers(settings, events)
         # Connections by connection id, and each once with its timer.
         self._routes: dict[bytes, AgentConnection] = {}
         self._connections: dict[AgentConnection, _Timer] = {}
         self._backlog = Backlog()
         self._dirty: dict[AgentConnection, None] = {}
         self._flush_scheduled = False
-        self._accepting = False
         self._socket: DatagramSocket | None = None
-        self._shedding: Shedding
         self._checker: asyncio.Task[None] | None = None
         self._flushed = asyncio.Event()
         self._stopping = asyncio.Lock()
@@ -106,15 +81,14 @@ class QuicListener:
     async def start(self) -> None:
         """Begins to listen. CertificateError and AddressError say what is wrong."""
         self._loop = asyncio.get_running_loop()
-        self._configuration, self._resets = _identity(self._settings)
+        self._configuration, self._resets = identity_of(self._settings)
         self._socket = await DatagramSocket.bind(
             self._settings.address,
             receive_buffer_bytes=self._settings.receive_buffer_bytes,
             send_buffer_bytes=self._settings.send_buffer_bytes,
             events=self._events,
         )
-        self._accepting = True
-        self._shedding = self._socket.shedding()
+        self._newcomers.start(self._socket, self._loop)
         self._events.started(self._settings.connections_max)
         self._socket.start(self._on_datagram, self._flush)
         self._checker = asyncio.create_task(self._check_trust_forever(), name="quic-listener-trust")
@@ -128,11 +102,9 @@ class QuicListener:
         async with self._stopping:
             if self._socket is None:
                 return
-            self._accepting = False
+            self._newcomers.stop()
             if self._checker is not None:
                 self._checker.cancel()
-            if self._adjusting is not None:
-                self._adjusting.cancel()
             try:
                 await self._settle(timeout_secs)
             finally:
@@ -165,9 +137,11 @@ class QuicListener:
 
         CertificateError, and nothing has changed, when the certificate cannot be used.
         """
-        self._configuration, self._resets = await asyncio.to_thread(_identity, settings)
+        self._configuration, self._resets = await asyncio.to_thread(identity_of, settings)
         self._settings = settings
         self._slots.slots_max = settings.connections_max
+        self._slots.per_identity_max = settings.connections_per_identity_max
+        self._newcomers.handshakes_max = settings.handshakes_max
         self._events.started(settings.connections_max)
         for connection in self._connections:
             if connection.allow_idle(settings.deadlines.idle):
@@ -245,71 +219,17 @@ class QuicListener:
         connection = self._routes.get(header.destination_cid)
         if connection is not None:
             return connection
-        # A first datagram is padded (RFC 9000, 14.1): nobody is answered with more than was sent.
-        if len(data) < SMALLEST_MAX_DATAGRAM_SIZE or len(header.destination_cid) < CONNECTION_ID_BYTES:
-            self._events.datagram_dropped("garbage")
-            return None
-        self._shed_by_rate()
-        if header.version not in self._configuration.supported_versions:
-            self._negotiate_version(header, path)
-            return None
-        if header.packet_type is not QuicPacketType.INITIAL:
-            self._events.datagram_dropped("unknown_connection")
-            return None
-        return self._accept(header, path)
-
-    def _shed_by_rate(self) -> None:
-        """Counts a newcomer. While there are any, the share that the kernel lets through is set again and again."""
-        self._shedding.arrived()
-        if self._adjusting is None:
-            self._adjusting = self._loop.call_later(ADJUST_SECS, self._adjust, self._loop.time())
-
-    def _adjust(self, since: float) -> None:
-        now = self._loop.time()
-        self._shedding.adjust(now - since)
-        self._events.newcomers_passing(self._shedding.share)
-        shedding = self._shedding.share < 1.0
-        self._adjusting = self._loop.call_later(ADJUST_SECS, self._adjust, now) if shedding else None
-
-    def _negotiate_version(self, header: QuicHeader, path: Path) -> None:
-        self._events.datagram_dropped("unsupported_version")
-        if self._socket is not None and header.packet_type is not QuicPacketType.VERSION_NEGOTIATION:
-            answer = encode_quic_version_negotiation(
-                source_cid=header.destination_cid,
-                destination_cid=header.source_cid,
-                supported_versions=self._configuration.supported_versions,
-            )
-            self._socket.send(answer, path)
-
-    def _accept(self, header: QuicHeader, path: Path) -> AgentConnection | None:
-        if not self._accepting:
-            self._events.connection_refused("shutting_down", str(path))
-            return None
         under_way = len(self._connections) - self._slots.taken
-        if under_way >= self._settings.handshakes_max:
-            self._events.connection_refused("too_many_handshakes", str(path))
-            return None
-        now, address = self._loop.time(), address_of(path.peer[0])
-        original = header.destination_cid
-        if header.token:
-            found = self._retry_tokens.original_destination(header, path, now)
-            if found is None:
-                self._events.datagram_dropped("bad_token")
-                return None
-            original = found
-        elif self._arrivals.must_prove(address, under_way, now):
-            self._send_retry(header, path, now)
-            return None
-        refusal = self._arrivals.refusal(address, proven=bool(header.token), now=now)
-        if refusal is not None:
-            self._events.connection_refused(refusal, str(path))
-            return None
+        newcomer = self._newcomers.judge(header, len(data), path, under_way, self._loop.time())
+        return None if newcomer is None else self._begin(newcomer, path)
+
+    def _begin(self, newcomer: Newcomer, path: Path) -> AgentConnection:
         transport = Transport(
             configuration=self._configuration,
             verify=self._trust.verify,
             reset_token=self._resets.token,
-            original_destination_connection_id=original,
-            retry_source_connection_id=header.destination_cid if header.token else None,
+            original_destination_connection_id=newcomer.original_id,
+            retry_source_connection_id=newcomer.retry_id,
         )
         connection = AgentConnection(
             transport,
@@ -322,16 +242,11 @@ class QuicListener:
             clock=self._clock,
             wake=self._wake,
             routes=self._routes,
-            handshake_ended=self._arrivals.begin(address),
-            now=now,
+            handshake_ended=newcomer.handshake_ended,
+            now=self._loop.time(),
         )
         self._connections[connection] = _Timer()
         return connection
-
-    def _send_retry(self, header: QuicHeader, path: Path, now: float) -> None:
-        if self._socket is not None:
-            self._socket.send(self._retry_tokens.answer(header, path, now), path)
-            self._events.retry_sent()
 
     # Datagrams out
 
@@ -440,39 +355,3 @@ class _Timer:
         if self.handle is not None:
             self.handle.cancel()
             self.handle = None
-
-
-def _identity(settings: QuicListenerSettings) -> tuple[QuicConfiguration, ResetTokens]:
-    """What is made from certificate and key: all of it or CertificateError."""
-    configuration = _configuration(settings)
-    try:
-        return configuration, ResetTokens.of_key_file(settings.tls_key_path)
-    except OSError as error:
-        # It was there a moment ago.
-        raise CertificateError(f"Cannot read {error.filename}: {error.strerror}.") from error
-
-
-def _configuration(settings: QuicListenerSettings) -> QuicConfiguration:
-    configuration = QuicConfiguration(
-        alpn_protocols=[ALPN],
-        connection_id_length=CONNECTION_ID_BYTES,
-        idle_timeout=settings.deadlines.idle + _IDLE_MARGIN_SECS,
-        is_client=False,
-        max_data=CONNECTION_WINDOW_BYTES,
-        max_stream_data=STREAM_WINDOW_BYTES,
-        supported_versions=[QuicProtocolVersion.VERSION_1],
-    )
-    try:
-        configuration.load_cert_chain(settings.tls_cert_path, settings.tls_key_path)
-    except OSError as error:
-        raise CertificateError(f"Cannot read {error.filename}: {error.strerror}.") from error
-    except (ValueError, TypeError, IndexError) as error:
-        raise CertificateError(
-            f"{settings.tls_cert_path} and {settings.tls_key_path} are no certificate with its unencrypted key, "
-            "both as PEM."
-        ) from error
-    certificate, key = configuration.certificate, configuration.private_key
-    if certificate is None or key is None or certificate.public_key() != key.public_key():
-        # One of the two was replaced between their being checked and their being read here.
-        raise CertificateError(f"{settings.tls_key_path} is not the key of {settings.tls_cert_path}.")
-    return configuration

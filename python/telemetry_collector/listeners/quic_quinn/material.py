@@ -37,6 +37,7 @@ def settings_of(settings: QuicListenerSettings) -> _core.QuicServerSettings:
         reset_key=resets.key,
         threads=settings.threads,
         connections_max=settings.connections_max,
+        connections_per_identity_max=settings.connections_per_identity_max,
         handshakes_max=settings.handshakes_max,
         handshakes_per_address=settings.handshakes_per_address,
         connections_per_address_per_sec=settings.connections_per_address_per_sec,

@@ -15,6 +15,7 @@ from telemetry_collector.listeners.requests.influx import InfluxHttp
 from telemetry_collector.listeners.requests.otlp import OtlpHttp
 from telemetry_collector.listeners.requests.peers import Trust, server_context
 from telemetry_collector.listeners.requests.prometheus import RemoteWriteHttp
+from telemetry_collector.listeners.requests.scrape import Scraper
 
 __all__ = [
     "Door",
@@ -23,6 +24,7 @@ __all__ = [
     "OtlpHttp",
     "RemoteWriteHttp",
     "RequestEvents",
+    "Scraper",
     "Trust",
     "server_context",
 ]

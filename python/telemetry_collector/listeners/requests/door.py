@@ -46,18 +46,21 @@ class Taken:
 class Door:
     """One for all receivers, since what it bounds is theirs together."""
 
-    def __init__(self, consumer: RequestConsumer, events: RequestEvents, bytes_max: int) -> None:
-        """`bytes_max` bounds the bodies that are in memory at a time."""
+    def __init__(
+        self, consumer: RequestConsumer, events: RequestEvents, *, request_bytes_max: int, bytes_max: int
+    ) -> None:
+        """`request_bytes_max` bounds a body, `bytes_max` all that are in memory at a time."""
         self._consumer = consumer
         self.events = events
-        self.bytes_max = bytes_max
+        self.request_bytes_max = request_bytes_max
+        self._bytes_max = max(bytes_max, request_bytes_max)
         self._requests = 0
         self._bytes = 0
 
     @contextmanager
     def room_for(self, size: int) -> Iterator[bool]:
         """Holds room for a body of so many bytes while it is read and taken; False when there is none."""
-        has_room = self._requests < REQUESTS_MAX and self._bytes + size <= self.bytes_max
+        has_room = self._requests < REQUESTS_MAX and self._bytes + size <= self._bytes_max
         if not has_room:
             yield False
             return

@@ -26,6 +26,9 @@ _REFUSED = Event(
     every_secs=10.0,
 )
 _FAILED = Event("request_errors", "Requests that failed for a fault of ours", labels=("receiver",), level="error")
+_UNREACHABLE = Event(
+    "scrapes_failed", "Turns of targets that could not be read", labels=("job",), level="warning", every_secs=60.0
+)
 _FAULTS: frozenset[Outcome] = frozenset({"partial", "rejected", "malformed", "too_large", "denied"})
 
 
@@ -34,7 +37,7 @@ class RequestEvents:
 
     def __init__(self, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._events = Events(registry, logger(__name__), clock)
-        self._events.declare(_ANSWERED, _REFUSED, _FAILED)
+        self._events.declare(_ANSWERED, _REFUSED, _FAILED, _UNREACHABLE)
         self._bytes = counter(registry, "request_bytes_received", "Bytes of requests, as they came", ("receiver",))
         self._points = counter(
             registry, "request_points_accepted", "Points of requests that were stored", ("receiver",)
@@ -63,6 +66,10 @@ class RequestEvents:
     def left_out(self, receiver: str, kind: str, count: int) -> None:
         """Exemplars, values that are none, texts."""
         self._left_out.labels(receiver, kind).inc(count)
+
+    def unreachable(self, job: str, target: str, problem: str) -> None:
+        """A target could not be read this time."""
+        self._events.happened(_UNREACHABLE, job=job, target=target, problem=problem)
 
     def failed(self, receiver: str, error: Exception) -> None:
         """A defect: the request is answered with the protocol's own word for it."""

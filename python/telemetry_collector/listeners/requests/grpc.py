@@ -45,15 +45,15 @@ class GrpcListener:
         ignored_attributes: Sequence[str],
         door: Door,
         trust: Trust | None,
-        credentials: Callable[[], grpc.ServerCredentials] | None,
+        files: ServerFiles | None,
     ) -> None:
-        """`trust` judges clients' certificates; None: they show none. `credentials` reads files; None: plain."""
+        """`trust` judges clients' certificates; None: they show none. `files` are the server's; None: plain."""
         self.name = name
         self._address = address
         self._form = _core.RequestForm.otlp_metrics(list(ignored_attributes))
         self._door = door
         self._trust = trust
-        self._credentials = credentials
+        self._files = files
         self._anonymous = anonymous(name)
         self._server: grpc.aio.Server | None = None
 
@@ -67,17 +67,17 @@ class GrpcListener:
         server = grpc.aio.server(
             handlers=(_Handlers({EXPORT_METRICS: self._export}),),
             options=(
-                ("grpc.max_receive_message_length", self._door.bytes_max),
+                ("grpc.max_receive_message_length", self._door.request_bytes_max),
                 # Two collectors on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),
             ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
         try:
-            if self._credentials is None:
+            if self._files is None:
                 port = server.add_insecure_port(str(self._address))
             else:
-                port = server.add_secure_port(str(self._address), self._credentials())
+                port = server.add_secure_port(str(self._address), self._files.credentials)
         except (RuntimeError, OSError) as error:
             raise AddressError(
                 f"cannot listen on {self._address} for {self.name}: {error}; "
@@ -86,7 +86,7 @@ class GrpcListener:
         await server.start()
         self._server = server
         self._address = Address(self._address.host, port)
-        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._credentials is not None)
+        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._files is not None)
 
     async def stop(self, timeout_secs: float = STOP_SECS_MAX) -> None:
         """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
@@ -127,7 +127,10 @@ class GrpcListener:
         shown = context.auth_context().get("x509_pem_cert")
         if not shown:
             raise PeerDenied("no certificate was shown")
-        return self._trust.peer_of(shown[0])
+        chain = context.auth_context().get("x509_pem_cert_chain") or (b"",)
+        # Whether the client's own stands in the chain as well depends on which side asks.
+        behind = [one for one in certificates_in(chain[0]) if one.strip() != shown[0].strip()]
+        return self._trust.peer_of(shown[0], behind)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
@@ -140,13 +143,43 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         return self._methods.get(handler_call_details.method)
 
 
-def server_credentials(
-    security: Literal["mutual", "server"], certificate: Path, key: Path, authorities: Path
-) -> grpc.ServerCredentials:
-    """TLS as a server, from PEM files. OSError when one cannot be read."""
-    mutual = security == "mutual"
-    return grpc.ssl_server_credentials(
-        [(key.read_bytes(), certificate.read_bytes())],
-        root_certificates=authorities.read_bytes() if mutual else None,
-        require_client_auth=mutual,
-    )
+def certificates_in(pem: bytes) -> list[bytes]:
+    """The certificates of a PEM text, each by itself."""
+    begin = b"-----BEGIN CERTIFICATE-----"
+    return [begin + part for part in pem.split(begin)[1:]]
+
+
+class ServerFiles:
+    """TLS as a server, from PEM files that are read again when asked to."""
+
+    def __init__(self, security: Literal["mutual", "server"], certificate: Path, key: Path, authorities: Path) -> None:
+        """OSError when a file cannot be read."""
+        self._mutual = security == "mutual"
+        self._paths = (certificate, key, authorities)
+        self._changed = False
+        self._read()
+
+    def read(self) -> None:
+        """What the files say now is shown from the next connection on. OSError: nothing has changed."""
+        self._read()
+        self._changed = True
+
+    def _read(self) -> None:
+        certificate, key, authorities = (path.read_bytes() for path in self._paths)
+        self._pairs = [(key, certificate)]
+        self._authorities = authorities if self._mutual else None
+
+    @property
+    def credentials(self) -> grpc.ServerCredentials:
+        """For the server's port."""
+        return grpc.dynamic_ssl_server_credentials(self._configuration(), self._fetch, self._mutual)
+
+    def _configuration(self) -> Any:
+        return grpc.ssl_server_certificate_configuration(self._pairs, self._authorities)
+
+    def _fetch(self) -> Any:
+        # Called on gRPC's threads at each handshake; None: as before.
+        if not self._changed:
+            return None
+        self._changed = False
+        return self._configuration()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -24,8 +24,13 @@ BODY_SECS_MAX = 30.0
 """From a request's headers to the end of its body."""
 KEEPALIVE_SECS = 120.0
 """A connection without a request for so long is closed; clients send every ten to sixty seconds."""
+CONNECTIONS_MAX = 4_096
+"""Connections of one receiver; further ones are closed at once."""
 CONNECTIONS_WAITING_MAX = 1_024
 """Connections that wait to be accepted."""
+HANDSHAKE_SECS_MAX = 10.0
+ENCODING_DER = 2
+"""_ssl.ENCODING_DER."""
 
 
 class Refusal(Exception):
@@ -74,9 +79,9 @@ class HttpListener:
         protocol: HttpProtocol,
         door: Door,
         trust: Trust | None,
-        tls: Callable[[], ssl.SSLContext] | None,
+        tls: ssl.SSLContext | None,
     ) -> None:
-        """`trust` judges clients' certificates; None: they show none. `tls` reads the server's files; None: plain."""
+        """`trust` judges clients' certificates; None: they show none. `tls` is the server's; None: plain."""
         self.name = name
         self._address = address
         self._protocol = protocol
@@ -85,6 +90,7 @@ class HttpListener:
         self._tls = tls
         self._anonymous = anonymous(name)
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
 
     @property
     def address(self) -> Address:
@@ -93,7 +99,7 @@ class HttpListener:
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
-        app = web.Application(client_max_size=self._door.bytes_max)
+        app = web.Application(client_max_size=self._door.request_bytes_max)
         for path in self._protocol.paths:
             app.router.add_post(path, self._take)
         for (method, path), answer in self._protocol.others.items():
@@ -101,16 +107,21 @@ class HttpListener:
         # What is packed is unpacked in the core, within its bound.
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECS, auto_decompress=False)
         await runner.setup()
+        served = runner.server
+        assert served is not None, "it is set up"
+
+        def connected() -> asyncio.BaseProtocol:
+            return served() if len(served.connections) < CONNECTIONS_MAX else _TooMany()
+
         try:
-            context = self._tls() if self._tls is not None else None
-            site = web.TCPSite(
-                runner,
+            self._server = await asyncio.get_running_loop().create_server(
+                connected,
                 self._address.host,
                 self._address.port,
-                ssl_context=context,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_SECS_MAX if self._tls is not None else None,
                 backlog=CONNECTIONS_WAITING_MAX,
             )
-            await site.start()
         except OSError as error:
             await runner.cleanup()
             raise AddressError(
@@ -118,12 +129,14 @@ class HttpListener:
                 f"expected a free port and one of this machine's addresses in receivers.{self.name}.listen_addr"
             ) from error
         self._runner = runner
-        self._address = Address(self._address.host, runner.addresses[0][1])
-        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=context is not None)
+        self._address = Address(self._address.host, self._server.sockets[0].getsockname()[1])
+        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._tls is not None)
 
     async def stop(self, timeout_secs: float = 5.0) -> None:
         """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
         runner, self._runner = self._runner, None
+        if self._server is not None:
+            self._server.close()
         if runner is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_secs):
@@ -144,8 +157,8 @@ class HttpListener:
             door.events.answered(name, "malformed", refusal.problem)
             raise _http_error(refusal) from refusal
         # Where the length is not told, it may be as long as any.
-        size = request.content_length if request.content_length is not None else door.bytes_max // 16
-        if size > door.bytes_max:
+        size = request.content_length if request.content_length is not None else door.request_bytes_max
+        if size > door.request_bytes_max:
             return self._too_large()
         with door.room_for(size) as has_room:
             if not has_room:
@@ -166,7 +179,7 @@ class HttpListener:
                 raise web.HTTPInternalServerError from error
 
     def _too_large(self) -> Taken:
-        problem = f"more than {self._door.bytes_max} bytes (limits.inflated_bytes_max)"
+        problem = f"more than {self._door.request_bytes_max} bytes (limits.inflated_bytes_max)"
         self._door.events.answered(self.name, "too_large", problem)
         return Taken("too_large", problem=problem)
 
@@ -178,7 +191,21 @@ class HttpListener:
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         if certificate is None:
             raise PeerDenied("no certificate was shown")
-        return self._trust.peer_of(certificate)
+        return self._trust.peer_of(certificate, _intermediates(tls))
+
+
+def _intermediates(tls: Any) -> tuple[bytes, ...]:
+    """What the client sent behind its certificate. Python before 3.13 knows it and has no public name for it."""
+    chain: Sequence[Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)() or ()
+    return tuple(certificate.public_bytes(ENCODING_DER) for certificate in chain[1:])
+
+
+class _TooMany(asyncio.Protocol):
+    """A connection over the bound: it ends where it begins."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.abort()
 
 
 def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

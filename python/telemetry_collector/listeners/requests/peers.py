@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
 
+from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.identity import Identity
 from telemetry_collector.security.refusal import CertificateRefused
@@ -36,11 +38,21 @@ class PeerDenied(Exception):
     """The client may not send; the message is for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A certificate that was judged."""
+
+    peer: Peer
+    until_unix_secs: float
+    """When it is to be judged anew: it or the revocation list has run out then."""
+
+
 class Trust:
     """Whom the receivers let in, replaced as a whole when files or configuration change."""
 
-    def __init__(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
-        self._known: dict[bytes, Peer] = {}
+    def __init__(self, verifier: ClientVerifier, allowlist: AllowList, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._known: dict[bytes, _Known] = {}
         self.update(verifier, allowlist)
 
     def update(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
@@ -49,15 +61,20 @@ class Trust:
         self._allowlist = allowlist
         self._known.clear()
 
-    def peer_of(self, shown: bytes) -> Peer:
-        """The client of a certificate, in DER or PEM. PeerDenied says why it may not send."""
+    def peer_of(self, shown: bytes, intermediates: Sequence[bytes] = ()) -> Peer:
+        """The client of a certificate, in DER or PEM as what it sent behind it. PeerDenied says why it may not send."""
         known = self._known.get(shown)
-        if known is not None:
-            return known
+        if known is None or self._clock.unix_secs() >= known.until_unix_secs:
+            known = self._judged(shown, intermediates)
+            if len(self._known) >= CERTIFICATES_KNOWN_MAX:
+                self._known.clear()
+            self._known[shown] = known
+        return known.peer
+
+    def _judged(self, shown: bytes, intermediates: Sequence[bytes]) -> _Known:
         try:
-            load = x509.load_pem_x509_certificate if shown.startswith(b"-----") else x509.load_der_x509_certificate
-            certificate = load(shown)
-            self._verifier.verify(certificate, ())
+            certificate = _loaded(shown)
+            self._verifier.verify(certificate, [_loaded(one) for one in intermediates])
             identity = Identity.of(certificate)
         except ValueError as error:
             raise PeerDenied(f"the certificate is damaged: {error}") from error
@@ -68,10 +85,14 @@ class Trust:
         if not self._allowlist.allows(identity.name):
             raise PeerDenied(f"{identity.name} is not in security.allowed_identities")
         peer = Peer(identity.name, identity.node, self._allowlist.is_relay(identity.name))
-        if len(self._known) >= CERTIFICATES_KNOWN_MAX:
-            self._known.clear()
-        self._known[shown] = peer
-        return peer
+        lists_end = self._verifier.revocations_end_unix_secs
+        ends = certificate.not_valid_after_utc.timestamp()
+        return _Known(peer, ends if lists_end is None else min(ends, lists_end))
+
+
+def _loaded(shown: bytes) -> x509.Certificate:
+    load = x509.load_pem_x509_certificate if shown.startswith(b"-----") else x509.load_der_x509_certificate
+    return load(shown)
 
 
 def anonymous(receiver: str) -> Peer:
@@ -93,6 +114,8 @@ def server_context(
     if security == "mutual":
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(authorities)
+        # An authority that is trusted need not be a root.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     # A session that is resumed shows no certificate again.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0

@@ -27,7 +27,7 @@ use super::block::{PointBlock, SharedSeries};
 use super::descriptor_table::address_hash;
 use super::generations::Generations;
 use crate::series::descriptor::DescriptorRef;
-use crate::series::{Descriptor, varint};
+use crate::series::{Descriptor, Registry, varint};
 
 mod distribution;
 
@@ -199,9 +199,22 @@ impl BlockDecoder {
     ///
     /// # Errors
     /// [`DecodeError`] for any other bytes.
-    pub fn decode(&mut self, mut bytes: &[u8]) -> Result<PointBlock, DecodeError> {
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<PointBlock, DecodeError> {
+        self.decode_whole(bytes, None)
+    }
+
+    /// The same, with the descriptors that the registry has where it has equal ones: whoever reads back what was just
+    /// admitted then has each series once in memory, and not as much again for what it remembers of it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for any other bytes.
+    pub(crate) fn decode_shared(&mut self, bytes: &[u8], registry: &Registry) -> Result<PointBlock, DecodeError> {
+        self.decode_whole(bytes, Some(registry))
+    }
+
+    fn decode_whole(&mut self, mut bytes: &[u8], registry: Option<&Registry>) -> Result<PointBlock, DecodeError> {
         let rest = &mut bytes;
-        let BlockHead { mut block, counts, series } = self.head(rest)?;
+        let BlockHead { mut block, counts, series } = self.head(rest, registry)?;
         block.descriptors = series;
         block.descriptor_index = read_indexes(&counts, rest).ok_or(DecodeError::Damaged("indexes"))?;
         block.timestamps_unix_ns =
@@ -219,11 +232,11 @@ impl BlockDecoder {
     /// # Errors
     /// [`DecodeError`] for bytes that do not begin as a block does.
     pub(crate) fn decode_head(&mut self, mut bytes: &[u8]) -> Result<(PointBlock, SharedSeries, usize), DecodeError> {
-        let BlockHead { block, counts, series } = self.head(&mut bytes)?;
+        let BlockHead { block, counts, series } = self.head(&mut bytes, None)?;
         Ok((block, series, counts.points))
     }
 
-    fn head(&mut self, rest: &mut &[u8]) -> Result<BlockHead, DecodeError> {
+    fn head(&mut self, rest: &mut &[u8], registry: Option<&Registry>) -> Result<BlockHead, DecodeError> {
         match varint::take(rest, 1) {
             Some([VERSION]) => {}
             Some(&[version]) => return Err(DecodeError::UnknownVersion(version)),
@@ -231,7 +244,7 @@ impl BlockDecoder {
         }
         let block = self.header(rest).ok_or(DecodeError::Damaged("header"))?;
         let counts = read_counts(rest).ok_or(DecodeError::Damaged("counts"))?;
-        let series = self.read_series(counts.descriptors, rest).ok_or(DecodeError::Damaged("series"))?;
+        let series = self.read_series(counts.descriptors, rest, registry).ok_or(DecodeError::Damaged("series"))?;
         Ok(BlockHead { block, counts, series })
     }
 
@@ -254,7 +267,7 @@ impl BlockDecoder {
         })
     }
 
-    fn read_series(&mut self, count: usize, rest: &mut &[u8]) -> Option<SharedSeries> {
+    fn read_series(&mut self, count: usize, rest: &mut &[u8], registry: Option<&Registry>) -> Option<SharedSeries> {
         let all = *rest;
         let raw_bytes = usize::try_from(varint::read(rest)?).ok().filter(|&bytes| bytes <= SERIES_BYTES_MAX)?;
         let packed_bytes = usize::try_from(varint::read(rest)?).ok()?;
@@ -265,7 +278,8 @@ impl BlockDecoder {
         if let Some(known) = self.sections.find(hash, same) {
             return Some(Arc::clone(&known.descriptors));
         }
-        let descriptors: SharedSeries = self.unpack_series(count, raw_bytes, packed_bytes == 0, packed)?.into();
+        let packed = if packed_bytes == 0 { Packed::Raw(packed) } else { Packed::Zstd { packed, raw_bytes } };
+        let descriptors: SharedSeries = self.unpack_series(count, &packed, registry)?.into();
         let weight = section.len() + raw_bytes + descriptors.len() * DESCRIPTOR_BYTES;
         let known = KnownSeries { section: section.into(), descriptors: Arc::clone(&descriptors) };
         self.sections.insert(hash, weight, known);
@@ -275,40 +289,51 @@ impl BlockDecoder {
     fn unpack_series(
         &mut self,
         count: usize,
-        raw_bytes: usize,
-        is_raw: bool,
-        packed: &[u8],
+        packed: &Packed<'_>,
+        registry: Option<&Registry>,
     ) -> Option<Vec<Arc<Descriptor>>> {
-        if is_raw {
-            return self.read_descriptors(count, packed);
-        }
+        let (packed, raw_bytes) = match *packed {
+            Packed::Raw(raw) => return self.read_descriptors(count, raw, registry),
+            Packed::Zstd { packed, raw_bytes } => (packed, raw_bytes),
+        };
         let mut raw = std::mem::take(&mut self.raw);
         raw.clear();
         raw.reserve(raw_bytes);
         let unpacked = self.zstd.decompress_to_buffer(packed, &mut raw);
         let whole = unpacked.is_ok() && raw.len() == raw_bytes;
-        let descriptors = if whole { self.read_descriptors(count, &raw) } else { None };
+        let descriptors = if whole { self.read_descriptors(count, &raw, registry) } else { None };
         // Whole again for the next block. A giant block's room is not kept.
         raw.shrink_to(ENCODER_CACHE_BYTES_MAX);
         self.raw = raw;
         descriptors
     }
 
-    fn read_descriptors(&mut self, count: usize, mut raw: &[u8]) -> Option<Vec<Arc<Descriptor>>> {
+    fn read_descriptors(
+        &mut self,
+        count: usize,
+        mut raw: &[u8],
+        registry: Option<&Registry>,
+    ) -> Option<Vec<Arc<Descriptor>>> {
         // A descriptor takes four bytes at least.
         let mut descriptors = Vec::with_capacity(count.min(raw.len() / 4));
         for _ in 0..count {
-            descriptors.push(self.read_descriptor(&mut raw)?);
+            descriptors.push(self.read_descriptor(&mut raw, registry)?);
         }
         raw.is_empty().then_some(descriptors)
     }
 
-    fn read_descriptor(&mut self, rest: &mut &[u8]) -> Option<Arc<Descriptor>> {
+    fn read_descriptor(&mut self, rest: &mut &[u8], registry: Option<&Registry>) -> Option<Arc<Descriptor>> {
         let all = *rest;
         varint::read_bytes(rest)?;
         varint::take(rest, 1)?;
         varint::read_bytes(rest)?;
         let bytes = &all[..all.len() - rest.len()];
+        if let Some(registry) = registry {
+            let decoded = DescriptorRef::decode(&mut { bytes })?;
+            if let Some(active) = registry.lookup(decoded.key).filter(|active| active.meta() == decoded.meta) {
+                return Some(active);
+            }
+        }
         let hash = xxh3_64(bytes);
         if let Some(known) = self.known.find(hash, |known| *known.bytes == *bytes) {
             return Some(Arc::clone(&known.descriptor));
@@ -319,6 +344,12 @@ impl BlockDecoder {
         self.known.insert(hash, 2 * bytes.len() + DESCRIPTOR_BYTES, known);
         Some(descriptor)
     }
+}
+
+/// The bytes of a block's series.
+enum Packed<'a> {
+    Raw(&'a [u8]),
+    Zstd { packed: &'a [u8], raw_bytes: usize },
 }
 
 /// What stands in front of the points.

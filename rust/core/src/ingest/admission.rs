@@ -19,8 +19,8 @@ use crate::journal::{AppendError, Ticket};
 use crate::limits::{HEARTBEAT_TEXT_BYTES_MAX, TAGS_MAX};
 use crate::series::effective::NODE_ID;
 use crate::series::{CardinalityLimit, CommonTags, Crowd, NodeClaim, RawTag, StreamDictionary};
-use crate::wire::decode::{TagSpans, peek_sequence};
-use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection, decode};
+use crate::wire::decode::{KeptReference, Reference, References, TagSpans, decode_with, peek_sequence};
+use crate::wire::{BatchAck, DecodedBatch, Outcome, Reason, Rejection};
 
 /// What agents are told to wait when the collector is busy, and when it cannot store at all.
 const RETRY_AFTER_BUSY_MS: u32 = 100;
@@ -93,7 +93,7 @@ impl Ingest {
         received: Instant,
     ) -> Judged {
         let Scratch { decode: columns, work, encoder, record } = scratch;
-        let batch = match decode(arrival.frame, &arrival.policy.limits, columns) {
+        let batch = match decode_with(&stream.dictionary, arrival.frame, &arrival.policy.limits, columns) {
             Ok(batch) => batch,
             Err(malformed) => return self.malformed(malformed.sequence, &malformed.to_string()),
         };
@@ -101,6 +101,7 @@ impl Ingest {
             stream.dictionary.rollback();
             return self.malformed(batch.sequence, &fault);
         }
+        keep_references(&batch, &mut stream.dictionary);
         let counted = points_counted(&batch, arrival.policy.limits.max_batch_size);
         self.counters().points_received.fetch_add(counted, Relaxed);
 
@@ -265,6 +266,13 @@ impl Ingest {
         work: &mut Work,
     ) -> Result<(), Rejection> {
         let refuse = |reason, example| Rejection { reason, points: batch.points as u32, example };
+        if batch.references_unknown() {
+            let version = stream.dictionary.references_version();
+            return Err(refuse(
+                Reason::UnknownSeries,
+                format!("the stream's references have version {version}, or not all"),
+            ));
+        }
         work.places.clear();
         for &id in batch.series_ids() {
             let Some(place) = stream.dictionary.place(id) else {
@@ -327,7 +335,7 @@ impl Ingest {
         self.bytes_in_flight() > policy.limits.inflight_bytes_max as u64
     }
 
-    fn bytes_in_flight(&self) -> u64 {
+    pub(super) fn bytes_in_flight(&self) -> u64 {
         self.counters().inflight_bytes.load(Relaxed) + self.counters().held_bytes.load(Relaxed)
     }
 
@@ -395,6 +403,26 @@ fn define(batch: &DecodedBatch<'_>, node: &[u8], dictionary: &mut StreamDictiona
         dictionary.define(definition.id, raw).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// What values of the batches behind this one may be told by, whatever becomes of this one.
+fn keep_references(batch: &DecodedBatch<'_>, dictionary: &mut StreamDictionary) {
+    let references = batch.references();
+    if !references.is_empty() && !batch.references_unknown() {
+        dictionary.keep_references(
+            references.iter().map(|KeptReference { id, reference }| (*id, reference.scale, reference.number)),
+        );
+    }
+}
+
+impl References for StreamDictionary {
+    fn version(&self) -> u32 {
+        self.references_version()
+    }
+
+    fn reference(&self, id: u32) -> Option<Reference> {
+        StreamDictionary::reference(self, id).map(|(scale, number)| Reference { scale, number })
+    }
 }
 
 /// True when the batch speaks for no node but the certificate's.

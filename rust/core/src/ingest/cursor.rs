@@ -53,6 +53,8 @@ pub struct CursorPlace {
     ingest: Arc<Ingest>,
     position: AtomicU64,
     stored: AtomicU64,
+    /// Once so many points are committed since the start, each commit wakes whoever waits.
+    wanted: AtomicU64,
 }
 
 impl CursorPlace {
@@ -85,6 +87,20 @@ impl CursorPlace {
         };
         in_memory + on_disk.saturating_sub(SEGMENT_HEADER_BYTES).div_ceil(POINT_BYTES_ESTIMATE)
     }
+
+    /// From now on only commits wake whoever waits that leave so many points to read, or more. What is there already does
+    /// not wake, so the caller looks at it afterwards. Until the first call every commit wakes.
+    pub fn want(&self, points: u64) {
+        // Asked first: what is committed in between then counts twice, and the call comes too early rather than never.
+        let committed = self.ingest.counters().points_committed.load(Ordering::Acquire);
+        let missing = points.saturating_sub(self.lag_points());
+        self.wanted.store(committed.saturating_add(missing), Ordering::SeqCst);
+    }
+
+    /// Whether it wants to be told of a commit after which so many points are committed since the start.
+    pub(super) fn wants(&self, committed: u64) -> bool {
+        committed >= self.wanted.load(Ordering::SeqCst)
+    }
 }
 
 /// A consumer's cursor. One reader at a time.
@@ -108,7 +124,12 @@ impl BlockCursor {
     pub(super) fn open(ingest: Arc<Ingest>, consumer: &str) -> Result<Self, JournalError> {
         let stored = ingest.journal.cursor(consumer)?;
         let at = || AtomicU64::new(stored.get());
-        let place = Arc::new(CursorPlace { ingest: Arc::clone(&ingest), position: at(), stored: at() });
+        let place = Arc::new(CursorPlace {
+            ingest: Arc::clone(&ingest),
+            position: at(),
+            stored: at(),
+            wanted: AtomicU64::new(0),
+        });
         ingest.shared.readers.add(consumer, &place);
         Ok(Self {
             ingest,
@@ -192,7 +213,7 @@ impl BlockCursor {
         let mut reader = self.ingest.journal.reader(self.position());
         // What cannot be read has no age; whoever reads it is told why.
         let record = reader.next_record().ok().flatten();
-        let block = record.and_then(|record| self.decoder.decode(record.payload).ok());
+        let block = record.and_then(|record| self.decoder.decode_shared(record.payload, &self.ingest.registry).ok());
         let received_us = block.map(|block| block.received_unix_us);
         self.next_on_disk = Some((self.position(), received_us));
         received_us
@@ -274,7 +295,7 @@ impl BlockCursor {
                 Err(_) if gathering.blocks.is_some() => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let Ok(block) = self.decoder.decode(record.payload) else {
+            let Ok(block) = self.decoder.decode_shared(record.payload, &self.ingest.registry) else {
                 self.undecodable += 1;
                 continue;
             };

@@ -172,6 +172,7 @@ impl Ingest {
         recovered.elapsed = begun.elapsed();
         *shared.names.lock() = replay.names;
         shared.applied.store(journal.committed().get(), Ordering::Release);
+        shared.recent.lock().begin_at(journal.committed());
         Ok(Arc::new(Self {
             policy: CurrentPolicy::new(Policy::from(&settings)),
             journal_settings: settings.journal,
@@ -204,10 +205,12 @@ impl Ingest {
         Conversation::new(id, ReplyTo::Task(wake), Arc::clone(self), peer)
     }
 
-    /// Whether more bytes may be in flight. While they may not, whoever waits for a commit had better not read on.
+    /// Whether so many bytes more, and with them the largest of frames, may be in flight. While they may not, whoever
+    /// waits for a commit had better not read on: what has been read and does not fit has to be sent again.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        !self.over_bytes(&self.policy())
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let limits = &self.policy().limits;
+        self.bytes_in_flight() + (bytes + limits.frame_bytes_max) as u64 <= limits.inflight_bytes_max as u64
     }
 
     /// The cursor of a consumer, which is required from now on: what it has not stored is kept.
@@ -254,7 +257,7 @@ impl Ingest {
         // or a series twice is taking it once.
         let position = self.shared.applied();
         let payload = checkpoint::encode(&self.shared.names, &self.registry);
-        self.journal.checkpoint(position, &payload)?;
+        self.journal.checkpoint(position, payload)?;
         *last = position;
         Ok(())
     }
@@ -403,7 +406,7 @@ impl CommitSink<Pending> for Shared {
         }
         for Appended { item, .. } in &records {
             counters.stable_latency.observe(item.received.elapsed());
-            counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Relaxed);
+            counters.points_committed.fetch_add(item.block.len() as u64, Ordering::Release);
             self.left_flight(item);
         }
         {
@@ -463,7 +466,7 @@ impl Shared {
         }
     }
 
-    /// Adds the conversations whose copies are decided, and wakes whoever serves them.
+    /// Adds the conversations whose copies are decided, and wakes whoever serves them or waits for blocks.
     fn notify(&self) {
         let mut ready = self.ready.lock();
         self.copies.lock().retain(|(ticket, reply_to)| {
@@ -473,7 +476,10 @@ impl Shared {
             }
             pending
         });
+        let replies_due = !ready.is_empty();
         drop(ready);
-        (self.wake)();
+        if replies_due || self.readers.want(self.counters.points_committed.load(Ordering::Acquire)) {
+            (self.wake)();
+        }
     }
 }

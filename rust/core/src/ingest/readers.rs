@@ -28,4 +28,9 @@ impl Readers {
     pub(super) fn slowest(&self) -> Option<Position> {
         self.0.lock().iter().filter_map(|(_, reader)| reader.upgrade()).map(|place| place.position()).min()
     }
+
+    /// Whether one of them wants to be told of a commit after which so many points are committed since the start.
+    pub(super) fn want(&self, committed: u64) -> bool {
+        self.0.lock().iter().filter_map(|(_, reader)| reader.upgrade()).any(|place| place.wants(committed))
+    }
 }

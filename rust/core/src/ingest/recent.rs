@@ -37,6 +37,12 @@ impl Recent {
         Self { blocks: VecDeque::new(), bytes: 0, bytes_max, points_pushed: 0, begin: None }
     }
 
+    /// Whatever is committed from now on comes here: what begins at this position need not be looked for on disk, also
+    /// when its record does not, because a segment's header comes first.
+    pub(super) fn begin_at(&mut self, position: Position) {
+        self.begin = Some(position);
+    }
+
     /// Adds the next committed block.
     pub(super) fn push(&mut self, committed: Committed) {
         self.bytes += committed.block.memory_bytes();

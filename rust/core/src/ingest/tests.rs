@@ -2,6 +2,7 @@
 
 mod changes;
 mod checkpoints;
+mod reading;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

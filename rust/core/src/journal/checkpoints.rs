@@ -71,7 +71,7 @@ impl Checkpoints {
     pub(crate) fn store(
         &self,
         position: Position,
-        payload: &[u8],
+        payload: Vec<u8>,
         cursors: &[CursorStats],
         storage: &dyn Storage,
         publish: impl FnOnce(&str, &[u8]) -> Result<(), JournalError>,
@@ -84,7 +84,7 @@ impl Checkpoints {
             return Err(JournalError::CheckpointBehind { position, newest });
         }
         let cursors = encode_cursors(cursors);
-        let mark = Mark::encode(CHECKPOINT_MAGIC, &self.id, position.get(), &[&cursors, payload]);
+        let mark = Mark::encode(CHECKPOINT_MAGIC, &self.id, position.get(), &cursors, payload);
         publish(&names::checkpoint(position.get()), &mark)?;
         if positions.last() != Some(&position) {
             positions.push(position);

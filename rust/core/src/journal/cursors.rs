@@ -89,7 +89,10 @@ impl Cursors {
         if position <= stored {
             return Ok(stored);
         }
-        publish(&names::cursor(name), &Mark::encode(CURSOR_MAGIC, &self.id, position.get(), &[name.as_bytes()]))?;
+        publish(
+            &names::cursor(name),
+            &Mark::encode(CURSOR_MAGIC, &self.id, position.get(), name.as_bytes(), Vec::new()),
+        )?;
         cursor.state.lock().stored = position;
         Ok(position)
     }

@@ -253,11 +253,10 @@ pub(crate) struct Mark {
 const MARK_HEADER_BYTES: usize = 56;
 
 impl Mark {
-    pub(crate) fn encode(magic: Magic, id: &JournalId, position: u64, body: &[&[u8]]) -> Vec<u8> {
-        let mut out = vec![0; MARK_HEADER_BYTES];
-        for part in body {
-            out.extend_from_slice(part);
-        }
+    /// A mark whose body is `head` and then `rest`. The bytes become the mark where they are: a checkpoint's are many.
+    pub(crate) fn encode(magic: Magic, id: &JournalId, position: u64, head: &[u8], rest: Vec<u8>) -> Vec<u8> {
+        let mut out = rest;
+        out.splice(0..0, [0; MARK_HEADER_BYTES].into_iter().chain(head.iter().copied()));
         let body_crc = crc32c_append(seed(id), &out[MARK_HEADER_BYTES..]);
         let body_bytes = (out.len() - MARK_HEADER_BYTES) as u64;
         put_preamble(&mut out, magic);

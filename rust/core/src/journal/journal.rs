@@ -162,12 +162,12 @@ impl<T: Send + 'static> Journal<T> {
     /// # Errors
     /// `Ahead`, `CheckpointBehind`, `CheckpointTooLarge`, `Closed`, or `Io`: the checkpoint before is the newest then, or this one is and
     /// an older one could not be deleted.
-    pub fn checkpoint(&self, position: Position, payload: &[u8]) -> Result<(), JournalError> {
+    pub fn checkpoint(&self, position: Position, payload: impl Into<Vec<u8>>) -> Result<(), JournalError> {
         let lock = self.lock.read();
         self.writable(lock.as_ref(), position, || "checkpoint".to_owned())?;
         let cursors = self.cursors.stats();
         let publish = |file: &str, bytes: &[u8]| self.publish(file, bytes);
-        self.checkpoints.store(position, payload, &cursors, &*self.log.storage, publish)
+        self.checkpoints.store(position, payload.into(), &cursors, &*self.log.storage, publish)
     }
 
     /// Deletes the segments that every open cursor and a durable checkpoint have passed; how many.

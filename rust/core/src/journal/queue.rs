@@ -1,7 +1,7 @@
 //! Records on their way from appenders to the committer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crc32c::crc32c;
 use parking_lot::{Condvar, Mutex};
@@ -14,6 +14,9 @@ use super::spare::Spare;
 
 /// An emptied buffer of more than this is given back before it is used again.
 const BUFFER_BYTES_KEPT: usize = 8 * 1024 * 1024;
+
+/// Records of so many bytes are worth a commit of their own: they wait for no company.
+const COMPANY_BYTES: usize = 256 * 1024;
 
 /// Records that are going to be committed together.
 pub(crate) struct Batch<T> {
@@ -53,6 +56,8 @@ pub(crate) struct Queue<T> {
     settled: Condvar,
     pending_bytes_max: usize,
     record_bytes_max: usize,
+    commit_interval: Duration,
+    company_bytes: usize,
 }
 
 struct State<T> {
@@ -60,6 +65,11 @@ struct State<T> {
     layout: Layout,
     /// Taken and not settled.
     committing: Option<Arc<Group>>,
+    /// When the last commit began, if it was of more than one record: as long as records come in company, they wait for
+    /// each other. One that comes alone waits for nothing but its own commit.
+    in_company: Option<Instant>,
+    /// Somebody waits for everything that was appended before.
+    hurried: bool,
     closed: bool,
     appended: u64,
     settled: u64,
@@ -104,6 +114,8 @@ impl<T> Queue<T> {
             batch: empty(Vec::new()),
             layout: Layout { room: 0, segments: 0, segment_room: settings.segment_room() },
             committing: None,
+            in_company: None,
+            hurried: false,
             closed: false,
             appended: 0,
             settled: 0,
@@ -115,6 +127,8 @@ impl<T> Queue<T> {
             settled: Condvar::new(),
             pending_bytes_max: settings.pending_bytes_max,
             record_bytes_max: settings.record_bytes_max(),
+            commit_interval: settings.commit_interval,
+            company_bytes: COMPANY_BYTES.min(settings.pending_bytes_max / 2),
         }
     }
 
@@ -141,7 +155,9 @@ impl<T> Queue<T> {
         let ticket = Ticket::new(batch.group.clone(), batch.records.len());
         batch.records.push(Waiting { framed_bytes, payload_bytes: payload.len() as u32, payload_crc, item });
         state.appended += 1;
-        if batch.records.len() == 1 {
+        // The committer sleeps until there is one, and again until there are enough of them or it is time.
+        if batch.records.len() == 1 || (end >= self.company_bytes && end - (framed_bytes as usize) < self.company_bytes)
+        {
             self.work.notify_one();
         }
         Ok(ticket)
@@ -158,8 +174,18 @@ impl<T> Queue<T> {
             }
             self.work.wait(&mut state);
         }
+        if let Some(begun) = state.in_company {
+            let due = begun + self.commit_interval;
+            while !(state.closed || state.hurried || state.batch.buffer.len() >= self.company_bytes) {
+                if self.work.wait_until(&mut state, due).timed_out() {
+                    break;
+                }
+            }
+        }
         let batch = std::mem::replace(&mut state.batch, empty(buffer));
         state.committing = Some(batch.group.clone());
+        state.in_company = (batch.records.len() > 1).then(Instant::now);
+        state.hurried = false;
         Some(batch)
     }
 
@@ -202,6 +228,8 @@ impl<T> Queue<T> {
         let deadline = deadline(timeout);
         let mut state = self.state.lock();
         let target = state.appended;
+        state.hurried = state.settled < target;
+        self.work.notify_one();
         while state.settled < target {
             if self.settled.wait_until(&mut state, deadline).timed_out() {
                 return state.settled >= target;
@@ -233,5 +261,79 @@ impl<T> Queue<T> {
     pub(crate) fn stats(&self) -> (Counters, u64, u64) {
         let state = self.state.lock();
         (state.counters.clone(), state.appended - state.settled, state.batch.buffer.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::log::Log;
+    use super::super::recovery::recover;
+    use super::super::segments::Segments;
+    use super::super::storage::{MemoryStorage, Storage};
+    use super::super::tests::{PATIENCE, Replayed};
+    use super::*;
+
+    /// Nobody's patience ends before it, so only what is said to hurry ends a wait for company.
+    const FOR_EVER: Duration = Duration::from_secs(86_400);
+
+    /// A committer that has just taken two records, and is ready for more.
+    fn in_company(commit_interval: Duration) -> (Arc<Queue<()>>, Spare, mpsc::Receiver<usize>) {
+        let settings = JournalSettings { commit_interval, ..JournalSettings::default() };
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let found = recover(&storage, &mut Replayed::default()).expect("an empty storage");
+        let log = Log::new(storage, found.id, Segments::new(found.segments), found.quarantine, found.end);
+        let (queue, spare) = (Arc::new(Queue::new(&settings)), Spare::new(Arc::new(log), &settings));
+        for _ in 0..2 {
+            queue.append(b"record", (), &spare).expect("there is room");
+        }
+        let (taken, told) = mpsc::channel();
+        let committer = Arc::clone(&queue);
+        thread::spawn(move || {
+            while let Some(batch) = committer.take(Vec::new()) {
+                let records = batch.records.len();
+                committer.settle(records as u64, |_| {});
+                taken.send(records).expect("the test listens");
+            }
+        });
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "nothing came before them, so they wait for nobody");
+        (queue, spare, told)
+    }
+
+    #[test]
+    fn a_record_behind_several_waits_for_company_unless_somebody_waits_for_it() {
+        let (queue, spare, told) = in_company(FOR_EVER);
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert!(told.recv_timeout(Duration::from_millis(20)).is_err());
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert!(queue.flush(PATIENCE));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+        queue.append(b"record", (), &spare).expect("there is room");
+        queue.close();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1), "closing hurries, too");
+    }
+
+    #[test]
+    fn a_record_behind_a_single_one_waits_for_nobody() {
+        let (queue, spare, told) = in_company(FOR_EVER);
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert!(queue.flush(PATIENCE));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        for _ in 0..3 {
+            queue.append(b"record", (), &spare).expect("there is room");
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        }
+    }
+
+    #[test]
+    fn many_bytes_need_no_company_and_the_wait_ends_by_itself() {
+        let (queue, spare, told) = in_company(FOR_EVER);
+        queue.append(&vec![1; COMPANY_BYTES], (), &spare).expect("there is room");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
+        let (queue, spare, told) = in_company(Duration::from_millis(1));
+        queue.append(b"record", (), &spare).expect("there is room");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(1));
     }
 }

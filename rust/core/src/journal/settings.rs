@@ -10,6 +10,10 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 /// The largest segment: a record's length and its distance to the start of its group are 32-bit numbers.
 pub const SEGMENT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
+/// A thousand agents that send once a second would have as many commits made, each for a record or two, and a commit costs
+/// the processor more than the record. Few enough milliseconds for what an answer may take on a disk.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(4);
+
 /// Bounds and times of a journal. Defaults are those of the configuration file.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
@@ -19,6 +23,8 @@ pub struct JournalSettings {
     pub bytes_max: u64,
     /// Bytes of records that may wait for their commit. Over it appends answer Full. Memory is at most twice this.
     pub pending_bytes_max: usize,
+    /// While records come in company, commits begin no closer to each other than this. Zero for as soon as they can.
+    pub commit_interval: Duration,
     /// How long to wait before a segment that could not be prepared (full disk, I/O error) is tried again.
     pub retry_interval: Duration,
     /// Seconds since 1970, for the time of a segment's creation in its header.
@@ -31,6 +37,7 @@ impl Default for JournalSettings {
             segment_bytes: 64 * 1024 * 1024,
             bytes_max: 16 * 1024 * 1024 * 1024,
             pending_bytes_max: 32 * 1024 * 1024,
+            commit_interval: COMMIT_INTERVAL,
             retry_interval: Duration::from_millis(500),
             unix_secs: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }

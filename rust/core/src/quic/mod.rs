@@ -8,7 +8,10 @@
 //! Sockets are handed in, and what happens is handed out as counters and events: neither Python nor logs are known here.
 
 pub mod client;
+mod provoked;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 /// The wire protocol's name in the TLS handshake.
 const ALPN: &[u8] = b"telemetry/1";

@@ -16,6 +16,7 @@ use super::invalid::{InvalidSeries, Rule};
 use super::key::{KeyRef, write_key};
 use super::meaning::Meaning;
 use super::owners::Source;
+use super::references::StreamReferences;
 use super::registry::{CardinalityLimit, KeyHasher, Registry};
 use super::{text, varint};
 use crate::limits;
@@ -104,6 +105,7 @@ pub struct StreamDictionary {
     sparse: HashMap<u32, u32>,
     /// Definitions that speak for another node than the peer's.
     strangers: usize,
+    references: StreamReferences,
     bytes: usize,
     kept: usize,
     batch: u32,
@@ -145,6 +147,7 @@ impl StreamDictionary {
             dense: Vec::new(),
             sparse: HashMap::new(),
             strangers: 0,
+            references: StreamReferences::default(),
             bytes: 0,
             kept: 0,
             batch: 0,
@@ -291,6 +294,31 @@ impl StreamDictionary {
     #[must_use]
     pub fn name(&self, place: Place) -> &[u8] {
         self.definitions[place.0 as usize].meaning.name()
+    }
+
+    /// Batches of the stream that have kept references, modulo 2^32.
+    #[must_use]
+    pub fn references_version(&self) -> u32 {
+        self.references.version()
+    }
+
+    /// What values of a series may be told by: the scale's byte and a number.
+    #[must_use]
+    #[inline]
+    pub fn reference(&self, id: u32) -> Option<(u8, i64)> {
+        self.references.get(self.place(id)?.0)
+    }
+
+    /// Keeps the references of a batch, each a series' id, the scale's byte and a number; none when some series is not
+    /// defined, because the batch is refused for that.
+    pub fn keep_references(&mut self, references: impl Iterator<Item = (u32, u8, i64)> + Clone) {
+        if !references.clone().all(|(id, ..)| self.place(id).is_some()) {
+            return;
+        }
+        let mut kept = std::mem::take(&mut self.references);
+        let of_places = references.filter_map(|(id, scale, number)| Some((self.place(id)?.0, scale, number)));
+        kept.keep(self.definitions.len(), of_places);
+        self.references = kept;
     }
 
     /// What [`StreamDictionary::set_index`] noted in the batch at hand: the definition's place in the block being built.

@@ -8,6 +8,7 @@ pub mod key;
 mod meaning;
 pub mod offenders;
 pub mod owners;
+mod references;
 pub mod registry;
 mod shard;
 mod standing;

@@ -93,7 +93,7 @@ impl Spool {
             };
             (state.position(), checkpoint, state.changes)
         };
-        self.journal.checkpoint(Position::new(position), &checkpoint.encode())?;
+        self.journal.checkpoint(Position::new(position), checkpoint.encode())?;
         {
             let mut state = self.state();
             state.reserved = checkpoint.reserved;

@@ -1,5 +1,6 @@
 //! Writes points as frames in row form, each within the limits of a batch.
 
+use super::RequestFault;
 use crate::columns::{Histogram, Summary};
 use crate::limits::{Limits, TAG_VALUE_BYTES_MAX, TAGS_MAX};
 use crate::series::MetricType;
@@ -17,18 +18,30 @@ const DELTA: u32 = 9;
 /// `MetricBatch.metrics`.
 const METRIC: u32 = 4;
 
-/// How large one frame may become.
+/// How large the frames of one request may become.
+///
+/// Tags of a resource are written with each of its points, so a small request may become large. It has to fit as a whole:
+/// were a part of it stored and the rest put off, it would be sent again and its first part be stored again, for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchesMax {
     /// Points of a frame.
     pub points: usize,
     /// Bytes of a frame. One row that is larger gets a frame of its own, for ingest to judge.
     pub frame_bytes: usize,
+    /// Bytes of all frames together.
+    pub request_bytes: usize,
 }
+
+/// What is in flight at a time has room for so many of the largest requests.
+const REQUESTS_IN_FLIGHT: usize = 8;
 
 impl From<&Limits> for BatchesMax {
     fn from(limits: &Limits) -> Self {
-        Self { points: limits.max_batch_size.max(1), frame_bytes: limits.frame_bytes_max }
+        Self {
+            points: limits.max_batch_size.max(1),
+            frame_bytes: limits.frame_bytes_max,
+            request_bytes: limits.inflight_bytes_max / REQUESTS_IN_FLIGHT,
+        }
     }
 }
 
@@ -93,6 +106,9 @@ pub enum LineFault {
     /// Neither a number nor truth nor a text.
     #[error("a field's value that is no number, no true or false and no quoted text")]
     Value,
+    /// Not a name, labels in braces and a number.
+    #[error("not a sample, which is a name, labels in braces, a number and perhaps a time in milliseconds")]
+    Sample,
     /// What stands behind the fields is no whole number of 64 bits.
     #[error("a timestamp that is no whole number of 64 bits")]
     Timestamp,
@@ -118,6 +134,8 @@ pub struct Batches {
     done: Translated,
     frame: Vec<u8>,
     frame_points: usize,
+    /// Bytes of all rows so far, also of those that were not kept.
+    bytes: usize,
     /// The name and tags of the series at hand, as they stand in a row.
     key: Vec<u8>,
     /// Where the keys of its tags stand.
@@ -134,6 +152,7 @@ impl Batches {
             done: Translated::default(),
             frame: Vec::new(),
             frame_points: 0,
+            bytes: 0,
             key: Vec::new(),
             tag_keys: Vec::new(),
             row: Vec::new(),
@@ -151,7 +170,7 @@ impl Batches {
     /// value is no tag, as it is in the protocols that come here. Of too many tags, as many are kept as make ingest
     /// refuse the point for it, and of a value that is too long, as much.
     pub fn tag(&mut self, key: &[u8], value: &[u8]) {
-        if value.is_empty() || self.tag_keys.len() > TAGS_MAX || self.has_tag(key) {
+        if value.is_empty() || self.tag_keys.len() > TAGS_MAX || self.overflows() || self.has_tag(key) {
             return;
         }
         let value = &value[..value.len().min(TAG_VALUE_BYTES_MAX + 1)];
@@ -224,10 +243,19 @@ impl Batches {
     }
 
     /// The frames.
-    #[must_use]
-    pub fn finish(mut self) -> Translated {
+    ///
+    /// # Errors
+    /// [`RequestFault::BatchesTooLarge`] when they would be larger than a request's may be.
+    pub fn finish(mut self) -> Result<Translated, RequestFault> {
+        if self.overflows() {
+            return Err(RequestFault::BatchesTooLarge { bytes_max: self.max.request_bytes });
+        }
         self.end_frame();
-        self.done
+        Ok(self.done)
+    }
+
+    fn overflows(&self) -> bool {
+        self.bytes > self.max.request_bytes
     }
 
     /// Name and tags stand first and together: by their bytes ingest knows a series again.
@@ -245,6 +273,10 @@ impl Batches {
     fn end_row(&mut self, kind: Kind<'_>) {
         put_number(&mut self.row, DELTA, u64::from(kind.delta));
         let bytes = 1 + varint_len(self.row.len() as u64) + self.row.len();
+        self.bytes += bytes;
+        if self.overflows() {
+            return;
+        }
         if self.frame_points >= self.max.points || self.frame.len() + bytes > self.max.frame_bytes {
             self.end_frame();
         }

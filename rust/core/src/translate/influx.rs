@@ -233,9 +233,9 @@ mod tests {
     use crate::wire::{DecodeScratch, decode};
 
     fn translated(lines: &[u8]) -> Translated {
-        let mut batches = Batches::new(BatchesMax { points: 10_000, frame_bytes: 1 << 24 });
+        let mut batches = Batches::new(BatchesMax { points: 10_000, frame_bytes: 1 << 24, request_bytes: 1 << 24 });
         translate(lines, Precision::NANOSECONDS, &Renames::new([("host", "node_id")]), &mut batches);
-        batches.finish()
+        batches.finish().expect("small enough")
     }
 
     fn points(lines: &str) -> Vec<(String, Vec<(String, String)>, i64, f64)> {
@@ -297,11 +297,11 @@ mod tests {
     #[test]
     fn times_count_in_the_precision_of_the_request() {
         for (name, ns) in [("", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000)] {
-            let mut batches = Batches::new(BatchesMax { points: 10, frame_bytes: 1 << 20 });
+            let mut batches = Batches::new(BatchesMax { points: 10, frame_bytes: 1 << 20, request_bytes: 1 << 24 });
             let precision = Precision::named(name).expect("known");
             translate(b"m value=1 3", precision, &Renames::default(), &mut batches);
             let mut scratch = DecodeScratch::default();
-            let translated = batches.finish();
+            let translated = batches.finish().expect("small enough");
             let batch = decode(&translated.frames[0], &Limits::default(), &mut scratch).expect("a batch");
             assert_eq!(batch.rows()[0].timestamp_unix_ns, 3 * ns, "{name}");
         }

@@ -11,10 +11,13 @@
 //! of nanoseconds a point, a tenth of what receiving a point over HTTP or gRPC does.
 
 mod batches;
+pub mod exposition;
 pub mod influx;
 pub mod otlp;
 pub mod prometheus;
 mod renames;
+#[cfg(test)]
+mod tests;
 pub mod unpack;
 
 pub use self::batches::{Batches, BatchesMax, Kind, Left, LineFault, Translated};
@@ -33,6 +36,8 @@ pub enum Form {
     OtlpJson(otlp::Ignored),
     /// `InfluxDB` line protocol.
     Influx(Precision, Renames),
+    /// Prometheus' text format.
+    Exposition(exposition::Target),
     /// Prometheus' remote write, version 1.
     Prometheus(Renames),
 }
@@ -48,9 +53,10 @@ pub fn translate(form: &Form, encoding: Encoding, body: &[u8], limits: &Limits) 
         Form::Otlp(ignored) => otlp::translate(body, ignored, &mut batches)?,
         Form::OtlpJson(ignored) => otlp::translate(&otlp::json::metrics_request(body)?, ignored, &mut batches)?,
         Form::Influx(precision, renames) => influx::translate(body, *precision, renames, &mut batches),
+        Form::Exposition(target) => exposition::translate(body, target, &mut batches),
         Form::Prometheus(renames) => prometheus::translate(body, renames, &mut batches)?,
     }
-    Ok(batches.finish())
+    batches.finish()
 }
 
 /// Why a request is refused whole. The texts are what its sender gets to read.
@@ -73,6 +79,15 @@ pub enum RequestFault {
     /// A format that is not known here.
     #[error("Content-Encoding {0:?} is not known here; identity, gzip, deflate, zstd and snappy are")]
     UnknownEncoding(String),
+    /// More bytes when written as batches than a request may have.
+    #[error(
+        "its points take more than {bytes_max} bytes as batches, each with all of its tags \
+         (an eighth of limits.inflight_bytes_max); expected fewer points or tags in a request"
+    )]
+    BatchesTooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
     /// More bytes than a request may have.
     #[error("more than {bytes_max} bytes when unpacked (limits.inflated_bytes_max)")]
     TooLarge {

@@ -157,9 +157,9 @@ mod tests {
     }
 
     fn translated(request: &[u8]) -> Translated {
-        let mut batches = Batches::new(BatchesMax { points: 1_000, frame_bytes: 1 << 20 });
+        let mut batches = Batches::new(BatchesMax { points: 1_000, frame_bytes: 1 << 20, request_bytes: 1 << 24 });
         translate(request, &Renames::new([("instance", "node_id")]), &mut batches).expect("a request");
-        batches.finish()
+        batches.finish().expect("small enough")
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        let mut batches = Batches::new(BatchesMax { points: 1, frame_bytes: 1 });
+        let mut batches = Batches::new(BatchesMax { points: 1, frame_bytes: 1, request_bytes: 1 << 20 });
         let fault = translate(b"\x0a\x05abc", &Renames::default(), &mut batches).expect_err("cut short");
         assert!(fault.to_string().starts_with("not a Prometheus WriteRequest"), "{fault}");
     }

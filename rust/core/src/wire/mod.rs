@@ -25,10 +25,13 @@ mod tests;
 
 pub use ack::{AckError, AckReader, BatchAck, Rejection};
 pub use codes::{CloseCode, Outcome, Reason};
-pub use decode::{DecodeScratch, DecodedBatch, Fault, Malformed, decode};
+pub use decode::{
+    DecodeScratch, DecodedBatch, Fault, KeptReference, Malformed, NoReferences, Reference, References, decode,
+    decode_with,
+};
 pub use encode::{
     BatchName, Compression, EncodeError, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingHeartbeat,
-    OutgoingSeries, OutgoingTag, OutgoingTask,
+    OutgoingSeries, OutgoingTag, OutgoingTask, question,
 };
 pub use frame::{FrameReader, FrameTooLarge};
 pub use proto::Span;

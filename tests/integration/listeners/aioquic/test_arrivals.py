@@ -18,7 +18,7 @@ from tests.support.waiting import PATIENCE_SECS, until
 
 from telemetry_collector.listeners import shedding
 from telemetry_collector.listeners.quic_aioquic.datagrams import Path
-from telemetry_collector.listeners.quic_aioquic.listener import CONNECTION_ID_BYTES
+from telemetry_collector.listeners.quic_aioquic.material import CONNECTION_ID_BYTES
 from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
 from telemetry_collector.listeners.settings import Deadlines
 

@@ -163,7 +163,7 @@ class SeriesDefinition(_message.Message):
     def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., type: _Optional[_Union[MetricType, str]] = ..., unit: _Optional[str] = ..., delta: _Optional[bool] = ...) -> None: ...
 
 class PointColumns(_message.Message):
-    __slots__ = ("series_ids", "base_timestamp_unix_ns", "timestamp_deltas_ns", "values", "dense_points", "series_runs", "time_runs", "value_heads", "value_bits")
+    __slots__ = ("series_ids", "base_timestamp_unix_ns", "timestamp_deltas_ns", "values", "dense_points", "series_runs", "time_runs", "value_heads", "value_bits", "references")
     SERIES_IDS_FIELD_NUMBER: _ClassVar[int]
     BASE_TIMESTAMP_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_DELTAS_NS_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +173,7 @@ class PointColumns(_message.Message):
     TIME_RUNS_FIELD_NUMBER: _ClassVar[int]
     VALUE_HEADS_FIELD_NUMBER: _ClassVar[int]
     VALUE_BITS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
     series_ids: _containers.RepeatedScalarFieldContainer[int]
     base_timestamp_unix_ns: int
     timestamp_deltas_ns: _containers.RepeatedScalarFieldContainer[int]
@@ -182,7 +183,8 @@ class PointColumns(_message.Message):
     time_runs: bytes
     value_heads: bytes
     value_bits: bytes
-    def __init__(self, series_ids: _Optional[_Iterable[int]] = ..., base_timestamp_unix_ns: _Optional[int] = ..., timestamp_deltas_ns: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., dense_points: _Optional[int] = ..., series_runs: _Optional[bytes] = ..., time_runs: _Optional[bytes] = ..., value_heads: _Optional[bytes] = ..., value_bits: _Optional[bytes] = ...) -> None: ...
+    references: int
+    def __init__(self, series_ids: _Optional[_Iterable[int]] = ..., base_timestamp_unix_ns: _Optional[int] = ..., timestamp_deltas_ns: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ..., dense_points: _Optional[int] = ..., series_runs: _Optional[bytes] = ..., time_runs: _Optional[bytes] = ..., value_heads: _Optional[bytes] = ..., value_bits: _Optional[bytes] = ..., references: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("worker_id", "cpu_usage", "memory_usage", "gpu_usage", "running_tasks", "timestamp_unix_ns")

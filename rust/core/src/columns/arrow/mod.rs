@@ -193,7 +193,6 @@ impl Rows {
         for codes in &mut self.standard_tag {
             codes.push(-1);
         }
-        self.tags.begin();
         for (key, value) in descriptor.key.tags() {
             match STANDARD_TAGS.iter().position(|&standard| standard == key) {
                 Some(column) => {
@@ -217,7 +216,8 @@ impl Rows {
     }
 
     fn check(&self) -> Result<(), TooLarge> {
-        let largest = self.dictionaries().map(Dictionary::text_bytes).max().unwrap_or(0);
+        let texts = self.dictionaries().map(Dictionary::text_bytes).chain([self.tags.text_bytes()]);
+        let largest = texts.max().unwrap_or(0);
         if largest > COLUMN_ITEMS_MAX { Err(TooLarge("dictionaries")) } else { Ok(()) }
     }
 }

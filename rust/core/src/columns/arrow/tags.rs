@@ -1,5 +1,6 @@
 //! The map of tags that have no column of their own.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, MapArray, StringArray, StructArray};
@@ -11,44 +12,45 @@ use super::schema;
 /// The other tags of each row of codes, ready to be appended for a point.
 #[derive(Debug, Default)]
 pub(super) struct TagSets {
-    sets: Vec<TagSet>,
+    /// Where each set ends; it begins where the one before does.
+    ends: Vec<SetEnd>,
     /// Ends of each tag's key and value, from the start of its set's texts.
-    ends: Vec<(u32, u32)>,
+    tags: Vec<(u32, u32)>,
     keys: Vec<u8>,
     values: Vec<u8>,
 }
 
+/// There is one a series, so it is small. The assembler keeps all texts within Arrow's offsets, and these with them.
 #[derive(Clone, Copy, Debug, Default)]
-struct TagSet {
-    tags: (usize, usize),
-    keys: (usize, usize),
-    values: (usize, usize),
+struct SetEnd {
+    tags: u32,
+    keys: u32,
+    values: u32,
+}
+
+/// A row's set.
+struct Set {
+    tags: Range<usize>,
+    keys: Range<usize>,
+    values: Range<usize>,
 }
 
 impl TagSets {
-    /// Begins the set of the next row.
-    pub(super) fn begin(&mut self) {
-        self.sets.push(TagSet {
-            tags: (self.ends.len(), 0),
-            keys: (self.keys.len(), 0),
-            values: (self.values.len(), 0),
-        });
-    }
-
-    /// Adds a tag to the set begun last.
+    /// Adds a tag to the set of the next row.
     pub(super) fn push(&mut self, key: &str, value: &str) {
         self.keys.extend_from_slice(key.as_bytes());
         self.values.extend_from_slice(value.as_bytes());
-        if let Some(set) = self.sets.last() {
-            self.ends.push(((self.keys.len() - set.keys.0) as u32, (self.values.len() - set.values.0) as u32));
-        }
+        let begin = self.ends.last().copied().unwrap_or_default();
+        self.tags.push((self.keys.len() as u32 - begin.keys, self.values.len() as u32 - begin.values));
     }
 
-    /// Ends the set.
+    /// Ends the set, which may be empty.
     pub(super) fn end(&mut self) {
-        if let Some(set) = self.sets.last_mut() {
-            (set.tags.1, set.keys.1, set.values.1) = (self.ends.len(), self.keys.len(), self.values.len());
-        }
+        self.ends.push(SetEnd {
+            tags: self.tags.len() as u32,
+            keys: self.keys.len() as u32,
+            values: self.values.len() as u32,
+        });
     }
 
     /// Bytes of all texts.
@@ -56,23 +58,30 @@ impl TagSets {
         self.keys.len() + self.values.len()
     }
 
+    #[inline]
+    fn set(&self, row: u32) -> Set {
+        let begin = if row == 0 { SetEnd::default() } else { self.ends[row as usize - 1] };
+        let end = self.ends[row as usize];
+        Set {
+            tags: begin.tags as usize..end.tags as usize,
+            keys: begin.keys as usize..end.keys as usize,
+            values: begin.values as usize..end.values as usize,
+        }
+    }
+
     /// Tags of a row's set, and the bytes of their keys and values.
     #[inline]
     pub(super) fn sizes(&self, row: u32) -> (usize, usize, usize) {
-        let set = &self.sets[row as usize];
-        (set.tags.1 - set.tags.0, set.keys.1 - set.keys.0, set.values.1 - set.values.0)
+        let Set { tags, keys, values } = self.set(row);
+        (tags.len(), keys.len(), values.len())
     }
 
     /// The map column of points with these rows, which have this many tags and bytes of keys and values in all.
     pub(super) fn column(&self, rows: &[u32], sizes: (usize, usize, usize)) -> Result<ArrayRef, ArrowError> {
         let mut map = MapBuffers::with_capacity(rows.len(), sizes);
         for &row in rows {
-            let set = &self.sets[row as usize];
-            map.push(
-                &self.ends[set.tags.0..set.tags.1],
-                &self.keys[set.keys.0..set.keys.1],
-                &self.values[set.values.0..set.values.1],
-            );
+            let Set { tags, keys, values } = self.set(row);
+            map.push(&self.tags[tags], &self.keys[keys], &self.values[values]);
         }
         map.finish()
     }

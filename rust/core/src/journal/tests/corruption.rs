@@ -342,7 +342,7 @@ fn a_newer_format_is_refused_by_name() {
     };
     let closed = closed();
     let segment = closed.segment(closed.records[10].start).0;
-    let mark = |magic| Mark::encode(magic, &closed.id, 4_096, &[b"x"]);
+    let mark = |magic| Mark::encode(magic, &closed.id, 4_096, b"x", Vec::new());
     let files = [
         (segment.clone(), closed.storage.contents(&segment).unwrap()),
         ("checkpoint-0000000000001000".to_owned(), mark(CHECKPOINT_MAGIC)),
@@ -360,7 +360,7 @@ fn a_newer_format_is_refused_by_name() {
 #[test]
 fn files_of_another_journal_are_refused_by_name() {
     let closed = closed();
-    let mark = Mark::encode(CURSOR_MAGIC, &JournalId::new([1; 16]), 4_096, &[b"x"]);
+    let mark = Mark::encode(CURSOR_MAGIC, &JournalId::new([1; 16]), 4_096, b"x", Vec::new());
     closed.storage.put("cursor-x", mark);
     let error = try_open(closed.storage.clone(), settings()).err().expect("a foreign file");
     assert!(matches!(&error, JournalError::Foreign { path, .. } if path == "memory:cursor-x"), "{error}");

@@ -308,7 +308,7 @@ fn on_a_full_disk_cursors_and_checkpoints_take_the_room_of_the_spare() {
     }
     storage.limit(Some(2 * SEGMENT_BYTES));
     let end = opened.journal.committed();
-    opened.journal.checkpoint(end, &[7; 10_000]).unwrap();
+    opened.journal.checkpoint(end, [7; 10_000]).unwrap();
     assert_eq!(opened.journal.store_cursor("a", end).unwrap(), end);
     drop(opened);
     storage.limit(None);

@@ -132,7 +132,7 @@ fn while_there_is_room_either_of_two_checkpoints_can_be_started_from() {
         for number in 0..10 {
             opened.commit(&payload(number, 10_000));
         }
-        opened.journal.checkpoint(opened.journal.committed(), &[round]).unwrap();
+        opened.journal.checkpoint(opened.journal.committed(), [round]).unwrap();
     }
     let all = opened.read();
     opened.journal.trim().unwrap();

@@ -139,7 +139,7 @@ impl World {
     pub(super) fn checkpoint(&mut self, eighths: usize) {
         let Some(position) = self.position(eighths) else { return };
         let records = self.committed.iter().filter(|seen| seen.end <= position).count();
-        let stored = self.opened().journal.checkpoint(position, &state(records));
+        let stored = self.opened().journal.checkpoint(position, state(records));
         match stored {
             Ok(()) => self.checkpoint = (position, position.max(self.checkpoint.1)),
             Err(JournalError::CheckpointBehind { .. }) => assert!(position < self.checkpoint.1),

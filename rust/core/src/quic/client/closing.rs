@@ -13,6 +13,8 @@ pub enum Origin {
     Reset,
     /// Nothing came for too long, or the network says that nobody listens.
     Network,
+    /// Serving it failed on our side, which is a defect.
+    Fault,
 }
 
 impl Origin {
@@ -24,6 +26,7 @@ impl Origin {
             Self::Transport => "transport",
             Self::Reset => "reset",
             Self::Network => "network",
+            Self::Fault => "fault",
         }
     }
 }
@@ -42,6 +45,10 @@ pub struct Closing {
 impl Closing {
     pub(super) fn network(reason: String) -> Self {
         Self { origin: Origin::Network, code: 0, reason }
+    }
+
+    pub(super) fn fault(reason: &str) -> Self {
+        Self { origin: Origin::Fault, code: 0, reason: reason.to_owned() }
     }
 }
 

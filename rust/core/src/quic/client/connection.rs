@@ -9,13 +9,14 @@ use bytes::Bytes;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::departures::{Departure, Departures};
 use super::events::{Events, What};
 use super::socket::{ConnectedSocket, Reports};
 use super::stream::{self, Order};
 use super::{Closing, Credentials, Target, runtime};
+use crate::quic::provoked::place;
 
 /// Bytes that a connection keeps for flow control to let through. The window of batches in flight stands far below it.
 pub const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -77,6 +78,7 @@ impl Connection {
             queued: Arc::clone(&queued),
             commands: received,
             streams: HashMap::new(),
+            tasks: JoinSet::new(),
             streams_end: 0,
             endpoint,
         };
@@ -131,7 +133,9 @@ struct Task {
     reports: Arc<Reports>,
     queued: Arc<AtomicUsize>,
     commands: UnboundedReceiver<Command>,
-    streams: HashMap<u64, (UnboundedSender<Order>, JoinHandle<()>)>,
+    streams: HashMap<u64, UnboundedSender<Order>>,
+    /// One for each stream. They end with this.
+    tasks: JoinSet<()>,
     /// Behind the last stream that was opened.
     streams_end: u64,
     endpoint: Endpoint,
@@ -160,9 +164,7 @@ impl Task {
             }
             Err(closing) => Some(closing),
         };
-        for (_, task) in self.streams.values() {
-            task.abort();
-        }
+        self.tasks.abort_all();
         self.take_no_more();
         if let Some(closing) = ended {
             self.events.push(self.number, What::Closed(closing));
@@ -196,6 +198,10 @@ impl Task {
                     None => return None,
                 },
                 error = connection.closed() => return Some(Closing::from(error)),
+                Some(ended) = self.tasks.join_next() => if let Err(error) = ended {
+                    connection.close(VarInt::from_u32(0), b"a stream's task failed");
+                    return Some(Closing::fault(&format!("a stream's task failed: {error}")));
+                },
                 report = &mut unreachable => {
                     connection.close(VarInt::from_u32(0), report.as_bytes());
                     return Some(Closing::network(report));
@@ -205,6 +211,7 @@ impl Task {
     }
 
     fn order(&mut self, connection: &quinn::Connection, number: u64, order: Order) {
+        place("client connection");
         let (last, bytes) = (order.finish, order.data.len());
         // Streams are opened in ascending order. One that is over never comes again under its number: what the collector
         // would answer on it were taken for answers on the first.
@@ -217,14 +224,24 @@ impl Task {
                 events: Arc::clone(&self.events),
                 queued: Arc::clone(&self.queued),
             };
-            self.streams.insert(number, (orders, tokio::spawn(stream::run(connection.clone(), context, received))));
+            self.streams.insert(number, orders);
+            self.tasks.spawn(stream::run(connection.clone(), context, received));
         }
         // A stream that the collector has ended takes no more; that has been told, or will be.
-        if self.streams.get(&number).is_none_or(|(orders, _)| orders.send(order).is_err()) {
+        if self.streams.get(&number).is_none_or(|orders| orders.send(order).is_err()) {
             self.queued.fetch_sub(bytes, Relaxed);
         }
         if last {
-            self.streams.retain(|_, (_, task)| !task.is_finished());
+            self.streams.retain(|_, orders| !orders.is_closed());
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Its owner would wait for replies. The collector hears of it when the last handle goes, with this.
+            self.events.push(self.number, What::Closed(Closing::fault("the connection's task failed")));
         }
     }
 }

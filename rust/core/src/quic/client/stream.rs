@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::events::{Events, What};
+use crate::quic::provoked::place;
 
 /// Bytes of one event: as much as is there, up to this.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
@@ -33,6 +34,7 @@ pub(super) struct Context {
 /// Returns when both directions have ended. The connection's end is told by the connection.
 pub(super) async fn run(connection: quinn::Connection, context: Context, orders: UnboundedReceiver<Order>) {
     let Ok((send, receive)) = connection.open_bi().await else { return };
+    place("client stream");
     let told = Notify::new();
     tokio::join!(write(send, &context, orders, &told), async {
         if !read(receive, &context).await {

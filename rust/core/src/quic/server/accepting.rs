@@ -1,5 +1,7 @@
 //! Newcomers: whether each may begin, must prove its address first, or is not heard.
 
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -11,16 +13,27 @@ use super::arrivals::Address;
 use super::connection;
 use super::ending::{Ending, is_alert};
 use super::events::Event;
+use crate::quic::provoked::place;
 
 /// Decides about every newcomer until the endpoint is closed.
 pub(super) async fn accept_forever(shared: Arc<Shared>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         shared.counters.newcomers.fetch_add(1, Relaxed);
-        accept(&shared, &endpoint, incoming);
+        let peer = incoming.remote_address();
+        // One newcomer's fault must not be the last thing that is accepted. What it shares is whole between two calls.
+        if catch_unwind(AssertUnwindSafe(|| accept(&shared, &endpoint, incoming))).is_err() {
+            fail(&shared, peer.to_string(), "accepting it panicked");
+        }
     }
 }
 
+/// Handling somebody who is nobody yet went wrong.
+fn fail(shared: &Shared, peer: String, problem: &str) {
+    shared.events.happened(Event::HandlerFailed { peer, identity: None, problem: problem.to_owned() });
+}
+
 fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
+    place("accepting");
     let peer = incoming.remote_address();
     let refused = |reason| shared.events.happened(Event::Refused { reason, peer: peer.to_string(), identity: None });
     if shared.orders.borrow().stopping {
@@ -49,7 +62,7 @@ fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
     }
     arrivals.begun(address);
     drop(arrivals);
-    let begun = Begun { shared: Arc::clone(shared), address };
+    let begun = Begun { shared: Arc::clone(shared), address, peer };
     match incoming.accept() {
         Ok(connecting) => {
             tokio::spawn(connection::serve(Arc::clone(shared), connecting, begun));
@@ -65,14 +78,18 @@ fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
     }
 }
 
-/// A handshake that is under way until this is dropped.
+/// Somebody who is on the way in until this is dropped.
 pub(super) struct Begun {
     shared: Arc<Shared>,
     address: Address,
+    peer: SocketAddr,
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
         self.shared.arrivals.lock().ended(self.address);
+        if std::thread::panicking() {
+            fail(&self.shared, self.peer.to_string(), "its handshake panicked");
+        }
     }
 }

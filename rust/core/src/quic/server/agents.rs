@@ -1,21 +1,28 @@
 //! The connections that were let in, and what those that left had received: together, so that no sum misses one between.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Behind one lock.
 pub(super) struct Agents<T> {
     open: HashMap<u64, T>,
+    by_identity: HashMap<Arc<str>, usize>,
     entered: u64,
     datagrams_of_left: u64,
 }
 
 impl<T: Clone> Agents<T> {
     pub(super) fn new() -> Self {
-        Self { open: HashMap::new(), entered: 0, datagrams_of_left: 0 }
+        Self { open: HashMap::new(), by_identity: HashMap::new(), entered: 0, datagrams_of_left: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Those of one identity.
+    pub(super) fn of(&self, identity: &str) -> usize {
+        self.by_identity.get(identity).copied().unwrap_or_default()
     }
 
     pub(super) fn open(&self) -> Vec<T> {
@@ -28,16 +35,24 @@ impl<T: Clone> Agents<T> {
     }
 
     /// The number is for leaving.
-    pub(super) fn enter(&mut self, agent: T) -> u64 {
+    pub(super) fn enter(&mut self, agent: T, identity: &Arc<str>) -> u64 {
         self.entered += 1;
+        *self.by_identity.entry(Arc::clone(identity)).or_default() += 1;
         self.open.insert(self.entered, agent);
         self.entered
     }
 
     /// From now on these datagrams stand for it.
-    pub(super) fn leave(&mut self, number: u64, datagrams: u64) {
-        if self.open.remove(&number).is_some() {
-            self.datagrams_of_left += datagrams;
+    pub(super) fn leave(&mut self, number: u64, identity: &str, datagrams: u64) {
+        if self.open.remove(&number).is_none() {
+            return;
+        }
+        self.datagrams_of_left += datagrams;
+        if let Some(count) = self.by_identity.get_mut(identity) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_identity.remove(identity);
+            }
         }
     }
 }
@@ -48,20 +63,32 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::Agents;
+    use super::{Agents, Arc};
+
+    #[test]
+    fn those_of_an_identity_are_counted_while_there_are_any() {
+        let (mut agents, one, other): (_, Arc<str>, Arc<str>) = (Agents::new(), "one".into(), "other".into());
+        let numbers = [agents.enter((), &one), agents.enter((), &one), agents.enter((), &other)];
+        assert_eq!((agents.of("one"), agents.of("other"), agents.of("none")), (2, 1, 0));
+        agents.leave(numbers[0], "one", 0);
+        agents.leave(numbers[0], "one", 0);
+        agents.leave(numbers[2], "other", 0);
+        assert_eq!((agents.of("one"), agents.of("other"), agents.by_identity.len()), (1, 0, 1));
+    }
 
     #[test]
     fn no_look_misses_one_that_leaves() {
         const DATAGRAMS: u64 = 7;
         let agents = Mutex::new(Agents::new());
-        let first = agents.lock().enter(DATAGRAMS);
+        let identity: Arc<str> = "one".into();
+        let first = agents.lock().enter(DATAGRAMS, &identity);
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut number = first;
                 for _ in 0..20_000 {
-                    agents.lock().leave(number, DATAGRAMS);
-                    number = agents.lock().enter(DATAGRAMS);
+                    agents.lock().leave(number, &identity, DATAGRAMS);
+                    number = agents.lock().enter(DATAGRAMS, &identity);
                 }
                 over.store(true, Relaxed);
             });

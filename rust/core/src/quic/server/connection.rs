@@ -19,6 +19,7 @@ use super::events::Event;
 use super::identity::Identity;
 use super::stream::Stream;
 use crate::ingest::Peer;
+use crate::quic::provoked::place;
 use crate::wire::CloseCode;
 
 /// An open connection that was let in.
@@ -81,8 +82,8 @@ pub(super) async fn serve(shared: Arc<Shared>, connecting: Connecting, begun: Be
             return;
         }
     };
-    drop(begun);
     let Some(seat) = let_in(&shared, connection, peer) else { return };
+    drop(begun);
     if shared.trust.generation() != generation {
         // Whom to trust has changed between its certificate and this moment.
         shared.judge(&seat.agent);
@@ -92,10 +93,12 @@ pub(super) async fn serve(shared: Arc<Shared>, connecting: Connecting, begun: Be
 
 /// Takes a place for a peer, or tells it why there is none.
 fn let_in(shared: &Arc<Shared>, connection: Connection, peer: String) -> Option<Seat> {
-    let refuse = |code: CloseCode, identity| {
+    let refuse_for = |reason, code, identity| {
         connection.close(number(code), b"");
-        shared.events.happened(Event::Refused { reason: code.as_str(), peer: peer.clone(), identity });
+        shared.events.happened(Event::Refused { reason, peer: peer.clone(), identity });
     };
+    let refuse = |code: CloseCode, identity| refuse_for(code.as_str(), code, identity);
+    place("letting in");
     let chain = chain_of(&connection);
     let Some((identity, expires_unix_secs)) = chain.first().and_then(|own| named(own)) else {
         refuse(CloseCode::NotAllowed, None);
@@ -107,10 +110,16 @@ fn let_in(shared: &Arc<Shared>, connection: Connection, peer: String) -> Option<
         return None;
     }
     let relay = trust.is_relay(&identity.name);
+    let bounds = *shared.bounds.lock();
     let mut agents = shared.agents.lock();
-    if agents.len() >= shared.bounds.lock().connections_max {
+    if agents.len() >= bounds.connections_max {
         drop(agents);
         refuse(CloseCode::TooManyConnections, Some(identity.name));
+        return None;
+    }
+    if bounds.connections_per_identity_max.is_some_and(|bound| agents.of(&identity.name) >= bound) {
+        drop(agents);
+        refuse_for("too_many_connections_of_identity", CloseCode::TooManyConnections, Some(identity.name));
         return None;
     }
     let speaker = Peer { identity: Arc::clone(&identity.name), node: Arc::clone(&identity.node), relay };
@@ -127,7 +136,7 @@ fn let_in(shared: &Arc<Shared>, connection: Connection, peer: String) -> Option<
         since: Instant::now(),
         last_frame_ms: AtomicU64::new(0),
     });
-    let number = agents.enter(Arc::clone(&agent));
+    let number = agents.enter(Arc::clone(&agent), &agent.identity.name);
     drop(agents);
     shared.events.happened(Event::Opened {
         peer: agent.peer.clone(),
@@ -150,6 +159,7 @@ async fn converse(shared: &Arc<Shared>, agent: &Arc<Agent>) {
         tokio::select! {
             accepted = agent.connection.accept_bi() => match accepted {
                 Ok((send, receive)) if !told.stopping => {
+                    place("connection");
                     streams.spawn(Stream::new(shared, agent, send, receive).serve());
                 }
                 Ok(_) => {}
@@ -190,7 +200,7 @@ impl Drop for Seat {
         }
         agent.end_as(CloseCode::Normal, Ending::here("dropped", "freed without a word"));
         let datagrams = agent.connection.stats().udp_rx.datagrams;
-        shared.agents.lock().leave(*number, datagrams);
+        shared.agents.lock().leave(*number, &agent.identity.name, datagrams);
         shared.left.notify_all();
         let ending = agent.ending.lock().take();
         let reason = agent.connection.close_reason();

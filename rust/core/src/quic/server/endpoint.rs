@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, Runtime, TokioRuntime, TransportConfig, VarInt};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::server::NoServerSessionStorage;
@@ -13,6 +13,7 @@ use rustls::server::NoServerSessionStorage;
 use super::ServerError;
 use super::ids::RandomIds;
 use super::settings::{CONNECTION_WINDOW_BYTES, REPLY_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, ServerSettings};
+use super::socket::ListenerSocket;
 use super::trust::{CurrentTrust, provider};
 use crate::quic::ALPN;
 
@@ -28,7 +29,7 @@ const INCOMING_BYTES_TOTAL_MAX: u64 = 2 * 1024 * 1024;
 const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
 
 /// Datagrams as large as any network's; larger than the default because loopback and jumbo frames carry more.
-const DATAGRAM_BYTES_MAX: u16 = 9_000;
+pub(super) const DATAGRAM_BYTES_MAX: u16 = 9_000;
 
 /// The endpoint on a socket. Runs on the runtime that is entered.
 pub(super) fn endpoint(
@@ -43,7 +44,9 @@ pub(super) fn endpoint(
         .supported_versions(vec![1])
         .max_udp_payload_size(DATAGRAM_BYTES_MAX)
         .expect("the size is one that UDP has");
-    Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime)).map_err(ServerError::Socket)
+    let runtime = Arc::new(TokioRuntime);
+    let socket = ListenerSocket(runtime.wrap_udp_socket(socket).map_err(ServerError::Socket)?);
+    Endpoint::new_with_abstract_socket(config, Some(server), Arc::new(socket), runtime).map_err(ServerError::Socket)
 }
 
 /// Datagrams that the system sends, and receives, in one call: what the transport will find out about the socket.

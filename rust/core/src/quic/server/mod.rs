@@ -20,6 +20,7 @@ mod events;
 mod identity;
 mod ids;
 mod settings;
+mod socket;
 mod stream;
 mod trust;
 
@@ -88,8 +89,10 @@ struct Shared {
 
 /// How many there may be.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "they say what they bound, and that they are bounds comes last")]
 struct Bounds {
     connections_max: usize,
+    connections_per_identity_max: Option<usize>,
     handshakes_max: usize,
 }
 
@@ -265,7 +268,11 @@ async fn expire_forever(shared: Arc<Shared>) {
 }
 
 fn bounds(settings: &ServerSettings) -> Bounds {
-    Bounds { connections_max: settings.connections_max, handshakes_max: settings.handshakes_max }
+    Bounds {
+        connections_max: settings.connections_max,
+        connections_per_identity_max: settings.connections_per_identity_max,
+        handshakes_max: settings.handshakes_max,
+    }
 }
 
 fn runtime(threads: Option<usize>) -> std::io::Result<Runtime> {

@@ -44,6 +44,8 @@ pub struct ServerSettings {
     pub threads: Option<usize>,
     /// Connections that are let in at a time.
     pub connections_max: usize,
+    /// Of these, so many of one identity; none stands for no bound.
+    pub connections_per_identity_max: Option<usize>,
     /// Connections that are not let in yet, or on their way out.
     pub handshakes_max: usize,
     /// Handshakes of one address under way.

@@ -21,6 +21,7 @@ use super::ending::number;
 use super::events::Event;
 use super::{Orders, Shared};
 use crate::ingest::{Conversation, WakeTask};
+use crate::quic::provoked::place;
 use crate::wire::CloseCode;
 
 /// Bytes handed to the conversation at a time.
@@ -128,10 +129,10 @@ impl Stream {
         self.replies_until = (!self.replies.is_empty()).then(|| Instant::now() + patience);
     }
 
-    /// Waits for the next thing that matters. While all bytes that may be in flight are and a batch of this stream waits
-    /// for its commit, that commit is what matters: reading on would only add to them.
+    /// Waits for the next thing that matters. While there may not be more bytes in flight and a batch of this stream waits
+    /// for its commit, that commit is what matters: what was read on would have to be put off.
     async fn hear(&mut self, stopping: bool) -> Heard {
-        let held_back = self.conversation.pending() > 0 && !self.shared.ingest.has_room();
+        let held_back = self.conversation.pending() > 0 && !self.shared.ingest.has_room(FEED_BYTES_MAX);
         if (held_back || self.held_back) && self.frame_until.is_some() {
             // The time that it waits for us is not the agent's: it begins anew when we read again.
             self.frame_until = Some(Instant::now() + self.orders.borrow().deadlines.frame);
@@ -167,6 +168,7 @@ impl Stream {
 
     /// Hands bytes to the conversation; false when the connection had to be ended.
     fn feed(&mut self, data: &[u8]) -> bool {
+        place("stream");
         let counters = &self.shared.counters;
         if !self.opened {
             self.opened = true;

@@ -23,6 +23,8 @@ enum Step {
     /// Which of those that wait, and whether the answer arrives.
     Deliver(usize, bool),
     Split(usize),
+    /// The collector takes larger batches from now on.
+    Relent,
     Maintain,
     Fault(Operation, u64, u64, Errno),
     Limit(Option<u64>),
@@ -46,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Settle),
         8 => (0..12_usize, any::<bool>()).prop_map(|(place, answered)| Step::Deliver(place, answered)),
         3 => (0..12_usize).prop_map(Step::Split),
+        1 => Just(Step::Relent),
         4 => Just(Step::Maintain),
         2 => (operation, 0..3_u64, 1..4_u64, errno)
             .prop_map(|(operation, skip, times, errno)| Step::Fault(operation, skip, times, errno)),
@@ -206,6 +209,7 @@ fn run(world: &mut World, steps: Vec<Step>) {
             Step::Settle => world.settle(),
             Step::Deliver(place, answered) => world.deliver(place, answered),
             Step::Split(place) => world.split(place),
+            Step::Relent => world.refused.clear(),
             Step::Maintain => {
                 // A faulty disk may refuse; what must hold holds either way.
                 let _ = world.spool().maintain();

@@ -10,6 +10,8 @@ use crate::wire::proto::{LENGTH, Reader, VARINT, WireFault, key, unzigzag};
 
 /// Scales beyond this are none that a double can tell apart, and none that clients make.
 const SCALE_MAX: i32 = 24;
+/// After so many halvings every bucket there can be is one of the two around 1, and another changes nothing.
+const HALVINGS_MAX: i32 = 64;
 
 /// One range of an exponential histogram.
 #[derive(Clone, Debug, Default)]
@@ -78,11 +80,14 @@ impl Exponential {
     pub(super) fn write(mut self, histogram: &mut Histogram) {
         self.positive.trim();
         self.negative.trim();
+        for _ in 0..self.scale.saturating_sub(SCALE_MAX).min(HALVINGS_MAX) {
+            self.halve();
+        }
+        self.scale = self.scale.min(SCALE_MAX);
         // Two more bounds than buckets: below the first of each range; and the last bucket, which is open.
-        while self.scale > SCALE_MAX || self.positive.counts.len() + self.negative.counts.len() + 3 > BUCKETS_MAX {
-            self.positive.halve();
-            self.negative.halve();
-            self.scale -= 1;
+        while self.positive.counts.len() + self.negative.counts.len() + 3 > BUCKETS_MAX {
+            self.halve();
+            self.scale = self.scale.saturating_sub(1);
         }
         let Histogram { upper_bounds, bucket_counts, .. } = histogram;
         upper_bounds.clear();
@@ -109,11 +114,16 @@ impl Exponential {
         }
         buckets.finish();
     }
+
+    fn halve(&mut self) {
+        self.positive.halve();
+        self.negative.halve();
+    }
 }
 
 /// `b^index`, where `b` is 2 to the power of `2^-scale`.
 fn bound(index: i64, scale: i32) -> f64 {
-    (index as f64 * f64::from(-scale).exp2()).exp2()
+    (index as f64 * (-f64::from(scale)).exp2()).exp2()
 }
 
 /// Buckets whose bounds ascend strictly: what lies between bounds that are the same double waits for the next.

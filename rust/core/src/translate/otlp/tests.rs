@@ -12,9 +12,9 @@ const TIME: &str = "1795000000000000000";
 
 fn translated_within(request: &Value, ignored: &[&str], points: usize) -> Translated {
     let body = json::metrics_request(request.to_string().as_bytes()).expect("valid JSON");
-    let mut batches = Batches::new(BatchesMax { points, frame_bytes: 1024 * 1024 });
+    let mut batches = Batches::new(BatchesMax { points, frame_bytes: 1024 * 1024, request_bytes: 1 << 24 });
     translate(&body, &Ignored::new(ignored.iter().copied()), &mut batches).expect("a valid request");
-    batches.finish()
+    batches.finish().expect("small enough")
 }
 
 fn translated(request: &Value) -> Translated {
@@ -158,6 +158,10 @@ fn an_exponential_histogram_becomes_explicit_buckets() {
     assert_eq!(line(&zeros), format!("m{{}} 3 \"\" false {TIME} 2 0 None None [0.5] [2, 0]"));
     let none = json!({"count": 0, "scale": 20});
     assert_eq!(line(&none), format!("m{{}} 3 \"\" false {TIME} 0 0 None None [] [0]"));
+    let finest = json!({"count": 3, "scale": i32::MAX, "positive": {"offset": i32::MAX, "bucketCounts": [1, 2]}});
+    assert!(line(&finest).ends_with("[0, 3, 0]"), "{}", line(&finest));
+    let coarsest = json!({"count": 3, "scale": i32::MIN, "negative": {"offset": i32::MIN, "bucketCounts": [1, 2]}});
+    assert!(line(&coarsest).ends_with("3]"), "{}", line(&coarsest));
     let beyond = json!({"count": 3, "scale": -10, "positive": {"offset": 0, "bucketCounts": [1, 2]}});
     assert_eq!(line(&beyond), format!("m{{}} 3 \"\" false {TIME} 3 0 None None [1.0] [0, 3]"));
 }
@@ -231,7 +235,7 @@ fn what_is_no_request_is_refused_with_the_place() {
     assert_eq!(of(r#"{"resourceMetrics": {}}"#), "resourceMetrics: expected a list");
     let deep = r#"{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": 5}]}]}]}"#;
     assert_eq!(of(deep), "resourceMetrics.scopeMetrics.metrics.name: expected text");
-    let mut batches = Batches::new(BatchesMax { points: 10, frame_bytes: 1_000 });
+    let mut batches = Batches::new(BatchesMax { points: 10, frame_bytes: 1_000, request_bytes: 1 << 20 });
     let fault = translate(b"\x0a\xff", &Ignored::default(), &mut batches).expect_err("cut short");
     assert!(matches!(fault, RequestFault::Wire { .. }), "{fault}");
 }
@@ -240,4 +244,20 @@ fn what_is_no_request_is_refused_with_the_place() {
 fn what_json_has_beyond_the_schema_is_skipped() {
     let request = json!({"resourceMetrics": [], "unknown": {"a": [1]}, "resourceSpans": null});
     assert_eq!(translated(&request), Translated::default());
+}
+
+#[test]
+fn a_small_request_does_not_become_a_large_one() {
+    let attributes: Vec<_> = (0..60).map(|number| attribute(&format!("k{number}"), &"v".repeat(1_000))).collect();
+    let points: Vec<_> = (0..100).map(|number| json!({"asInt": number})).collect();
+    let scope = json!({"metrics": [{"name": "m", "gauge": {"dataPoints": points}}]});
+    let request = json!({"resourceMetrics": [{"resource": {"attributes": attributes}, "scopeMetrics": [scope]}]});
+    let body = json::metrics_request(request.to_string().as_bytes()).expect("valid JSON");
+    let of = |request_bytes| {
+        let mut batches = Batches::new(BatchesMax { points: 1_000, frame_bytes: 1 << 20, request_bytes });
+        translate(&body, &Ignored::default(), &mut batches).expect("a valid request");
+        batches.finish()
+    };
+    assert_eq!(of(7 << 20).map(|translated| translated.points), Ok(100));
+    assert_eq!(of(1 << 20), Err(RequestFault::BatchesTooLarge { bytes_max: 1 << 20 }));
 }

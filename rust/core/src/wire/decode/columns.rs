@@ -1,6 +1,7 @@
 //! The columns that a batch is decoded into, reused from batch to batch.
 
 use super::heartbeat::{Heartbeat, RunningTask};
+use super::references::KeptReference;
 use crate::limits::{BUCKETS_MAX, QUANTILES_MAX, TAGS_MAX};
 use crate::wire::proto::Span;
 
@@ -100,6 +101,9 @@ pub struct Columns {
     pub(super) series_ids: Vec<u32>,
     pub(super) timestamps_unix_ns: Vec<i64>,
     pub(super) values: Vec<f64>,
+    pub(super) references: Vec<KeptReference>,
+    /// Values are told by references that the stream does not have.
+    pub(super) references_unknown: bool,
     /// Points that all dense columns claim.
     pub(super) points_dense: usize,
     /// Those of them that were not expanded, because the batch has too many with them.
@@ -125,6 +129,8 @@ impl Columns {
             series_ids,
             timestamps_unix_ns,
             values,
+            references,
+            references_unknown,
             points_dense,
             points_unread,
             heartbeat,
@@ -142,8 +148,10 @@ impl Columns {
         clear(series_ids);
         clear(timestamps_unix_ns);
         clear(values);
+        clear(references);
         clear(running_tasks);
         *rows_seen = 0;
+        *references_unknown = false;
         *points_dense = 0;
         *points_unread = 0;
         *heartbeat = None;
@@ -163,6 +171,7 @@ impl Columns {
             + room(&self.series_ids)
             + room(&self.timestamps_unix_ns)
             + room(&self.values)
+            + room(&self.references)
             + room(&self.running_tasks)
     }
 

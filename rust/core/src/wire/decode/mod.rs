@@ -5,7 +5,7 @@
 //! hold: the last scalar wins, messages merge, of a oneof the last member wins, a known number with another wire type is
 //! an unknown field.
 //!
-//! Memory: a kept row takes a fixed 80 bytes, a point of dense columns 20, and at most [`Limits::max_batch_size`] of each
+//! Memory: a kept row takes a fixed 80 bytes, a point of dense columns 20 and 16 for its reference, and at most [`Limits::max_batch_size`] of each
 //! are kept; everything else takes at most 8 bytes for each byte of the body. What a scratch keeps between batches is bounded too.
 
 mod columns;
@@ -15,6 +15,7 @@ mod fault;
 mod heartbeat;
 mod inflate;
 mod points;
+mod references;
 mod rows;
 
 pub use columns::{Columns, HistogramRow, QuantileRow, Row, RowData, SummaryRow, TagSpans};
@@ -22,6 +23,7 @@ pub use definition::{Definition, Tags};
 pub use fault::{Fault, Malformed};
 pub use heartbeat::{Heartbeat, RunningTask};
 pub use points::RECEIPT_TIME;
+pub use references::{KeptReference, NoReferences, Reference, References};
 
 use self::inflate::{Compressed, Inflater};
 use super::proto::{FIXED64, LENGTH, Reader, Span, VARINT, key};
@@ -68,12 +70,25 @@ pub struct DecodedBatch<'a> {
     columns: &'a Columns,
 }
 
-/// Decodes a frame (without its length prefix).
+/// Decodes a frame (without its length prefix) that is the first of its stream, or one of a stream that keeps no references.
+///
+/// # Errors
+/// [`Malformed`], as [`decode_with`].
+pub fn decode<'a>(
+    frame: &'a [u8],
+    limits: &Limits,
+    scratch: &'a mut DecodeScratch,
+) -> Result<DecodedBatch<'a>, Malformed> {
+    decode_with(&NoReferences, frame, limits, scratch)
+}
+
+/// Decodes a frame (without its length prefix) of a stream that has these references.
 ///
 /// # Errors
 /// [`Malformed`] for what is no batch as the contract has it, as far as its bytes alone can tell. That ids are defined
 /// again differently, and how many a stream may define, is for the stream's dictionary to judge.
-pub fn decode<'a>(
+pub fn decode_with<'a>(
+    references: &dyn References,
     frame: &'a [u8],
     limits: &Limits,
     scratch: &'a mut DecodeScratch,
@@ -82,7 +97,7 @@ pub fn decode<'a>(
     columns.clear();
     inflater.clear();
     let mut header = Header::default();
-    match decode_into(frame, limits, columns, inflater, &mut header) {
+    match decode_into(references, frame, limits, columns, inflater, &mut header) {
         Ok(body) => Ok(DecodedBatch {
             sequence: header.sequence,
             epoch: header.epoch,
@@ -123,6 +138,7 @@ struct Header {
 }
 
 fn decode_into<'a>(
+    references: &dyn References,
     frame: &'a [u8],
     limits: &Limits,
     columns: &mut Columns,
@@ -132,7 +148,7 @@ fn decode_into<'a>(
     if u32::try_from(frame.len()).is_err() {
         return Err(Fault::FrameTooLong);
     }
-    walk(frame, limits, columns, header)?;
+    walk(references, frame, limits, columns, header)?;
     check_name(header)?;
     let Some(compressed) = &header.compressed else {
         check_heartbeat(columns)?;
@@ -143,7 +159,7 @@ fn decode_into<'a>(
     }
     let body = inflater.inflate(compressed, frame, limits.inflated_bytes_max)?;
     let mut inner = Header::default();
-    walk(body, limits, columns, &mut inner)?;
+    walk(references, body, limits, columns, &mut inner)?;
     check_heartbeat(columns)?;
     if inner.compressed.is_some() {
         return Err(Fault::CompressedTwice);
@@ -175,7 +191,13 @@ fn check_name(header: &Header) -> Result<(), Fault> {
 }
 
 /// Walks a `MetricBatch`.
-fn walk(body: &[u8], limits: &Limits, columns: &mut Columns, header: &mut Header) -> Result<(), Fault> {
+fn walk(
+    references: &dyn References,
+    body: &[u8],
+    limits: &Limits,
+    columns: &mut Columns,
+    header: &mut Header,
+) -> Result<(), Fault> {
     const SEQUENCE: u32 = key(1, VARINT);
     const EPOCH: u32 = key(2, FIXED64);
     const COMMON_TAGS: u32 = key(3, LENGTH);
@@ -203,7 +225,7 @@ fn walk(body: &[u8], limits: &Limits, columns: &mut Columns, header: &mut Header
                 Definition::parse(body, span)?;
                 columns.definitions.push(span);
             }
-            POINTS => points::read(reader.message()?, columns, limits.max_batch_size)?,
+            POINTS => points::read(reader.message()?, columns, limits.max_batch_size, references)?,
             HEARTBEAT => heartbeat::read(reader.message()?, &mut columns.heartbeat, &mut columns.running_tasks)?,
             COMPRESSED => header.compressed.get_or_insert_default().read(reader.message()?)?,
             SEQUENCE => header.sequence = reader.varint()?,
@@ -279,6 +301,19 @@ impl<'a> DecodedBatch<'a> {
     #[must_use]
     pub fn points_unread(&self) -> usize {
         self.columns.points_unread
+    }
+
+    /// What the stream is to keep of this batch, in order, so that later ones are told by it: the last of a series counts.
+    #[must_use]
+    pub fn references(&self) -> &'a [KeptReference] {
+        &self.columns.references
+    }
+
+    /// Values are told by references that the stream does not have, or kept beside others than it has. What stands in
+    /// their place is to be refused, and nothing of the batch to be kept.
+    #[must_use]
+    pub fn references_unknown(&self) -> bool {
+        self.columns.references_unknown
     }
 
     /// For each point in columns, its series' id in the stream.

@@ -7,6 +7,7 @@
 use super::columns::Columns;
 use super::dense::Dense;
 use super::fault::Fault;
+use super::references::References;
 use crate::wire::proto::{FIXED64, LENGTH, Reader, VARINT, WireFault, key, unzigzag};
 
 /// The timestamp of a point that has none: the time of its receipt.
@@ -27,17 +28,23 @@ const SERIES_RUNS: u32 = key(6, LENGTH);
 const TIME_RUNS: u32 = key(7, LENGTH);
 const VALUE_HEADS: u32 = key(8, LENGTH);
 const VALUE_BITS: u32 = key(9, LENGTH);
+const REFERENCES: u32 = key(10, VARINT);
 
 /// Appends the points of one message to the columns. Those of dense columns are only counted when the batch has more than
 /// `points_max` with them.
-pub(super) fn read(reader: Reader<'_>, columns: &mut Columns, points_max: usize) -> Result<(), Fault> {
+pub(super) fn read(
+    reader: Reader<'_>,
+    columns: &mut Columns,
+    points_max: usize,
+    references: &dyn References,
+) -> Result<(), Fault> {
     let shape = measure(reader)?;
     let points = shape.series_ids;
     if shape.dense.is_present() {
         if (points, shape.deltas, shape.values, shape.base, shape.surplus_bytes) != (1, 0, 0, 0, 0) {
             return Err(Fault::DenseBesidePlain);
         }
-        return shape.dense.read(reader.body(), columns, points_max);
+        return shape.dense.read(reader.body(), columns, points_max, references);
     }
     let timestamps = if shape.deltas == 0 { points } else { shape.deltas };
     if timestamps != points || shape.values != points {
@@ -113,6 +120,7 @@ fn measure(mut reader: Reader<'_>) -> Result<Shape, WireFault> {
             TIME_RUNS => shape.dense.time_runs = reader.span()?,
             VALUE_HEADS => shape.dense.value_heads = reader.span()?,
             VALUE_BITS => shape.dense.value_bits = reader.span()?,
+            REFERENCES => shape.dense.references = reader.varint()? as u32,
             _ => reader.skip(key)?,
         }
     }

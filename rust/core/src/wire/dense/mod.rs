@@ -8,6 +8,9 @@
 //! value_heads              groups of series: scale, how many; then for each series its width and its least number
 //! value_bits               how far the numbers are above the least, in so many bits each
 //! ```
+//!
+//! A least number that is told in full may be kept by the stream as its series' reference, and then later ones are told as
+//! distances from that.
 
 pub(super) mod scale;
 
@@ -15,3 +18,9 @@ pub(super) mod scale;
 pub(super) const DENSE_POINTS_MAX: usize = 1 << 20;
 /// Bits of a number.
 pub(super) const WIDTH_MAX: u8 = 64;
+/// In the place of a scale: the least numbers of the group are distances from their series' references, and so is the scale.
+pub(super) const DISTANCE: u8 = 0x20;
+/// Beside either: the scale and the least numbers of the group are their series' references from the next batch on.
+pub(super) const KEPT: u8 = 0x80;
+/// Distances above 0 are told in four bits once or several times, and three bits in front of them tell how often.
+pub(super) const DISTANCE_STEP: u32 = 4;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::EncodeError;
 use super::compress::{Compression, Compressor};
-use super::dense::{DenseWriter, Points};
+use super::dense::{DenseWriter, Points, SentReferences};
 use super::outgoing::{OutgoingBatch, OutgoingHeartbeat, OutgoingTag, put_tags};
 use crate::limits::{Limits, STREAM_DEFINITION_BYTES_MAX, STREAM_DEFINITIONS_MAX};
 use crate::wire::dense::DENSE_POINTS_MAX;
@@ -28,6 +28,9 @@ pub enum Form {
 pub struct EncoderSettings {
     /// How points are written.
     pub form: Form,
+    /// In the dense form, values are told by how far they are from one that the stream was told before. Its batches can then be read in
+    /// their order only, each once.
+    pub references: bool,
     /// How contents are sent; what compressing does not make smaller by a tenth is sent as it is.
     pub compression: Compression,
     /// The collector's limit on a frame, its prefix not counted.
@@ -40,7 +43,13 @@ impl Default for EncoderSettings {
     /// The limits of a collector that was not told otherwise.
     fn default() -> Self {
         let Limits { frame_bytes_max, inflated_bytes_max, .. } = Limits::default();
-        Self { form: Form::default(), compression: Compression::default(), frame_bytes_max, inflated_bytes_max }
+        Self {
+            form: Form::default(),
+            references: false,
+            compression: Compression::default(),
+            frame_bytes_max,
+            inflated_bytes_max,
+        }
     }
 }
 
@@ -64,6 +73,7 @@ pub struct FrameEncoder {
     defined_bytes: usize,
     /// The common tags of the first batch in the dense form.
     common_tags: Option<Box<[OutgoingTag]>>,
+    references: Option<SentReferences>,
     scratch: Scratch,
 }
 
@@ -98,12 +108,14 @@ impl FrameEncoder {
     /// [`EncodeError::Compressor`] when there is no memory for one.
     pub fn new(settings: EncoderSettings) -> Result<Self, EncodeError> {
         let compressor = Compressor::new(settings.compression)?;
+        let references = settings.references.then(SentReferences::default);
         Ok(Self {
             settings,
             compressor,
             defined: HashMap::new(),
             defined_bytes: 0,
             common_tags: None,
+            references,
             scratch: Scratch::default(),
         })
     }
@@ -129,6 +141,9 @@ impl FrameEncoder {
         self.scratch.contents.clear();
         self.scratch.fresh.clear();
         self.scratch.fresh_bytes = 0;
+        if let Some(references) = &mut self.references {
+            references.begin();
+        }
         if let Some(batch) = batch {
             self.scratch.tags_are_defined = self.defines_tags(batch);
             if !self.scratch.tags_are_defined {
@@ -146,6 +161,9 @@ impl FrameEncoder {
         self.close_frame(name, out)?;
         self.defined.extend(self.scratch.fresh.drain());
         self.defined_bytes += self.scratch.fresh_bytes;
+        if let Some(references) = &mut self.references {
+            references.commit();
+        }
         Ok(())
     }
 
@@ -198,7 +216,7 @@ impl FrameEncoder {
             start = range.end;
             let points =
                 Points { ids: &point_ids[range.clone()], timestamps_unix_ns: run, values: &batch.values()[range] };
-            if !(is_dense && dense.put(points, contents)) {
+            if !(is_dense && dense.put(points, self.references.as_mut(), contents)) {
                 put_plain(points, message, contents);
             }
         }
@@ -274,7 +292,7 @@ impl FrameEncoder {
 }
 
 impl BatchName {
-    fn check(self) -> Result<(), EncodeError> {
+    pub(super) fn check(self) -> Result<(), EncodeError> {
         let Self { sequence, epoch, oldest_unacknowledged } = self;
         let refuse = |expected| Err(EncodeError::Name { sequence, epoch, oldest_unacknowledged, expected });
         if i64::try_from(sequence).is_err() {

@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 
 use super::{bytes, message, number};
-use crate::limits::{STREAM_DEFINITION_BYTES_MAX, STREAM_DEFINITIONS_MAX};
+use crate::limits::{Limits, STREAM_DEFINITION_BYTES_MAX, STREAM_DEFINITIONS_MAX};
 use crate::wire::ack::{ACK_BYTES_MAX, AckError, AckReader, BatchAck, EXAMPLE_BYTES_MAX, Rejection};
 use crate::wire::codes::{Outcome, Reason};
+use crate::wire::decode::{DecodeScratch, decode};
 use crate::wire::encode::{
     BatchName, Compression, EncodeError, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingHeartbeat,
-    OutgoingSeries,
+    OutgoingSeries, question,
 };
 use crate::wire::frame::FrameTooLarge;
 use crate::wire::proto::WireFault;
@@ -119,6 +120,20 @@ fn a_frame_that_fails_leaves_nothing_behind() {
     encoder.frame(Some(&batch(vec![series("s0".into())])), name, None, &mut out).expect("small");
     assert_eq!(encoder.definitions(), 1, "remembered");
     assert!(out.len() - first < first - 1, "and not defined again");
+}
+
+#[test]
+fn a_question_has_the_name_and_one_point_of_a_series_that_no_encoder_defines() {
+    let mut out = vec![9];
+    let name = BatchName { sequence: 7, epoch: 3, oldest_unacknowledged: 5 };
+    question(name, &mut out).expect("a name");
+    let mut scratch = DecodeScratch::default();
+    let batch = decode(&out[5..], &Limits::default(), &mut scratch).expect("a batch");
+    assert_eq!((batch.sequence, batch.epoch, batch.oldest_unacknowledged), (7, 3, 5));
+    assert_eq!((batch.points, batch.series_ids()), (1, &[u32::MAX][..]));
+    assert_eq!(out[..5], [9, 0, 0, 0, out.len() as u8 - 5]);
+    let nameless = question(BatchName { sequence: 0, ..name }, &mut out);
+    assert!(matches!(nameless, Err(EncodeError::Name { .. })), "{nameless:?}");
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use proptest::prelude::*;
 
+use super::dense_reference::VERSION;
 use super::differential::Bytes;
 use super::{bytes, fault, fault_of, fixed, is_sound, malformed, message, number};
 use crate::limits::Limits;
 use crate::wire::decode::{DecodeScratch, Fault, decode};
-use crate::wire::dense::DENSE_POINTS_MAX;
 use crate::wire::dense::scale::Scale;
+use crate::wire::dense::{DENSE_POINTS_MAX, DISTANCE, KEPT};
 use crate::wire::encode::{BatchName, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingSeries};
 use crate::wire::proto::{WireFault, put_varint, zigzag};
 
@@ -127,7 +128,7 @@ fn runs_stay_in_their_range() {
 fn heads_and_bits_are_exactly_what_the_values_need() {
     let truncated = Fault::Wire(WireFault::Truncated);
     let heads = |heads: &[u8]| why(&[(8, bytes(8, heads))]);
-    for scale in [23, 62, 128, 255] {
+    for scale in [23, 31, 33, 62, 128 + 23, 128 + 62] {
         assert_eq!(heads(&[scale, 3, 0, 0, 0, 0, 0, 0]), Fault::DenseScale(scale));
     }
     assert_eq!(heads(&[0, 0]), Fault::DenseGroup);
@@ -190,34 +191,47 @@ pub(super) fn dense_columns() -> Bytes {
     let first_time = prop_oneof![9 => 0..1_i64 << 61, 1 => any::<i64>()];
     let head = (any::<u8>(), 1..9_u64, prop_oneof![9 => 0..20_u8, 1 => 0..70_u8], any::<i64>(), 0..64_u32);
     let heads = prop::collection::vec(head, 6);
+    // The version that the stream has, mostly.
+    let references = prop_oneof![9 => Just(u64::from(VERSION)), 1 => any::<u64>()];
     let shape = (1..5_usize, any::<bool>(), 0..20_u8, prop_oneof![9 => Just(0), 1 => -1..2_i64]);
-    (any::<u32>(), runs.clone(), (first_time, runs), heads, prop::collection::vec(any::<u8>(), 0..200), shape)
-        .prop_map(|(id, series, (time, times), heads, mut bits, (rounds, with_times, scales, surplus))| {
+    (
+        any::<u32>(),
+        runs.clone(),
+        (first_time, runs),
+        heads,
+        prop::collection::vec(any::<bool>(), 1..200),
+        shape,
+        references,
+    )
+        .prop_map(|(id, series, (time, times), heads, random, (rounds, with_times, scales, surplus), references)| {
             let numbers = |runs: &[(i64, u64)]| 1 + runs.iter().map(|&(_, further)| further + 1).sum::<u64>() as usize;
             let encoded =
                 |runs: &[(i64, u64)]| varints(runs.iter().flat_map(|&(step, further)| [zigzag(step), further]));
             let series_count = numbers(&series);
             // Mostly as many rounds as there are times.
             let rounds = if with_times && scales > 2 { numbers(&times) } else { rounds };
-            let (mut value_heads, mut left, mut needed_bits) = (Vec::new(), series_count, 0);
+            let (mut value_heads, mut left) = (Vec::new(), series_count);
+            let (mut random, mut value_bits) = (random.into_iter().cycle(), Vec::new());
             for (scale, group, width, least, shift) in heads.into_iter().cycle() {
                 let group = (group as usize).min(left);
                 value_heads.push(if scale > 250 {
                     scale
                 } else {
-                    [scale % 23, 63, 64 + scale % 64][usize::from(scale) % 3]
+                    [scale % 23, 63, 64 + scale % 64, DISTANCE][usize::from(scale) % 4] | scale & KEPT
                 });
                 put_varint(&mut value_heads, group as u64);
                 for place in 0..group {
                     if rounds > 1 {
                         value_heads.push(width);
-                        needed_bits += usize::from(width) * rounds;
                     }
                     let least = (least >> shift).wrapping_add(place as i64);
-                    if scale <= 250 && usize::from(scale) % 3 == 1 {
-                        value_heads.extend(least.to_le_bytes());
-                    } else {
-                        put_varint(&mut value_heads, zigzag(least));
+                    match scale % 4 {
+                        1 if scale <= 250 => value_heads.extend(least.to_le_bytes()),
+                        3 if scale <= 250 => put_distance(&mut value_bits, &mut random),
+                        _ => put_varint(&mut value_heads, zigzag(least)),
+                    }
+                    if rounds > 1 {
+                        value_bits.extend((0..usize::from(width) * rounds).map(|_| random.next() == Some(true)));
                     }
                 }
                 left -= group;
@@ -225,7 +239,11 @@ pub(super) fn dense_columns() -> Bytes {
                     break;
                 }
             }
-            bits.resize((needed_bits.div_ceil(8) as i64 + surplus).max(0) as usize, 0x5a);
+            let mut bits: Vec<u8> = value_bits
+                .chunks(8)
+                .map(|bits| bits.iter().rev().fold(0, |byte, &bit| byte << 1 | u8::from(bit)))
+                .collect();
+            bits.resize((bits.len() as i64 + surplus).max(0) as usize, 0x5a);
             let points = number(5, (series_count * rounds) as u64);
             let mut time_runs = Vec::new();
             if with_times {
@@ -238,14 +256,27 @@ pub(super) fn dense_columns() -> Bytes {
                 bytes(7, time_runs),
                 bytes(8, value_heads),
                 bytes(9, bits),
+                number(10, references),
             ]
             .concat()
         })
         .boxed()
 }
 
+/// A distance of no digits or of up to eight, at random.
+fn put_distance(bits: &mut Vec<bool>, random: &mut impl Iterator<Item = bool>) {
+    let mut next = || random.next().expect("an endless cycle");
+    bits.push(next());
+    if bits.last() == Some(&true) {
+        let digits_less_one = [next(), next(), next()];
+        bits.extend(digits_less_one);
+        let digits = 1 + digits_less_one.iter().rev().fold(0, |number, &bit| number << 1 | usize::from(bit));
+        bits.extend((0..digits * 4).map(|_| next()));
+    }
+}
+
 /// Doubles as readings have them, and all that they could be besides.
-fn reading() -> impl Strategy<Value = f64> {
+pub(super) fn reading() -> impl Strategy<Value = f64> {
     let decimal = (any::<i32>(), 0..10_i32).prop_map(|(number, digits)| f64::from(number) / 10_f64.powi(digits));
     let binary = (any::<i64>(), 0..64_u32, -40..40_i32)
         .prop_map(|(number, shift, power)| (number >> shift) as f64 * 2_f64.powi(power));

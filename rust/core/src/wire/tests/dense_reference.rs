@@ -1,6 +1,8 @@
 //! The dense form of `PointColumns` read another way: naively, with wide numbers and lists, straight from the words of
 //! `docs/wire-protocol.md`. It shares nothing with the decoder that it is compared with.
 
+use crate::wire::decode::{KeptReference, Reference, References};
+
 /// The dense fields of one message, and the ids beside them.
 pub(super) struct DenseFields<'a> {
     pub(super) ids: &'a [u32],
@@ -9,10 +11,58 @@ pub(super) struct DenseFields<'a> {
     pub(super) time_runs: &'a [u8],
     pub(super) value_heads: &'a [u8],
     pub(super) value_bits: &'a [u8],
+    pub(super) references: u32,
 }
 
-/// Id, time (0: that of receipt) and bits of the value of each point. `None` when it is malformed.
-pub(super) fn points_of(fields: &DenseFields<'_>) -> Option<Vec<(u32, i64, u64)>> {
+/// What the columns of messages say.
+#[derive(Default)]
+pub(super) struct Said {
+    /// Id, time (0: that of receipt) and bits of the value of each point.
+    pub(super) points: Vec<(u32, i64, u64)>,
+    /// Id, scale and number of what becomes a reference.
+    pub(super) kept: Vec<(u32, u8, i64)>,
+    /// Some value is told by a reference that there is not, or kept beside others than there are.
+    pub(super) unknown: bool,
+}
+
+/// The version of the references that every stream of these tests has.
+pub(super) const VERSION: u32 = 3;
+
+/// The reference of a series, of every fifth one none.
+pub(super) fn reference(id: u32) -> Option<(u8, i64)> {
+    let scales = [0, 2, 22, 63, 64, 96, 127];
+    let number = i64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as i64) >> (id % 64);
+    (!id.is_multiple_of(5)).then_some((scales[id as usize % scales.len()], number))
+}
+
+/// The same for the decoder.
+pub(super) struct Fixed;
+
+impl References for Fixed {
+    fn version(&self) -> u32 {
+        VERSION
+    }
+
+    fn reference(&self, id: u32) -> Option<Reference> {
+        reference(id).map(|(scale, number)| Reference { scale, number })
+    }
+}
+
+impl Said {
+    pub(super) fn add(&mut self, other: Self) {
+        self.points.extend(other.points);
+        self.kept.extend(other.kept);
+        self.unknown |= other.unknown;
+    }
+}
+
+/// What the decoder keeps, in the same words.
+pub(super) fn triple(kept: &KeptReference) -> (u32, u8, i64) {
+    (kept.id, kept.reference.scale, kept.reference.number)
+}
+
+/// `None` when it is malformed.
+pub(super) fn said_by(fields: &DenseFields<'_>) -> Option<Said> {
     let points = fields.points as usize;
     let [first_id] = fields.ids else { return None };
     if !(1..=1 << 20).contains(&points) {
@@ -25,13 +75,15 @@ pub(super) fn points_of(fields: &DenseFields<'_>) -> Option<Vec<(u32, i64, u64)>
     if ids.len() * rounds != points || ![1, rounds, points].contains(&times.len()) {
         return None;
     }
-    let values = values(fields, ids.len(), rounds)?;
+    let mut said = Said::default();
+    let values = values(fields, &ids, rounds, &mut said)?;
     let place = |point: usize| (point / ids.len(), point % ids.len());
     let points = (0..points).map(|point| {
         let (round, series) = place(point);
         (ids[series], times[point / (points / times.len())], values[series][round])
     });
-    Some(points.collect())
+    said.points = points.collect();
+    Some(said)
 }
 
 struct Front<'a>(&'a [u8]);
@@ -90,7 +142,8 @@ fn times(bytes: &[u8], most: usize) -> Option<Vec<i64>> {
 }
 
 /// The bits of the values of each series, round by round.
-fn values(fields: &DenseFields<'_>, series: usize, rounds: usize) -> Option<Vec<Vec<u64>>> {
+fn values(fields: &DenseFields<'_>, ids: &[u32], rounds: usize, said: &mut Said) -> Option<Vec<Vec<u64>>> {
+    let series = ids.len();
     let mut heads = Front(fields.value_heads);
     let bits = fields.value_bits.iter().flat_map(|byte| (0..8).map(move |place| byte >> place & 1)).collect::<Vec<_>>();
     let mut bit = 0;
@@ -101,21 +154,38 @@ fn values(fields: &DenseFields<'_>, series: usize, rounds: usize) -> Option<Vec<
     };
     let mut values = Vec::new();
     while values.len() < series {
-        let scale = heads.byte()?;
+        let code = heads.byte()?;
         let group = heads.varint()?;
         if group == 0 || group > (series - values.len()) as u64 {
             return None;
         }
         for _ in 0..group {
             let width = if rounds == 1 { 0 } else { heads.byte()? };
-            let least = match scale {
-                0..=22 | 64..=127 => heads.sint64()?,
+            let id = ids[values.len()];
+            let (scale, least) = match code % 128 {
+                scale @ (0..=22 | 64..=127) => (scale, heads.sint64()?),
                 63 => {
                     let bytes = (0..8).map(|_| heads.byte()).collect::<Option<Vec<_>>>()?;
-                    u64::from_le_bytes(bytes.try_into().ok()?) as i64
+                    (63, u64::from_le_bytes(bytes.try_into().ok()?) as i64)
+                }
+                32 => {
+                    let mut distance = 0;
+                    if number_of(1)? == 1 {
+                        let digits = number_of(3)? as usize + 1;
+                        distance = number_of(4 * digits)?;
+                    }
+                    let distance = (distance >> 1) as i64 ^ -((distance & 1) as i64);
+                    let known = reference(id).filter(|_| fields.references == VERSION);
+                    said.unknown |= known.is_none();
+                    let (scale, number) = known.unwrap_or((0, 0));
+                    (scale, number.wrapping_add(distance))
                 }
                 _ => return None,
             };
+            if code >= 128 {
+                said.unknown |= fields.references != VERSION;
+                said.kept.push((id, scale, least));
+            }
             if width > 64 {
                 return None;
             }

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::dense::dense_columns;
-use super::dense_reference::{self, DenseFields};
+use super::dense_reference::{self, DenseFields, Said, triple};
 use super::{bytes, fixed, number};
 use crate::limits::Limits;
-use crate::wire::decode::{DecodeScratch, DecodedBatch, RowData, decode};
+use crate::wire::decode::{DecodeScratch, DecodedBatch, RowData, decode, decode_with};
 use crate::wire::dense::DENSE_POINTS_MAX;
 use crate::wire::proto::{key, put_varint, zigzag};
 
@@ -84,6 +84,7 @@ mod schema {
             #[prost(bytes = "vec", tag = "7")] time_runs: Vec<u8>,
             #[prost(bytes = "vec", tag = "8")] value_heads: Vec<u8>,
             #[prost(bytes = "vec", tag = "9")] value_bits: Vec<u8>,
+            #[prost(uint32, tag = "10")] references: u32,
         }
         Heartbeat {
             #[prost(bytes = "vec", tag = "1")] worker_id: Vec<u8>,
@@ -116,8 +117,8 @@ enum Data {
     Summary(Summary),
 }
 
-/// What the contract makes of a batch's columns: (id, timestamp, bits of the value) a point. `None` when it is malformed.
-fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
+/// What the contract makes of a batch's columns. `None` when it is malformed.
+fn judge(batch: &MetricBatch) -> Option<Said> {
     let in_range = |timestamp: u64| i64::try_from(timestamp).is_ok();
     let heartbeat = batch.heartbeat.iter();
     let times =
@@ -130,7 +131,7 @@ fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
     if !sound {
         return None;
     }
-    let mut points = Vec::new();
+    let mut said = Said::default();
     let mut dense_points = 0;
     for columns in &batch.points {
         if let Some(fields) = dense_fields(columns) {
@@ -138,7 +139,7 @@ fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
             if dense_points > DENSE_POINTS_MAX || !is_alone(columns) {
                 return None;
             }
-            points.extend(dense_reference::points_of(&fields)?);
+            said.add(dense_reference::said_by(&fields)?);
             continue;
         }
         let (ids, deltas) = (&columns.series_ids, &columns.timestamp_deltas_ns);
@@ -153,19 +154,20 @@ fn judge(batch: &MetricBatch) -> Option<Vec<(u32, i64, u64)>> {
             if whole == 0 && !deltas.is_empty() {
                 whole = 1;
             }
-            points.push((id, whole, columns.values[place].to_bits()));
+            said.points.push((id, whole, columns.values[place].to_bits()));
         }
     }
-    Some(points)
+    Some(said)
 }
 
 /// The fields of the dense form, where any of them is set.
 fn dense_fields(columns: &PointColumns) -> Option<DenseFields<'_>> {
     let PointColumns { series_ids, dense_points, series_runs, time_runs, value_heads, value_bits, .. } = columns;
+    let references = columns.references;
     let is_dense =
         *dense_points != 0 || [series_runs, time_runs, value_heads, value_bits].iter().any(|it| !it.is_empty());
     let (ids, points) = (series_ids.as_slice(), *dense_points);
-    is_dense.then_some(DenseFields { ids, points, series_runs, time_runs, value_heads, value_bits })
+    is_dense.then_some(DenseFields { ids, points, series_runs, time_runs, value_heads, value_bits, references })
 }
 
 /// Nothing of the plain form stands beside it but the ids.
@@ -247,15 +249,20 @@ fn compare(message: &[u8], frame: &[u8]) -> Result<(), TestCaseError> {
         return Ok(());
     };
     let mut scratch = DecodeScratch::default();
-    let ours = decode(frame, &limits, &mut scratch);
-    let Some(points) = judge(&theirs) else {
+    let ours = decode_with(&dense_reference::Fixed, frame, &limits, &mut scratch);
+    let Some(said) = judge(&theirs) else {
         prop_assert!(ours.is_err(), "malformed, but taken");
         return Ok(());
     };
     let ours = ours.map_err(|malformed| TestCaseError::fail(format!("{malformed:?}")))?;
     let columns = ours.series_ids().iter().zip(ours.timestamps_unix_ns()).zip(ours.values());
     let columns = columns.map(|((&id, &timestamp), value)| (id, timestamp, value.to_bits()));
-    prop_assert_eq!(columns.collect::<Vec<_>>(), points);
+    let columns = columns.collect::<Vec<_>>();
+    prop_assert_eq!((columns.len(), ours.references_unknown()), (said.points.len(), said.unknown));
+    if !said.unknown {
+        prop_assert_eq!(columns, said.points);
+        prop_assert_eq!(ours.references().iter().map(triple).collect::<Vec<_>>(), said.kept);
+    }
     prop_assert_eq!(ours.points, ours.series_ids().len() + theirs.metrics.len());
     theirs.points.clear();
     // As bytes, because NaN is not equal to itself.

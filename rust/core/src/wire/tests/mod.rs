@@ -10,6 +10,7 @@ mod dense_reference;
 mod differential;
 mod malformed;
 mod reading;
+mod references;
 mod round_trip;
 mod values;
 mod vectors;

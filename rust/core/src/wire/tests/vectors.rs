@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::references::Known;
 use crate::limits::Limits;
 use crate::wire::ack::{AckReader, BatchAck};
-use crate::wire::decode::{DecodeScratch, DecodedBatch, RECEIPT_TIME, RowData, TagSpans, decode};
-use crate::wire::frame::FrameReader;
+use crate::wire::decode::{DecodeScratch, DecodedBatch, RECEIPT_TIME, RowData, TagSpans, decode_with};
+use crate::wire::frame::{FrameReader, PREFIX_BYTES};
 
 fn vectors() -> Vec<(String, Value)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/wire-vectors");
@@ -25,8 +26,8 @@ fn vectors() -> Vec<(String, Value)> {
     vectors
 }
 
-fn frame_of(vector: &Value) -> Vec<u8> {
-    let digits = vector["frame"].as_str().expect("hexadecimal");
+fn frame_of(text: &Value) -> Vec<u8> {
+    let digits = text.as_str().expect("hexadecimal");
     let pairs = (0..digits.len()).step_by(2);
     pairs.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal")).collect()
 }
@@ -104,13 +105,17 @@ fn meaning(batch: &DecodedBatch<'_>) -> Value {
 }
 
 fn check_batch(name: &str, vector: &Value) {
-    let bytes = frame_of(vector);
+    let bytes = frame_of(&vector["frame"]);
     let limits = Limits::default();
+    let mut known = Known::default();
+    for before in vector["before"].as_array().into_iter().flatten() {
+        known.read(&frame_of(before)[PREFIX_BYTES..], |_| ()).expect(name);
+    }
     let mut reader = FrameReader::new(limits.frame_bytes_max);
     let mut input = &bytes[..];
     let frame = reader.next(&mut input).expect("within the limit").expect("whole");
     let mut scratch = DecodeScratch::default();
-    match decode(frame, &limits, &mut scratch) {
+    match decode_with(&known, frame, &limits, &mut scratch) {
         Ok(batch) => assert_eq!(meaning(&batch), vector["batch"], "{name}"),
         Err(malformed) => {
             assert_eq!(vector["malformed"]["sequence"], malformed.sequence.to_string(), "{name}: {malformed}");
@@ -120,7 +125,7 @@ fn check_batch(name: &str, vector: &Value) {
 }
 
 fn check_ack(name: &str, vector: &Value) {
-    let bytes = frame_of(vector);
+    let bytes = frame_of(&vector["frame"]);
     let acks = AckReader::default().feed(&bytes).expect(name);
     let [ack] = &acks[..] else { panic!("{name}: one answer") };
     let BatchAck { sequence, outcome, accepted_points, rejected_points, rejections, credit, retry_after_ms } = ack;

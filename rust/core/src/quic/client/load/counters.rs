@@ -73,11 +73,6 @@ impl Counters {
         self.latency.quantile(part)
     }
 
-    /// Forgets how long answers took so far: the measured time begins.
-    pub fn forget_latency(&self) {
-        self.latency.clear();
-    }
-
     pub(super) fn faults(&self) -> Vec<String> {
         self.faults.lock().clone()
     }

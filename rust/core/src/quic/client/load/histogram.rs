@@ -38,10 +38,6 @@ impl Histogram {
         }
         Duration::ZERO
     }
-
-    pub(super) fn clear(&self) {
-        self.0.iter().for_each(|bucket| bucket.store(0, Relaxed));
-    }
 }
 
 fn place(micros: u64) -> usize {

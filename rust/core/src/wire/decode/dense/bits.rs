@@ -1,5 +1,8 @@
 //! Numbers of so many bits each, one after the other, the lowest bit first.
 
+use crate::wire::dense::DISTANCE_STEP;
+use crate::wire::proto::unzigzag;
+
 /// Reads from bytes whose length was compared with what is asked for.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
@@ -21,6 +24,24 @@ impl<'a> Bits<'a> {
     /// True when less than a byte is left.
     pub(super) fn at_end(&self) -> bool {
         self.at.div_ceil(8) == self.bytes.len()
+    }
+
+    /// Reads how far a number is from its reference; `None` at the end.
+    #[inline]
+    pub(super) fn distance(&mut self) -> Option<i64> {
+        // At most 36 bits, and a word has 57 of them wherever it begins.
+        let word = self.word(self.at / 8) >> (self.at % 8);
+        let (bits, number) = if word & 1 == 0 {
+            (1, 0)
+        } else {
+            let digits_bits = (1 + (word >> 1 & 7) as usize) * DISTANCE_STEP as usize;
+            (DISTANCE_STEP as usize + digits_bits, word >> DISTANCE_STEP & u64::MAX >> (64 - digits_bits))
+        };
+        if bits > self.bytes.len() * 8 - self.at {
+            return None;
+        }
+        self.at += bits;
+        Some(unzigzag(number))
     }
 
     /// Reads a number of 1 to 64 bits for each place; they are there.

@@ -10,6 +10,7 @@ mod values;
 use super::columns::Columns;
 use super::fault::Fault;
 use super::points::RECEIPT_TIME;
+use super::references::{References, Told};
 use crate::wire::dense::DENSE_POINTS_MAX;
 use crate::wire::proto::{Reader, Span};
 
@@ -22,6 +23,8 @@ pub(super) struct Dense {
     pub(super) time_runs: Span,
     pub(super) value_heads: Span,
     pub(super) value_bits: Span,
+    /// The version of the references that values are told by, or kept beside.
+    pub(super) references: u32,
 }
 
 impl Dense {
@@ -32,7 +35,13 @@ impl Dense {
     }
 
     /// Appends the points to the columns, or counts them when the batch has more than `points_max` with them.
-    pub(super) fn read(&self, body: &[u8], columns: &mut Columns, points_max: usize) -> Result<(), Fault> {
+    pub(super) fn read(
+        &self,
+        body: &[u8],
+        columns: &mut Columns,
+        points_max: usize,
+        references: &dyn References,
+    ) -> Result<(), Fault> {
         let points = self.points as usize;
         let start = columns.series_ids.len();
         columns.points_dense = columns.points_dense.saturating_add(points);
@@ -49,7 +58,10 @@ impl Dense {
         columns.values.resize(start + points, 0.0);
         self.fill_ids(body, &mut columns.series_ids[start..], shape.series)?;
         self.fill_times(body, &mut columns.timestamps_unix_ns[start..], shape.times)?;
-        values::fill(self.value_heads.of(body), self.value_bits.of(body), &mut columns.values[start..], shape.series)
+        let ids = &columns.series_ids[start..start + shape.series];
+        let mut told = Told::new(references, self.references, &mut columns.references, &mut columns.references_unknown);
+        let values = &mut columns.values[start..];
+        values::fill(self.value_heads.of(body), self.value_bits.of(body), ids, values, &mut told)
     }
 
     /// Compares the lengths of the columns, which takes no memory.

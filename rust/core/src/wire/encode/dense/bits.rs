@@ -1,5 +1,8 @@
 //! Numbers of so many bits each, one after the other, the lowest bit first.
 
+use crate::wire::dense::DISTANCE_STEP;
+use crate::wire::proto::zigzag;
+
 #[derive(Default)]
 pub(super) struct BitWriter {
     bytes: Vec<u8>,
@@ -23,6 +26,19 @@ impl BitWriter {
             self.bytes.extend_from_slice(&(self.held as u64).to_le_bytes());
             self.held >>= 64;
             self.held_bits -= 64;
+        }
+    }
+
+    /// Appends how far a number is from its reference: 0 alone, or 1, a digit less than there are, and digits of four bits.
+    #[inline]
+    pub(super) fn put_distance(&mut self, distance: i64) {
+        let number = zigzag(distance);
+        let digits = (64 - number.leading_zeros()).div_ceil(DISTANCE_STEP);
+        if digits == 0 {
+            self.put(0, 1);
+        } else {
+            let head = 1 | u64::from(digits - 1) << 1;
+            self.put(head | number << DISTANCE_STEP, (DISTANCE_STEP + digits * DISTANCE_STEP) as u8);
         }
     }
 

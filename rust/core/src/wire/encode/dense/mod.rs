@@ -2,8 +2,11 @@
 
 mod bits;
 mod grid;
+mod references;
 mod runs;
 mod values;
+
+pub(super) use self::references::SentReferences;
 
 use self::grid::Grid;
 use self::values::ValueWriter;
@@ -29,18 +32,34 @@ pub(super) struct DenseWriter {
 impl DenseWriter {
     /// Appends `PointColumns` with these points, in order, as fields of a batch; false, and nothing is appended, for
     /// points that have no dense form: their times leap so far that a run cannot say it.
-    pub(super) fn put(&mut self, points: Points<'_>, out: &mut Vec<u8>) -> bool {
+    /// With `references` values are told by those, and are kept as such.
+    pub(super) fn put(
+        &mut self,
+        points: Points<'_>,
+        mut references: Option<&mut SentReferences>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let start = out.len();
+        let kept = references.as_ref().map_or(0, |references| references.fresh());
         for grid in grid::grids(points.ids) {
-            if !self.put_grid(points.of(&grid), grid.series, out) {
+            if !self.put_grid(points.of(&grid), grid.series, references.as_deref_mut(), out) {
                 out.truncate(start);
+                if let Some(references) = references {
+                    references.forget(kept);
+                }
                 return false;
             }
         }
         true
     }
 
-    fn put_grid(&mut self, points: Points<'_>, series: usize, out: &mut Vec<u8>) -> bool {
+    fn put_grid(
+        &mut self,
+        points: Points<'_>,
+        series: usize,
+        references: Option<&mut SentReferences>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let Self { message, runs, values } = self;
         message.clear();
         put_message_head(message, 1, varint_len(u64::from(points.ids[0])));
@@ -56,9 +75,11 @@ impl DenseWriter {
             return false;
         }
         put_unless_empty(message, 7, runs);
-        let (heads, bits) = values.write(points.values, series);
+        let version = references.as_ref().map_or(0, |references| references.version());
+        let (heads, bits) = values.write(points.values, &points.ids[..series], references);
         put_unless_empty(message, 8, heads);
         put_unless_empty(message, 9, bits);
+        put_number(message, 10, u64::from(version));
         put_bytes(out, 6, message);
         true
     }

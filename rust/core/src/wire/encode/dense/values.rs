@@ -1,7 +1,9 @@
 //! The values of a grid, series by series, in groups of one scale.
 
 use super::bits::BitWriter;
+use super::references::SentReferences;
 use crate::wire::dense::scale::Scale;
+use crate::wire::dense::{DISTANCE, KEPT};
 use crate::wire::proto::{put_varint, varint_len, zigzag};
 
 /// What a group begins with, about: another scale that saves less does not pay.
@@ -25,7 +27,8 @@ pub(super) struct ValueWriter {
 /// Series of one scale that are not in the heads yet.
 #[derive(Default)]
 struct Group {
-    scale: Option<Scale>,
+    /// What it begins with; `None` for no group.
+    code: Option<u8>,
     series: usize,
     heads: Vec<u8>,
 }
@@ -39,36 +42,93 @@ struct Plan {
 }
 
 impl ValueWriter {
-    /// The heads and the bits of values that stand in rounds of so many series.
-    pub(super) fn write(&mut self, values: &[f64], series: usize) -> (&[u8], &[u8]) {
+    /// The heads and the bits of values that stand in rounds of these series.
+    pub(super) fn write(
+        &mut self,
+        values: &[f64],
+        ids: &[u32],
+        mut references: Option<&mut SentReferences>,
+    ) -> (&[u8], &[u8]) {
         self.heads.clear();
         self.bits.clear();
-        for place in 0..series {
+        let distance_code = match &references {
+            Some(references) if references.are_due(ids) => DISTANCE | KEPT,
+            _ => DISTANCE,
+        };
+        for (place, &id) in ids.iter().enumerate() {
             self.values.clear();
-            self.values.extend(values[place..].iter().step_by(series));
-            self.put_series();
+            self.values.extend(values[place..].iter().step_by(ids.len()));
+            if let Some(references) = references.as_deref_mut() {
+                self.put_by_references(id, references, distance_code);
+            } else {
+                let (scale, plan) = self.plan(self.group.scale());
+                self.put_series(scale.byte(), scale, plan);
+            }
         }
         self.close_group();
         (&self.heads, self.bits.finish())
     }
 
-    /// Adds the series at hand to the group, or begins another for it.
-    fn put_series(&mut self) {
-        let (scale, Plan { least, width, .. }) = self.plan(self.group.scale);
-        if self.group.scale != Some(scale) {
+    /// Adds the series at hand as a distance from its reference, or in full and to be its reference from now on.
+    fn put_by_references(&mut self, id: u32, references: &mut SentReferences, distance_code: u8) {
+        let kept = references.scale(id).filter(|&scale| numbers(&self.values, scale, &mut self.numbers));
+        let (scale, plan) = match kept {
+            Some(scale) => {
+                let plan = Plan::of(&self.numbers, scale);
+                if let Some(distance) = references.distance(id, plan.least) {
+                    if distance_code & KEPT != 0 {
+                        references.keep(id, scale, plan.least);
+                    }
+                    self.join_group(distance_code);
+                    self.put_width(plan.width);
+                    self.bits.put_distance(distance);
+                    self.put_numbers(plan);
+                    return;
+                }
+                if scale == Scale::Raw {
+                    self.plan(None)
+                } else {
+                    // The scale stays: other values of the series needed its digits.
+                    (scale, plan)
+                }
+            }
+            // Of a single value nearly all is told by distances, which are short by the scale that suits it, whatever its
+            // neighbours have.
+            None => self.plan(if self.values.len() == 1 { None } else { self.group.scale() }),
+        };
+        references.keep(id, scale, plan.least);
+        self.put_series(scale.byte() | KEPT, scale, plan);
+    }
+
+    /// Adds the series at hand in full.
+    fn put_series(&mut self, code: u8, scale: Scale, plan: Plan) {
+        self.join_group(code);
+        self.put_width(plan.width);
+        let heads = &mut self.group.heads;
+        if scale == Scale::Raw {
+            heads.extend_from_slice(&plan.least.to_le_bytes());
+        } else {
+            put_varint(heads, zigzag(plan.least));
+        }
+        self.put_numbers(plan);
+    }
+
+    /// Begins another group where the one at hand has another code.
+    fn join_group(&mut self, code: u8) {
+        if self.group.code != Some(code) {
             self.close_group();
-            self.group.scale = Some(scale);
+            self.group.code = Some(code);
         }
         self.group.series += 1;
-        let heads = &mut self.group.heads;
+    }
+
+    fn put_width(&mut self, width: u8) {
         if self.numbers.len() > 1 {
-            heads.push(width);
+            self.group.heads.push(width);
         }
-        if scale == Scale::Raw {
-            heads.extend_from_slice(&least.to_le_bytes());
-        } else {
-            put_varint(heads, zigzag(least));
-        }
+    }
+
+    fn put_numbers(&mut self, Plan { least, width, .. }: Plan) {
         if width > 0 {
             for &number in &self.numbers {
                 self.bits.put(number.wrapping_sub(least) as u64, width);
@@ -77,8 +137,8 @@ impl ValueWriter {
     }
 
     fn close_group(&mut self) {
-        let Some(scale) = self.group.scale.take() else { return };
-        self.heads.push(scale.byte());
+        let Some(code) = self.group.code.take() else { return };
+        self.heads.push(code);
         put_varint(&mut self.heads, self.group.series as u64);
         self.heads.append(&mut self.group.heads);
         self.group.series = 0;
@@ -128,6 +188,13 @@ impl ValueWriter {
     }
 }
 
+impl Group {
+    /// The scale of its numbers; `None` where each has its own.
+    fn scale(&self) -> Option<Scale> {
+        Scale::parse(self.code? & !KEPT)
+    }
+}
+
 impl Plan {
     fn of(numbers: &[i64], scale: Scale) -> Self {
         let (mut least, mut most) = (numbers[0], numbers[0]);
@@ -155,8 +222,12 @@ fn shortest_decimal(values: &[f64]) -> Option<u8> {
         let is_whole = |&exponent: &u8| Scale::Decimal(exponent).number(value).is_some();
         if !is_whole(&shortest) {
             let longest = longest_exponent(value);
-            // What no exponent up to here makes whole, none does: whoever has fewer digits has those with zeros behind, too.
-            shortest = Some(longest).filter(is_whole).and_then(|_| (shortest + 1..=longest).find(is_whole))?;
+            // What neither of these makes whole, none does: whoever has fewer digits has those with zeros behind, too. The
+            // product with the longest may be half a unit off, which the one before it shows.
+            if !is_whole(&longest) && !is_whole(&longest.saturating_sub(1)) {
+                return None;
+            }
+            shortest = (shortest + 1..=longest).find(is_whole)?;
         }
     }
     Some(shortest)

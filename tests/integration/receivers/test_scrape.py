@@ -1,0 +1,86 @@
+"""Targets that show their metrics, read by a collector."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from tests.integration.receivers.conftest import receiving
+from tests.support.waiting import until
+
+from telemetry_collector.security.authority import Files
+
+PAGE = """\
+# HELP requests_total All requests.
+# TYPE requests_total counter
+requests_total{code="200",job="mine"} 7
+# TYPE latency_seconds histogram
+latency_seconds_bucket{le="0.5"} 2
+latency_seconds_bucket{le="+Inf"} 3
+latency_seconds_sum 4.5
+latency_seconds_count 3
+broken{
+"""
+
+
+@asynccontextmanager
+async def target(*pages: tuple[int, str]) -> AsyncIterator[str]:
+    """Shows the pages one after the other, then the last for good."""
+    waiting = list(pages)
+
+    async def show(_request: web.Request) -> web.Response:
+        status, page = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return web.Response(status=status, text=page)
+
+    application = web.Application()
+    application.router.add_get("/metrics", show)
+    runner = web.AppRunner(application, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def job(url: str, **keys: object) -> dict[str, object]:
+    return {"jobs": [{"name": "service", "targets": [url], "interval_secs": 0.2, "timeout_secs": 0.2, **keys}]}
+
+
+async def test_what_a_target_shows_is_in_the_dataset(tmp_path: Path, certificates: Files) -> None:
+    async with (
+        target((200, PAGE)) as url,
+        receiving(tmp_path, certificates, scrape=job(url, labels={"region": "eu", "node_id": "n7"})) as running,
+    ):
+        counters = await running.rows(
+            2, "type, value, region, node_id, tags['job'], tags['exported_job'], identity", "name = 'requests_total'"
+        )
+        histograms = await running.rows(1, "histogram", "name = 'latency_seconds'")
+        up = await running.rows(1, "value, tags['instance']", "name = 'up'")
+        assert running.counted("request_parts_left_out_total", receiver="scrape", kind="bad_line") >= 1
+    assert set(counters) == {("counter", 7.0, "eu", "n7", "service", "mine", "scrape")}
+    assert histograms[0][0] | {"count": 3, "sum": 4.5, "bounds": [0.5], "counts": [2, 1]} == histograms[0][0]
+    assert set(up) == {(1.0, url.removeprefix("http://"))}
+
+
+async def test_a_target_that_fails_is_told_and_read_again(tmp_path: Path, certificates: Files) -> None:
+    async with (
+        target((500, "no"), (200, "temperature 21.5\n")) as url,
+        receiving(tmp_path, certificates, scrape=job(url)) as running,
+    ):
+        assert (await running.rows(1, "value", "name = 'temperature'"))[0] == (21.5,)
+        ups = await running.rows(2, "value", "name = 'up'")
+        assert {value for (value,) in ups} == {0.0, 1.0}
+        assert running.counted("scrapes_failed_total", job="service") == 1
+
+
+async def test_a_target_that_is_not_there_costs_the_others_nothing(tmp_path: Path, certificates: Files) -> None:
+    async with target((200, "good 1\n")) as url:
+        jobs = job(url)["jobs"]
+        assert isinstance(jobs, list)
+        gone = {**jobs[0], "name": "gone", "targets": ["http://127.0.0.1:9"]}
+        async with receiving(tmp_path, certificates, scrape={"jobs": [*jobs, gone]}) as running:
+            await until(lambda: running.counted("scrapes_failed_total", job="gone") >= 2)
+            assert len(await running.rows(2, "value", "name = 'good'")) >= 2

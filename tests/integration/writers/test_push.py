@@ -1,0 +1,95 @@
+"""OTLP and remote write to real destinations: what was sent by an agent is there, and back, as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.integration.receivers.conftest import Running, receiving
+from tests.support.victoria_metrics import VictoriaMetrics
+from tests.support.waiting import PATIENCE_SECS, until
+
+from telemetry_collector.security.authority import Files, set_up
+
+COLUMNS = "name, type, unit, delta, value, histogram, summary, node_id, service, tags, epoch_us(timestamp)"
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return set_up(tmp_path_factory.mktemp("certs"), node="node-1")
+
+
+def request(now_ns: int) -> dict[str, Any]:
+    """A point of each kind."""
+
+    def metric(name: str, kind: str, data: dict[str, Any], **more: Any) -> dict[str, Any]:
+        attributes = [{"key": "k", "value": {"stringValue": "v"}}]
+        point = {"timeUnixNano": now_ns, "attributes": attributes, **data}
+        return {"name": name, "unit": "s", kind: {"dataPoints": [point], **more}}
+
+    buckets = {"count": 3, "sum": 2.5, "min": 0.1, "max": 1.5, "bucketCounts": [1, 2], "explicitBounds": [0.5]}
+    metrics = [
+        metric("a.counter", "sum", {"asDouble": 7.5}, aggregationTemporality=2, isMonotonic=True),
+        metric("a.delta", "sum", {"asInt": 3}, aggregationTemporality=1, isMonotonic=True),
+        metric("a.gauge", "gauge", {"asDouble": -0.5}),
+        metric("a.histogram", "histogram", buckets, aggregationTemporality=2),
+        metric("a.summary", "summary", {"count": 2, "sum": 3.0, "quantileValues": [{"quantile": 0.5, "value": 1.5}]}),
+    ]
+    resource = [
+        {"key": key, "value": {"stringValue": value}} for key, value in (("service.name", "s"), ("host.name", "n"))
+    ]
+    return {"resourceMetrics": [{"resource": {"attributes": resource}, "scopeMetrics": [{"metrics": metrics}]}]}
+
+
+async def post(running: Running, body: dict[str, Any]) -> None:
+    url = running.url("otlp_http", "/v1/metrics")
+    async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
+        assert (answer.status, await answer.json()) == (200, {})
+
+
+async def test_a_collector_forwards_to_another_over_otlp(tmp_path: Path, certificates: Files) -> None:
+    async with receiving(tmp_path / "above", certificates) as above:
+        otlp = {"url": above.url("otlp_http", "/v1/metrics"), "flush_interval_secs": 0.1, "gzip": "on"}
+        async with receiving(tmp_path / "below", certificates, otlp=otlp) as below:
+            await post(below, request(time.time_ns()))
+            sent, arrived = await below.rows(5, COLUMNS), await above.rows(5, COLUMNS)
+    assert arrived == sent
+    assert [row[:4] for row in sent] == [
+        ("a.counter", "counter", "s", False),
+        ("a.delta", "counter", "s", True),
+        ("a.gauge", "gauge", "s", False),
+        ("a.histogram", "histogram", "s", False),
+        ("a.summary", "summary", "s", False),
+    ]
+
+
+async def test_a_database_takes_remote_write(tmp_path: Path, certificates: Files) -> None:
+    async with VictoriaMetrics(tmp_path / "database") as database:
+        written = {"url": f"{database.url}/api/v1/write", "flush_interval_secs": 0.1}
+        async with receiving(tmp_path / "collector", certificates, prometheus_remote_write=written) as running:
+            now_ns = time.time_ns()
+            await post(running, request(now_ns))
+            await until(lambda: running.counted("writer_points_total", writer="prometheus_remote_write") == 5)
+        # It answers before it has stored.
+        found: dict[str, Any] = {}
+        async with asyncio.timeout(PATIENCE_SECS):
+            while len(found) < 10:
+                found = await database.export('{__name__=~"a_.*"}')
+    ms = now_ns // 1_000_000
+    labels = 'k="v",node_id="n",service="s"'
+    assert found == {
+        f"a_counter_total{{{labels}}}": [(ms, 7.5)],
+        f"a_delta_total{{{labels}}}": [(ms, 3)],
+        f"a_gauge{{{labels}}}": [(ms, -0.5)],
+        'a_histogram_bucket{k="v",le="0.5",node_id="n",service="s"}': [(ms, 1)],
+        'a_histogram_bucket{k="v",le="+Inf",node_id="n",service="s"}': [(ms, 3)],
+        f"a_histogram_count{{{labels}}}": [(ms, 3)],
+        f"a_histogram_sum{{{labels}}}": [(ms, 2.5)],
+        'a_summary{k="v",node_id="n",quantile="0.5",service="s"}': [(ms, 1.5)],
+        f"a_summary_count{{{labels}}}": [(ms, 2)],
+        f"a_summary_sum{{{labels}}}": [(ms, 3)],
+    }

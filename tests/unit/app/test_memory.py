@@ -1,0 +1,51 @@
+"""What the C library keeps of memory that was given back to it."""
+
+import os
+import subprocess
+import sys
+
+# A buffer comes and goes, which is what moves the C library's thresholds. Then another one goes that has something
+# smaller behind it, and the question is whether the system has it back.
+_PROGRAM = """
+import ctypes
+from telemetry_collector.app.memory import bound_freed_memory
+
+bound_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+size = 16 * 1024 * 1024
+libc.free(libc.malloc(size))
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+before = resident()
+large = libc.malloc(size)
+ctypes.memset(large, 1, size)
+small = libc.malloc(500_000)
+libc.free(large)
+print((resident() - before) // 1024)
+"""
+
+
+def _kept_kib(environment: dict[str, str]) -> int:
+    found = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return int(found.stdout)
+
+
+def test_a_large_buffer_goes_back_to_the_system() -> None:
+    assert _kept_kib({}) < 1024
+
+
+def test_what_the_operator_has_set_holds() -> None:
+    assert _kept_kib({"MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024)}) > 8 * 1024
