@@ -136,11 +136,14 @@ def test_every_package_that_is_imported_is_asked_for() -> None:
     extras = (package for extra in config["project"]["optional-dependencies"].values() for package in extra)
     asked = packages([*config["project"]["dependencies"], *extras])
     module_of = {
-        "yaml": "pyyaml",
-        "pynvml": "nvidia-ml-py",
-        "grpc": "grpcio",
-        "pydantic_core": "pydantic",
         "opentelemetry": "opentelemetry-sdk",
+        "google": "protobuf",
+        "grpc": "grpcio",
+        "grpc_health": "grpcio-health-checking",
+        "grpc_reflection": "grpcio-reflection",
+        "pydantic_core": "pydantic",
+        "pynvml": "nvidia-ml-py",
+        "yaml": "pyyaml",
     }
     known = sys.stdlib_module_names | {"telemetry_collector"}
     imported: dict[str, str] = {}

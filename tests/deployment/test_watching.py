@@ -46,6 +46,7 @@ def shown(page: bytes) -> set[str]:
 async def of_a_collector(directory: Path, files: Files) -> set[str]:
     """What a collector shows that runs."""
     document = collector_document(directory, files)
+    document["grpc"] = {"listen_addr": "127.0.0.1:0", "alert_rules_path": str(directory / "rules.json")}
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await collector.start()
     try:
