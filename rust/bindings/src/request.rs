@@ -17,6 +17,7 @@ use crate::errors;
 #[pyclass(frozen, module = "telemetry_collector._core")]
 pub(crate) struct RequestForm(Form);
 
+#[expect(clippy::needless_pass_by_value, reason = "arguments come from Python as values of their own")]
 #[pymethods]
 impl RequestForm {
     #[staticmethod]
