@@ -121,6 +121,10 @@ $(VENV)/.extension: $(VENV)/.runtime $(RUST_SOURCES) Cargo.toml Cargo.lock pypro
 	@PIP_QUIET=1 $(STEP) "release build" $(BIN)/maturin develop --release --locked
 	@touch $@
 
+.PHONY: proto
+proto: $(VENV)/.dev ## Write the Python messages of proto/*.proto again
+	@tools/proto $(BIN)/python
+
 .PHONY: lock
 lock: $(VENV)/.created ## Resolve the requirements again (UPGRADE=1: to their newest versions)
 	@$(PIP) install --quiet uv

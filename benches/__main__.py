@@ -1,17 +1,18 @@
 """`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
 
-stages, wire, hotpath, requests, load, listener, flood, reliability, workers: docs/benchmarks.md says what is in each.
+stages, wire, sdk, hotpath, requests, load, listener, flood, reliability, workers: docs/benchmarks.md has what each is.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, listener, load, reliability, requests, stages, wire, workers
+from benches import flood, hotpath, listener, load, reliability, requests, sdk, stages, wire, workers
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "stages": stages.measure,
     "wire": wire.measure,
+    "sdk": sdk.measure,
     "hotpath": hotpath.measure,
     "requests": requests.measure,
     "load": load.measure,

@@ -39,9 +39,12 @@ __all__ = [
     "Quota",
     "Quotas",
     "RecordBatch",
+    "RelayStream",
+    "RelayedBatch",
     "Request",
     "RequestError",
     "RequestForm",
+    "Requests",
     "SignalBlocks",
     "SignalCursor",
     "Signals",
@@ -613,10 +616,12 @@ class LineProtocol:
 
 @final
 class Batch:
-    """Scalar points with everything needed to send them on any stream; frozen. Of the sender.
+    """Points with everything needed to send them on any stream; frozen. Of the sender.
 
     `series` lists (name, tags, type, unit, delta) with types numbered as in MetricType. The three buffers have one
-    element a point, C-contiguous: uint32 places in `series`, int64 nanoseconds since 1970, float64 values.
+    element a plain point, C-contiguous: uint32 places in `series`, int64 nanoseconds since 1970, float64 values.
+    `histograms` lists (name, tags, unit, delta, nanoseconds since 1970, sum, least, greatest, upper bounds, counts),
+    with one count more than bounds; they stand behind the plain points.
     """
 
     def __new__(
@@ -627,9 +632,26 @@ class Batch:
         series_index: Buffer,
         timestamps_unix_ns: Buffer,
         values: Buffer,
+        histograms: Sequence[
+            tuple[
+                str,
+                Sequence[tuple[str, str]],
+                str,
+                bool,
+                int,
+                float,
+                float | None,
+                float | None,
+                Sequence[float],
+                Sequence[int],
+            ]
+        ] = ...,
     ) -> Batch: ...
     @property
     def points(self) -> int: ...
+    @property
+    def row_bytes(self) -> int:
+        """Memory that histograms and summaries take besides what a point takes."""
     def split(self) -> tuple[Batch, Batch]:
         """Two halves of a batch with at least two points; EncodeError otherwise."""
 
@@ -760,6 +782,44 @@ class Spool:
         """Counters and gauges; dropped has (batches, points) by reason, since the spool was made."""
     def close(self) -> None:
         """Makes everything durable that can be, and releases the lock. Idempotent."""
+
+@final
+class RelayStream:
+    """The receiving half of a stream of batches in row form that this agent takes over from a service."""
+
+    def __new__(
+        cls, *, common_tags: Sequence[tuple[str, str]], node: str, points_max: int, frame_bytes_max: int
+    ) -> RelayStream:
+        """Points get those common tags that they do not bring themselves; those of another node are refused."""
+    @property
+    def mid_frame(self) -> bool:
+        """A frame has begun and not ended."""
+    def feed(self, data: bytes, now_unix_ns: int) -> list[RelayedBatch]:
+        """The frames that are whole now; points without a time get this one.
+
+        CoreError on a frame of length 0 or above the limit, from then on at every call, after the frames before it.
+        """
+
+@final
+class RelayedBatch:
+    """One frame of a service, judged but for what only a collector can know."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def oldest_unacknowledged(self) -> int: ...
+    @property
+    def batch(self) -> Batch | None:
+        """The points to send on; None when there are none."""
+    @property
+    def rejections(self) -> list[tuple[int, int, str]]:
+        """(reason, points, example) a reason."""
+    def reply(
+        self, answer: Literal["kept", "duplicate", "retry_later"], *, credit: int, retry_after_ms: int = ...
+    ) -> bytes:
+        """The BatchAck with its length prefix. Where all that could be kept is, it says what was refused."""
 
 @final
 class Ack:

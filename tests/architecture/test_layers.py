@@ -30,7 +30,14 @@ IMPORTERS = {
         "telemetry_collector.store.signals",
         "telemetry_collector.writers",
     },
-    "aioquic": {"telemetry_collector.listeners.quic_aioquic", "telemetry_collector.sender"},
+    "aioquic": {
+        "telemetry_collector.listeners.quic_aioquic",
+        # Nodes probe each other by QUIC's datagrams, which the core's QUIC has no door for.
+        "telemetry_collector.probe",
+        # What aioquic lacks of mutual TLS, for the listener and for probes.
+        "telemetry_collector.security.mtls",
+        "telemetry_collector.sender",
+    },
     "duckdb": {"telemetry_collector.query"},
 }
 """What may be imported by few, and by whom; a package stands for all that is in it."""

@@ -133,8 +133,18 @@ def test_the_locks_have_what_the_project_asks_for() -> None:
 def test_every_package_that_is_imported_is_asked_for() -> None:
     """A package that is only there because another one wants it may be gone tomorrow."""
     config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    asked = packages(config["project"]["dependencies"])
-    module_of = {"yaml": "pyyaml", "pynvml": "nvidia-ml-py", "grpc": "grpcio", "pydantic_core": "pydantic"}
+    extras = (package for extra in config["project"]["optional-dependencies"].values() for package in extra)
+    asked = packages([*config["project"]["dependencies"], *extras])
+    module_of = {
+        "opentelemetry": "opentelemetry-sdk",
+        "google": "protobuf",
+        "grpc": "grpcio",
+        "grpc_health": "grpcio-health-checking",
+        "grpc_reflection": "grpcio-reflection",
+        "pydantic_core": "pydantic",
+        "pynvml": "nvidia-ml-py",
+        "yaml": "pyyaml",
+    }
     known = sys.stdlib_module_names | {"telemetry_collector"}
     imported: dict[str, str] = {}
     for path in tracked_files():

@@ -46,6 +46,7 @@ def shown(page: bytes) -> set[str]:
 async def of_a_collector(directory: Path, files: Files) -> set[str]:
     """What a collector shows that runs."""
     document = collector_document(directory, files)
+    document["grpc"] = {"listen_addr": "127.0.0.1:0", "alert_rules_path": str(directory / "rules.json")}
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await collector.start()
     try:
@@ -58,7 +59,11 @@ async def of_a_collector(directory: Path, files: Files) -> set[str]:
 async def of_an_agent(directory: Path, files: Files) -> set[str]:
     """What an agent shows that runs; nobody listens where it sends."""
     document = {
-        "agent": {"collectors": ["127.0.0.1:9"], "spool_dir": str(directory / "spool")},
+        "agent": {
+            "collectors": ["127.0.0.1:9"],
+            "spool_dir": str(directory / "spool"),
+            "socket": str(directory / "agent.sock"),
+        },
         "security": {
             "tls_cert_path": str(files.node_certificate),
             "tls_key_path": str(files.node_key),

@@ -187,6 +187,33 @@ async def test_a_spool_that_cannot_be_had_is_a_start_that_fails_and_names_the_ke
     await running.stop()
 
 
+async def test_what_checks_find_is_sent_under_the_services_name_and_other_checks_can_take_their_place(
+    certificates: Path,
+) -> None:
+    def checks(name: str, address: str) -> dict[str, object]:
+        return {"tcp": ({"name": name, "service": "shop", "address": Address.parse(address)},)}
+
+    async with (
+        QuicCollector(certificates) as collector,
+        await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server,
+    ):
+        open_port = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        running = agent(certificates, collector.address, Steady(), monitors=checks("door", open_port))
+
+        def up(check: str) -> set[tuple[float, str]]:
+            points = (point for point in collector.books.points if point.name == "service.check.up")
+            return {(p.value, dict(p.tags)["service"]) for p in points if dict(p.tags)["check"] == check}
+
+        await running.start()
+        try:
+            await until(lambda: up("door") == {(1.0, "shop")})
+            closed = {"monitors": checks("wall", "127.0.0.1:9"), "interval_secs": 0.05}
+            await running.reconfigure(NodeAgentConfig.model_validate(closed))
+            await until(lambda: up("wall") == {(0.0, "shop")})
+        finally:
+            await running.stop()
+
+
 @pytest.mark.usefixtures("sender_transport")
 async def test_an_agents_batches_outlive_it(certificates: Path, tmp_path: Path) -> None:
     first = agent(certificates, Address("127.0.0.1", 9), Steady(), spool_dir=tmp_path / "spool")

@@ -332,8 +332,8 @@ class TestMistakes:
             "2 mistakes in configuration",
             "configuration:2: limits.max_batch_size = x: is not a whole number; "
             "expected a whole number from 1 to 1000000: points of one batch",
-            "configuration:3: foo: is not a section; known are api, forward, influxdb, journal, limits, logs, "
-            "observability, parquet, quotas, receivers, scrape, security, server, traces",
+            "configuration:3: foo: is not a section; known are api, forward, grpc, influxdb, journal, "
+            "limits, logs, observability, parquet, query, quotas, receivers, scrape, security, server, traces",
         ]
 
     def test_a_writer_that_cannot_be_loaded_is_a_mistake_of_its_section(self) -> None:

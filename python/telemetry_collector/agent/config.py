@@ -5,12 +5,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from telemetry_collector.agent.monitors.config import MonitorsConfig
+from telemetry_collector.agent.peers import NetworkConfig
+from telemetry_collector.agent.sampling import RATE_LEAST
 from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
 from telemetry_collector.model import STANDARD_TAGS
 from telemetry_collector.sender import TransportName, settings
 
 SourceName = Literal["cpu", "memory", "disk", "network", "host", "gpu", "agent"]
 SOURCES: tuple[SourceName, ...] = ("cpu", "memory", "disk", "network", "host", "gpu", "agent")
+
+SOCKET_PATH_BYTES_MAX = 107
+"""What the system takes as a unix socket's name."""
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB
@@ -28,9 +34,68 @@ def _fits(text: str, bytes_max: int) -> str:
     return text
 
 
+def _bindable(path: Path) -> Path:
+    if len(bytes(path)) > SOCKET_PATH_BYTES_MAX:
+        raise ValueError(f"expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes, as unix sockets have")
+    return path
+
+
 Collector = Annotated[Address, AfterValidator(_reachable)]
 TagKey = Annotated[str, StringConstraints(min_length=1), AfterValidator(lambda text: _fits(text, 128))]
 TagValue = Annotated[str, StringConstraints(min_length=1), AfterValidator(lambda text: _fits(text, 1_024))]
+
+
+class SamplingRuleConfig(Section):
+    """How far metrics may be left out whose names fit a pattern."""
+
+    pattern: Text = Field(max_length=256, description="a pattern of metrics' names, such as system.disk.*")
+    importance: Literal["critical", "high", "normal", "low"] = Field(
+        "normal", description="critical (all is kept), high (half at least), normal (a tenth) or low (a hundredth)"
+    )
+    rate_min: float | None = Field(
+        None, ge=RATE_LEAST, le=1, description="the share that is kept in any case, or null for the importance's"
+    )
+
+
+SAMPLING_RULES = (
+    SamplingRuleConfig(pattern="agent.*", importance="critical"),
+    SamplingRuleConfig(pattern="service.*", importance="critical"),
+    SamplingRuleConfig(pattern="network.peer.*", importance="high"),
+    SamplingRuleConfig(pattern="process.*", importance="low"),
+    SamplingRuleConfig(pattern="system.cpu.core.*", importance="low"),
+)
+
+
+class SamplingConfig(Section):
+    """What is left out when the agent, or its collector, has too much to do."""
+
+    enabled: bool = Field(True, description="whether anything is left out at all")
+    rules: tuple[SamplingRuleConfig, ...] = Field(
+        SAMPLING_RULES, max_length=64, description="the first that fits a name counts; normal where none does"
+    )
+    high_mark: float = Field(0.8, gt=0, le=10, description="the part of a budget above which more is left out")
+    low_mark: float = Field(0.5, gt=0, le=10, description="the part below which less is left out")
+    step_secs: Seconds = Field(10.0, description="how often the rates may move")
+
+    @model_validator(mode="after")
+    def _marks_are_apart(self) -> Self:
+        if self.low_mark >= self.high_mark:
+            raise ValueError(
+                f"low_mark {self.low_mark:g} is not below high_mark {self.high_mark:g}; expected a lower one"
+            )
+        return self
+
+
+class ResourcesConfig(Section):
+    """What the agent itself may use; above it, less is read and sent. Nothing is enforced beyond that."""
+
+    max_cpu_percent: float | None = Field(
+        5.0, gt=0, le=100_000, description="percent of one processor, or null for no bound"
+    )
+    max_memory_mb: int | None = Field(256, ge=16, le=1_048_576, description="MiB of memory, or null for no bound")
+    max_disk_mb: int | None = Field(
+        None, ge=16, le=1_073_741_824, description="MiB of the spool's files, or null for spool_bytes_max"
+    )
 
 
 class NodeAgentConfig(Section):
@@ -68,6 +133,12 @@ class NodeAgentConfig(Section):
     network_exclude: tuple[Text, ...] = Field(
         ("lo", "veth*"), description="patterns of network interfaces that are left out"
     )
+    monitors: MonitorsConfig = Field(MonitorsConfig(), description="the services that are looked at")
+    network: NetworkConfig = Field(
+        NetworkConfig(), description="the nodes that are probed, and where probes are answered"
+    )
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="what the agent itself may use")
+    sampling: SamplingConfig = Field(SamplingConfig(), description="what is left out when there is too much")
     batch_points_max: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")
     readings_per_batch: int = Field(
         1, ge=1, le=100, description="readings that go in one batch, which waits until it has them"
@@ -91,6 +162,14 @@ class NodeAgentConfig(Section):
         description="what speaks QUIC: quinn, or aioquic where the extension is built without it",
     )
     max_datagram_size: int = Field(1_200, ge=1_200, le=9_000, description="bytes of QUIC in one datagram")
+    socket: Annotated[Path, AfterValidator(_bindable)] | None = Field(
+        None, description="unix socket at which services beside the agent hand over metrics, or null for none"
+    )
+    socket_mode: Annotated[str, StringConstraints(pattern="^0?[0-7]{3}$")] = Field(
+        "0660", description="who may write to the socket, as chmod has it"
+    )
+    socket_group: Text | None = Field(None, description="the socket's group, or null for the agent's own")
+    socket_clients_max: int = Field(64, ge=1, le=1_024, description="services that may be connected to the socket")
     drain_secs: Seconds = Field(5.0, description="how long stopping waits for acknowledgements")
 
     @field_validator("transport")

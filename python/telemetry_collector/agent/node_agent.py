@@ -8,12 +8,16 @@ from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__
 from telemetry_collector.agent.config import NodeAgentConfig
+from telemetry_collector.agent.door import Door, DoorSettings
 from telemetry_collector.agent.gathering import Gathering
 from telemetry_collector.agent.identity import identity_of
+from telemetry_collector.agent.monitors import MonitorThread
+from telemetry_collector.agent.peers import NetworkMonitor
 from telemetry_collector.agent.revocation import judge_of
 from telemetry_collector.agent.sampler import Sampler
 from telemetry_collector.agent.schedule import Schedule
-from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.self_metrics import AgentCost, door_points, sender_points
+from telemetry_collector.agent.shedding import Shedding
 from telemetry_collector.agent.sources import Source
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
 from telemetry_collector.agent.sources.disk import DiskSource
@@ -61,6 +65,8 @@ class AgentStats:
     samples_missed: int
     """Moments that passed unread because the agent was late."""
     source_failures: Mapping[str, int]
+    sampling_rates: Mapping[str, float]
+    """The share of the points that is kept, by pattern."""
     sender: SenderStats
 
 
@@ -87,6 +93,9 @@ class NodeAgent:
         self._gpu = GpuSource()
         self._sources = _sources(config, self._clock, self._gpu) if sources is None else list(sources)
         self._registry = registry
+        self._monitors = MonitorThread(registry, self._clock)
+        self._peers = NetworkMonitor(security, registry, self._clock)
+        self._shedding = Shedding(config, self.node, registry, self._clock)
         self._report = SenderReport(registry, self._clock)
         self._events = Events(registry, log, self._clock)
         self._events.declare(UNENCODABLE)
@@ -100,6 +109,7 @@ class NodeAgent:
             on_event=self._report,
         )
         self._report.watch(lambda: self._sender.stats)
+        self._door = _door(config, self.node, self._sender, registry, self._clock)
         self._sampler: Sampler | None = None
         self._schedule: Schedule | None = None
         self._gathering = _gathering(config)
@@ -116,15 +126,17 @@ class NodeAgent:
             samples=self._samples,
             samples_missed=self._schedule.missed if self._schedule else 0,
             source_failures=dict(self._sampler.failures) if self._sampler else {},
+            sampling_rates=self._shedding.rates,
             sender=self._sender.stats,
         )
 
     async def start(self) -> None:
         """Begins to read and to send; does not wait for a collector.
 
-        TelemetryCollectorError when the spool cannot be opened.
+        TelemetryCollectorError when the spool or the socket cannot be opened.
         """
-        self._sampler = Sampler(self._sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
+        sources = [*self._sources, *self._watched(self._config)]
+        self._sampler = Sampler(sources, self._registry, self._clock, timeout_secs=_timeout_secs(self._config))
         try:
             await self._sender.start()
         except JournalError as error:
@@ -132,6 +144,10 @@ class NodeAgent:
                 f"agent.spool_dir = {self._config.spool_dir}: {error}; expected a directory that this user may write "
                 "and no other agent uses, or null to keep batches in memory"
             ) from error
+        self._monitors.start(self._config.monitors)
+        self._peers.start(self._config.network)
+        if self._door is not None:
+            await self._door.start()
         self._start_reading(self._sampler)
         log.info(
             "agent_started",
@@ -144,12 +160,19 @@ class NodeAgent:
         """Reads what this says, as often and under the tags that it says. How it is sent, and of which node, stays."""
         assert self._sampler is not None, "the agent is started"
         gpu = GpuSource()
-        sources = _sources(config, self._clock, gpu)
+        sources = [*_sources(config, self._clock, gpu), *self._watched(config)]
         await self._stop_reading()
+        await self._monitors.stop_unless(config.monitors)
+        await self._peers.stop_unless(config.network)
         if self._stopped:
             # Stopped meanwhile: nothing is to be begun again.
             return
         self._config, self._tags, self._gpu = config, _tags(config, self.node), gpu
+        if self._door is not None:
+            self._door.tags = _service_tags(config, self.node)
+        self._monitors.start(config.monitors)
+        self._peers.start(config.network)
+        self._shedding.exchange(config)
         self._sampler.exchange(sources, timeout_secs=_timeout_secs(config))
         self._start_reading(self._sampler)
 
@@ -171,7 +194,10 @@ class NodeAgent:
         if self._stopped:
             return
         self._stopped = True
+        if self._door is not None:
+            await self._door.stop()
         await self._stop_reading()
+        await asyncio.gather(self._monitors.stop(), self._peers.stop())
         try:
             await self._sender.stop(self._config.drain_secs)
         except JournalError as error:
@@ -180,6 +206,8 @@ class NodeAgent:
         if self._sampler is not None:
             self._sampler.stop()
         self._events.finish()
+        self._shedding.finish()
+        self._peers.finish()
         self._report.finish()
         log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
 
@@ -209,9 +237,10 @@ class NodeAgent:
         while True:
             await schedule.wait()
             timestamp = self._clock.unix_ns()
-            points = await sampler.sample()
+            self._shedding.begin(self._sender.stats)
+            points = await sampler.sample(self._shedding)
             if "agent" in self._config.sources:
-                points += self._own_points(sampler)
+                points += self._shedding.keep("agent", self._own_points(sampler))
             self._samples += 1
             for readings in self._gathering.add(timestamp, points):
                 self._offer(readings)
@@ -225,9 +254,15 @@ class NodeAgent:
         else:
             self._sender.offer(batch)
 
+    def _watched(self, config: NodeAgentConfig) -> list[Source]:
+        checks: list[Source] = [self._monitors.source] if config.monitors.checks else []
+        return [*checks, self._peers] if config.network.peers else checks
+
     def _own_points(self, sampler: Sampler) -> list[Point]:
         # Series that are not there from the beginning come last, so that the numbers of all go on in order.
-        return [*sampler.own_points(), *self._cost.points(), *sender_points(self._sender.stats)]
+        points = [*sampler.own_points(), *self._cost.points(), *self._shedding.points()]
+        points += sender_points(self._sender.stats)
+        return points if self._door is None else [*points, *door_points(self._door)]
 
     async def _beat_for_ever(self) -> None:
         usage = CpuUsage()
@@ -261,6 +296,26 @@ def _tags(config: NodeAgentConfig, node: str) -> Tags:
         "version": config.version or __version__,
     }
     return (*((key, value) for key, value in standard.items() if value is not None), *config.tags.items())
+
+
+def _service_tags(config: NodeAgentConfig, node: str) -> Tags:
+    """What points of services get: where they were measured, not what the agent is."""
+    return tuple((key, value) for key, value in _tags(config, node) if key not in ("service", "version"))
+
+
+def _door(config: NodeAgentConfig, node: str, sender: Sender, registry: CollectorRegistry, clock: Clock) -> Door | None:
+    if config.socket is None:
+        return None
+    settings = DoorSettings(
+        path=config.socket,
+        mode=int(config.socket_mode, 8),
+        group=config.socket_group,
+        clients_max=config.socket_clients_max,
+        points_max=config.batch_points_max,
+    )
+    door = Door(settings, node, sender, registry, clock)
+    door.tags = _service_tags(config, node)
+    return door
 
 
 def _sources(config: NodeAgentConfig, clock: Clock, gpu: GpuSource) -> list[Source]:

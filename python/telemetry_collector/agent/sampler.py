@@ -3,7 +3,8 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -25,6 +26,30 @@ FAILED = Event(
 )
 
 
+class Gate(Protocol):
+    """What of the sources is wanted at a moment."""
+
+    def wants(self, source: str) -> bool:
+        """Whether a source is to be read."""
+
+    def keep(self, source: str, points: Iterable[Point]) -> list[Point]:
+        """Those points of a source that are wanted."""
+
+
+class Everything:
+    """The gate that lets everything pass."""
+
+    def wants(self, source: str) -> bool:
+        """See Gate."""
+        del source
+        return True
+
+    def keep(self, source: str, points: Iterable[Point]) -> list[Point]:
+        """See Gate."""
+        del source
+        return list(points)
+
+
 class Sampler:
     """Reads every source at once and waits for all of them, but not for longer than `timeout_secs`."""
 
@@ -43,13 +68,14 @@ class Sampler:
         """Readings that failed, by source."""
         return self._failures
 
-    async def sample(self) -> list[Point]:
-        """The points of all sources that could be read; values that are not finite are left out."""
+    async def sample(self, gate: Gate | None = None) -> list[Point]:
+        """The points of all sources that are wanted and could be read; values that are not finite are left out."""
+        gate = gate or Everything()
         readings: dict[asyncio.Future[Reading], str] = {}
         for thread in self._threads:
             if thread.busy:
                 self._failed(thread.name, "the reading before has not ended")
-            else:
+            elif gate.wants(thread.name):
                 readings[thread.read()] = thread.name
         points: list[Point] = []
         if not readings:
@@ -64,7 +90,7 @@ class Sampler:
             else:
                 reading = future.result()
                 self._secs[name] = reading.secs
-                points += (point for point in reading.points if math.isfinite(point.value))
+                points += gate.keep(name, (point for point in reading.points if math.isfinite(point.value)))
         return points
 
     def own_points(self) -> Iterator[Point]:

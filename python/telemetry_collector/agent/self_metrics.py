@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from telemetry_collector.agent.door import Door
 from telemetry_collector.agent.sources import DIGITS, counter, gauge
 from telemetry_collector.sender import Point, SenderStats
 
@@ -26,6 +27,12 @@ def sender_points(stats: SenderStats) -> Iterator[Point]:
     if stats.batches_acknowledged:
         yield gauge("agent.ack.latency", round(stats.ack_p50_secs, DIGITS), "s", quantile="0.5")
         yield gauge("agent.ack.latency", round(stats.ack_p99_secs, DIGITS), "s", quantile="0.99")
+
+
+def door_points(door: Door) -> Iterator[Point]:
+    """What services hand over."""
+    yield gauge("agent.service.clients", door.clients, "{connection}")
+    yield counter("agent.service.points", door.points, "{point}")
 
 
 class AgentCost:

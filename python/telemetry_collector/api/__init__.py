@@ -1,1 +1,1 @@
-"""Listeners that answer questions rather than take data: today the workers, over HTTP."""
+"""What answers programs that ask: who the workers are, over HTTP, and services over gRPC."""

@@ -38,6 +38,7 @@ LIVE = frozenset(
         "agent.readings_per_batch",
         *("agent.region", "agent.zone", "agent.service", "agent.version", "agent.tags"),
         *("agent.sources", "agent.per_cpu", "agent.processes_top", "agent.disk_exclude", "agent.network_exclude"),
+        *("agent.monitors", "agent.network", "agent.sampling", "agent.resources"),
         *("observability.log_level", "observability.log_format"),
     }
 )

@@ -1,6 +1,6 @@
 """The collector, composed: who is whose consumer, and in which order they start and stop.
 
-    QuicListener, receivers ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
+    QuicListener, receivers, gRPC ─► pipeline.Ingest (core: decode, admit, journal) ─► FanOut ─► writers
                    │                MetricsEndpoint: /metrics /health /ready
                    └─► TelemetryManager ─► ApiEndpoint: /workers /telemetry
 
@@ -28,6 +28,7 @@ from telemetry_collector import __version__, _core
 from telemetry_collector.api.endpoint import ApiEndpoint
 from telemetry_collector.api.workers import TelemetryManager
 from telemetry_collector.app import service
+from telemetry_collector.app.answering import Answering
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
@@ -93,6 +94,7 @@ class Collector:
         self._room: JournalRoom | None = None
         self._listener: Listener | None = None
         self._receiving: Receiving | None = None
+        self._answering: Answering | None = None
         self._workers: TelemetryManager | None = None
         self.api: ApiEndpoint | None = None
         """The API, where there is one."""
@@ -141,6 +143,8 @@ class Collector:
             consumers: dict[str, RequestConsumer] = {"metrics": ingest, **signals.consumers}
             self._receiving = Receiving(config, consumers, verifier, allowlist, RequestEvents(self._registry))
             await self._receiving.start()
+            self._answering = Answering(config, ingest, verifier, allowlist, self._registry, self.health, self.ready)
+            await self._answering.start()
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
@@ -186,6 +190,8 @@ class Collector:
         await self._listener.reconfigure(listener_settings(new), verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
+        if self._answering is not None:
+            self._answering.update_trust(verifier, allowlist)
         self._core.set_policy(_ingest_settings(new))
         if new.quotas != self._config.quotas:
             self._core.set_quotas(_quotas(new.quotas))
@@ -195,6 +201,8 @@ class Collector:
             await self._destinations.change(new.writers)
         finally:
             self._config = replace(new, writers=dict(self._destinations.sections))
+            if self._answering is not None:
+                await self._answering.follow(self._config)
 
     async def read_trust(self) -> None:
         """Reads authorities and revocation lists again. CertificateError: nothing has changed."""
@@ -203,6 +211,8 @@ class Collector:
         await self._listener.update_trust(verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
+        if self._answering is not None:
+            self._answering.update_trust(verifier, allowlist)
 
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.
@@ -214,8 +224,8 @@ class Collector:
         self._stopping = True
         timeout_secs = self._config.server.shutdown_timeout_secs
         deadline = time.monotonic() + WRITERS_STOP_SHARE * timeout_secs
-        if self._receiving is not None:
-            await self._receiving.stop(LISTENER_STOP_SHARE * timeout_secs)
+        doors = [door for door in (self._answering, self._receiving) if door is not None]
+        await asyncio.gather(*(door.stop(LISTENER_STOP_SHARE * timeout_secs) for door in doors))
         if self._listener is not None:
             await self._listener.stop(LISTENER_STOP_SHARE * timeout_secs)
         if self._workers is not None:
@@ -251,6 +261,12 @@ class Collector:
         addresses = self._receiving.addresses if self._receiving is not None else {}
         return {name: str(address) for name, address in addresses.items()}
 
+    @property
+    def grpc_addr(self) -> str | None:
+        """Where the gRPC service listens, with the port that the system chose; None where it has no address."""
+        address = self._answering.address if self._answering is not None else None
+        return str(address) if address is not None else None
+
     def health(self) -> Mapping[str, Any]:
         """Whether the process does its work, and the counts that a person asks for first."""
         room = self._room.report() if self._room is not None else {}
@@ -273,7 +289,7 @@ class Collector:
             "points_committed": stats.get("points_committed", 0),
             "worker_points": stats.get("worker_points_committed", 0),
             "points_refused": sum(stats.get("points_refused", {}).values()),
-            "points_by_requests": self._receiving.points_accepted if self._receiving is not None else 0,
+            "points_by_requests": sum(door.points_accepted for door in (self._receiving, self._answering) if door),
             "series": stats.get("series", 0),
             "signals": self._signals.summary() if self._signals is not None else {},
             "writers": {

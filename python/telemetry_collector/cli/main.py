@@ -26,6 +26,7 @@ COMMANDS = {
     "dataset": "telemetry_collector.cli.dataset:dataset",
     "workers": "telemetry_collector.cli.workers:workers",
     "status": "telemetry_collector.cli.workers:status",
+    "query": "telemetry_collector.cli.query:query",
 }
 """Commands in the order of the help, and where each is."""
 
@@ -94,6 +95,7 @@ Examples:
   telemetry-collector dataset verify DIR      check that files are whole and nothing is there twice
   telemetry-collector workers                 see the workers of a running collector
   telemetry-collector status worker-1         see one of them, and whether it is active
+  telemetry-collector query DIR NAME          aggregate what is stored
 
 \b
 Exit codes:

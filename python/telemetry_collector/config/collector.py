@@ -7,6 +7,8 @@ from pathlib import Path
 from telemetry_collector.config.api import Api
 from telemetry_collector.config.changes import keeping
 from telemetry_collector.config.document import load_document
+from telemetry_collector.config.grpc import Grpc
+from telemetry_collector.config.query import QueryBounds
 from telemetry_collector.config.quotas import Quotas
 from telemetry_collector.config.receivers import Receivers
 from telemetry_collector.config.scrape import Scrape
@@ -19,6 +21,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "security": Security,
     "receivers": Receivers,
     "scrape": Scrape,
+    "grpc": Grpc,
+    "query": QueryBounds,
     "limits": Limits,
     "quotas": Quotas,
     "journal": Journal,
@@ -41,6 +45,8 @@ class Config:
     security: Security
     receivers: Receivers
     scrape: Scrape
+    grpc: Grpc
+    query: QueryBounds
     limits: Limits
     quotas: Quotas
     journal: Journal
@@ -86,6 +92,8 @@ def load(
         security=document.section(Security, "security"),
         receivers=document.section(Receivers, "receivers"),
         scrape=document.section(Scrape, "scrape"),
+        grpc=document.section(Grpc, "grpc"),
+        query=document.section(QueryBounds, "query"),
         limits=document.section(Limits, "limits"),
         quotas=document.section(Quotas, "quotas"),
         journal=document.section(Journal, "journal"),

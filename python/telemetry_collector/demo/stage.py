@@ -35,6 +35,7 @@ ANSWER_SECS_MAX = 5.0
 DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
+GRPC_PORT = 9008
 RECEIVER_PORTS = {"otlp_grpc": 4317, "otlp_http": 4318, "influx": 8086, "remote_write": 9201}
 HEARTBEAT_SECS = 5.0
 # Parts become visible this often, so that a short demo shows files while it runs.
@@ -62,6 +63,7 @@ class Demo:
         self._metrics_port = 0
         self._receivers: dict[str, str] = {}
         self._api = Address("127.0.0.1", 0)
+        self._grpc_addr = ""
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -79,6 +81,7 @@ class Demo:
             name: f"127.0.0.1:{self._free_port(port, socket.SOCK_STREAM)}" for name, port in RECEIVER_PORTS.items()
         }
         self._api = self._api_address()
+        self._grpc_addr = f"127.0.0.1:{self._free_port(GRPC_PORT, socket.SOCK_STREAM)}"
         self._make_directory()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
@@ -119,6 +122,7 @@ class Demo:
             self._directory,
             self._listen_addr,
             self._receivers,
+            self._grpc_addr,
             self._metrics_port,
             str(self._api),
             self._agent_stats(),
@@ -195,6 +199,10 @@ class Demo:
                 }
                 for signal, dataset in (("traces", "spans"), ("logs", "logs"))
             },
+            "grpc": {
+                "listen_addr": self._grpc_addr,
+                "alert_rules_path": str(self._directory.resolve() / "alert-rules.json"),
+            },
             "receivers": {name: {"listen_addr": address} for name, address in self._receivers.items()},
             "api": {"http_addr": self._api.host, "http_port": self._api.port},
             "observability": {"metrics_addr": "127.0.0.1", "metrics_port": self._metrics_port},
@@ -209,6 +217,8 @@ class Demo:
                 "spool_dir": str(self._directory.resolve() / "spool"),
                 "spool_bytes_max": SPOOL_BYTES_MAX,
                 "drain_secs": DRAIN_SECS_MAX,
+                # The view is drawn in this process: what that takes is none of the agent's own cost.
+                "sampling": {"enabled": False},
             },
             "security": {
                 "tls_cert_path": str(certificates.node_certificate.resolve()),

@@ -20,6 +20,7 @@ class Moment:
     listen_addr: str
     receivers: Mapping[str, str]
     """Where other protocols are taken, by receiver."""
+    grpc_addr: str
     metrics_port: int
     api: str
     """Where the API is."""

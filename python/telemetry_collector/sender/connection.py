@@ -16,7 +16,7 @@ from cryptography import x509
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.model import CloseCode
 from telemetry_collector.sender.session import ProtocolViolation, Session
-from telemetry_collector.sender.settings import TransportSettings
+from telemetry_collector.sender.settings import Reach
 
 
 class Transport(Protocol):
@@ -42,7 +42,7 @@ class Connection:
     reply has come. `finished`: the session was told to finish, and has. `lost`: it is over; the result says why.
     """
 
-    def __init__(self, session: Session, settings: TransportSettings) -> None:
+    def __init__(self, session: Session, settings: Reach) -> None:
         """Belongs to the running event loop. It comes to life with `start`."""
         self._loop = asyncio.get_running_loop()
         self.session = session

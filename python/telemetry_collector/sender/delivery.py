@@ -261,6 +261,9 @@ class Delivery:
         points = self._outbox.points_of(sequence)
         if points is None:
             return False  # dropped meanwhile, and counted then
+        self._tally.answers += 1
+        # Never 0 from a collector of ours; a window of one says that it is behind.
+        self._tally.answers_narrow += ack.credit <= 1 and ack.outcome != Outcome.RETRY_LATER
         match outcome := wire.outcome_of(ack.outcome):
             case Outcome.STORED:
                 self._close(sequence, outcome, points, now)

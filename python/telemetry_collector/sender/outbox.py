@@ -13,6 +13,12 @@ from telemetry_collector._core import Batch
 POINT_BYTES = 24
 """Bytes of memory that a point takes in a `Batch`: its place, time and value, and a share of the batch itself."""
 
+
+def bytes_of(batch: Batch) -> int:
+    """Memory that a batch takes, about."""
+    return batch.points * POINT_BYTES + batch.row_bytes
+
+
 OnDrop = Callable[[int, int, str], None]
 """Called with the sequence and the points of a batch that was given up, and the reason."""
 
@@ -92,6 +98,7 @@ class MemoryOutbox:
         self._next = 1
         self._held: OrderedDict[int, Batch] = OrderedDict()
         self._points = 0
+        self._bytes = 0
 
     @property
     def epoch(self) -> int:
@@ -119,18 +126,15 @@ class MemoryOutbox:
 
     @property
     def bytes(self) -> int:
-        return self._points * POINT_BYTES
+        return self._bytes
 
     def has_room(self, points: int) -> bool:
-        if not self._held:
-            return True  # one batch always fits, or a batch larger than the bound would wait for ever
-        total = self._points + points
-        return total <= self._points_max and total * POINT_BYTES <= self._bytes_max
+        return self._fits(points, points * POINT_BYTES)
 
     def put(self, batch: Batch) -> int:
-        while not self.has_room(batch.points):
+        while not self._fits(batch.points, bytes_of(batch)):
             sequence, dropped = self._held.popitem(last=False)
-            self._points -= dropped.points
+            self._forget(dropped)
             self._on_drop(sequence, dropped.points, "outbox_full")
         return self._append(batch)
 
@@ -154,7 +158,7 @@ class MemoryOutbox:
     def acknowledge(self, sequence: int) -> None:
         batch = self._held.pop(sequence, None)
         if batch is not None:
-            self._points -= batch.points
+            self._forget(batch)
 
     def abandon(self, sequence: int) -> None:
         points = self.points_of(sequence)
@@ -174,4 +178,14 @@ class MemoryOutbox:
         self._next += 1
         self._held[sequence] = batch
         self._points += batch.points
+        self._bytes += bytes_of(batch)
         return sequence
+
+    def _fits(self, points: int, size: int) -> bool:
+        if not self._held:
+            return True  # one batch always fits, or a batch larger than the bound would wait for ever
+        return self._points + points <= self._points_max and self._bytes + size <= self._bytes_max
+
+    def _forget(self, batch: Batch) -> None:
+        self._points -= batch.points
+        self._bytes -= bytes_of(batch)

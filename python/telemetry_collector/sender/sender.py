@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 from telemetry_collector._core import Batch, Heartbeat
@@ -15,7 +17,7 @@ from telemetry_collector.sender.delivery import Delivery
 from telemetry_collector.sender.dialling import dial
 from telemetry_collector.sender.outbox import MemoryOutbox, Outbox
 from telemetry_collector.sender.session import Session
-from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, SpoolSettings, TransportSettings
+from telemetry_collector.sender.settings import DeliverySettings, OutboxSettings, Reach, SpoolSettings
 from telemetry_collector.sender.spool import SpoolOutbox
 from telemetry_collector.sender.stats import SenderStats, Tally
 
@@ -33,7 +35,7 @@ class Sender:
 
     def __init__(
         self,
-        transport: TransportSettings,
+        transport: Reach,
         *,
         delivery: DeliverySettings | None = None,
         outbox: OutboxSettings | None = None,
@@ -61,12 +63,14 @@ class Sender:
             on_event=on_event,
             on_shrink=self._shrunk,
         )
-        self._breakers = {endpoint: self._new_breaker() for endpoint in transport.endpoints}
+        self._breakers: dict[Address | Path, Breaker] = {
+            endpoint: self._new_breaker() for endpoint in transport.endpoints
+        }
         self._keeping: asyncio.Task[None] | None = None
         self._heartbeat: Heartbeat | None = None
         self._told: Heartbeat | None = None
         self._connection: Connection | None = None
-        self._endpoint: Address | None = None
+        self._endpoint: Address | Path | None = None
         self._task: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._stopped = False
@@ -103,6 +107,10 @@ class Sender:
         self._wake()
         return sequence
 
+    def has_room(self, points: int) -> bool:
+        """Whether `offer` of a batch of so many points would drop nothing."""
+        return self._outbox.has_room(points)
+
     def durable(self, sequence: int) -> bool:
         """Whether a batch outlives the process from now on, or has got its answer. Never without a spool."""
         return self._spool is not None and self._spool.is_durable(sequence)
@@ -113,6 +121,12 @@ class Sender:
             self._room.clear()
             await self._room.wait()
         self.offer(batch)
+
+    async def kept(self, sequence: int) -> None:
+        """Returns when a batch is as safe as it gets before its answer: in the spool, or without one at once."""
+        while self._spool is not None and not self._spool.is_durable(sequence):
+            self._room.clear()
+            await self._room.wait()
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Sends the worker's state as soon as possible. The newest wins: one that was not sent yet is forgotten."""
@@ -182,7 +196,7 @@ class Sender:
             due = min(breaker.due for breaker in self._breakers.values())
             await asyncio.sleep(max(0.0, due - loop.time()))
 
-    async def _first_good(self, endpoints: tuple[Address, ...]) -> tuple[Connection, int] | None:
+    async def _first_good(self, endpoints: Sequence[Address | Path]) -> tuple[Connection, int] | None:
         loop = asyncio.get_running_loop()
         for place, endpoint in enumerate(endpoints):
             breaker = self._breakers[endpoint]

@@ -81,6 +81,28 @@ class TransportSettings:
     """Mean interval at which better collectors than the one in use are tried."""
 
 
+@dataclass(frozen=True, slots=True)
+class SocketSettings:
+    """How the agent of this machine is reached: over its unix socket, which takes the row form on a single stream."""
+
+    path: Path
+    connect_timeout_secs: float = 5.0
+    """Until the first reply."""
+    backoff_min_secs: float = 0.1
+    backoff_max_secs: float = 5.0
+    failback_secs: float = 30.0
+    judge: None = None
+    """The socket's permissions say who is there."""
+
+    @property
+    def endpoints(self) -> tuple[Path]:
+        """The one place where it can be."""
+        return (self.path,)
+
+
+Reach = TransportSettings | SocketSettings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxSettings:
     """Bounds of what waits in memory; over either, the oldest batches are dropped."""

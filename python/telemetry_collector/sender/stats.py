@@ -52,6 +52,10 @@ class SenderStats:
     batches_retried: int
     """Answers RETRY_LATER."""
     batches_split: int
+    answers: int
+    """Answers to batches, final or not."""
+    answers_narrow: int
+    """Of those that were final, answers that left their stream a window of one batch: the collector is behind."""
     heartbeats_sent: int
     heartbeats_refused: int
     frame_bytes_sent: int
@@ -87,6 +91,8 @@ class Tally:
     batches_resent: int = 0
     batches_retried: int = 0
     batches_split: int = 0
+    answers: int = 0
+    answers_narrow: int = 0
     heartbeats_sent: int = 0
     heartbeats_refused: int = 0
     frame_bytes_sent: int = 0
@@ -131,6 +137,8 @@ class Tally:
             batches_resent=self.batches_resent,
             batches_retried=self.batches_retried,
             batches_split=self.batches_split,
+            answers=self.answers,
+            answers_narrow=self.answers_narrow,
             heartbeats_sent=self.heartbeats_sent,
             heartbeats_refused=self.heartbeats_refused,
             frame_bytes_sent=self.frame_bytes_sent,

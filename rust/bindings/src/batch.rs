@@ -1,23 +1,27 @@
-//! `Batch`: plain points with everything that is needed to send them on any stream.
+//! `Batch`: points with everything that is needed to send them on any stream.
 
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use telemetry_core::wire::{OutgoingBatch, OutgoingSeries, OutgoingTag};
+use telemetry_core::wire::{OutgoingBatch, OutgoingHistogram, OutgoingSeries, OutgoingTag};
 
 use crate::errors::EncodeError;
 
 /// (name, tags, type, unit, delta)
 type Series = (String, Vec<(String, String)>, u32, String, bool);
 
-/// Plain points, self-contained; frozen.
+/// (name, tags, unit, delta, timestamp, sum, min, max, upper bounds, counts of the buckets)
+type Histogram = (String, Vec<(String, String)>, String, bool, i64, f64, Option<f64>, Option<f64>, Vec<f64>, Vec<u64>);
+
+/// Points, self-contained; frozen.
 #[pyclass(frozen, module = "telemetry_collector._core")]
 pub(crate) struct Batch(pub(crate) OutgoingBatch);
 
 #[pymethods]
 impl Batch {
     #[new]
-    #[pyo3(signature = (*, common_tags, series, series_index, timestamps_unix_ns, values))]
+    #[pyo3(signature = (*, common_tags, series, series_index, timestamps_unix_ns, values, histograms = Vec::new()))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments, in Python's own form
     fn new(
         py: Python<'_>,
         common_tags: Vec<(String, String)>,
@@ -25,6 +29,7 @@ impl Batch {
         series_index: &Bound<'_, PyAny>,
         timestamps_unix_ns: &Bound<'_, PyAny>,
         values: &Bound<'_, PyAny>,
+        histograms: Vec<Histogram>,
     ) -> PyResult<Self> {
         let series_index = column::<u32>(py, series_index, "series_index", "uint32")?;
         let timestamps_unix_ns = column::<i64>(py, timestamps_unix_ns, "timestamps_unix_ns", "int64")?;
@@ -36,8 +41,9 @@ impl Batch {
             unit: unit.into(),
             delta,
         });
+        let rows = histograms.into_iter().map(|histogram| outgoing(histogram).row()).collect::<Result<_, _>>();
         OutgoingBatch::new(tags(common_tags), series.collect(), series_index, timestamps_unix_ns, values)
-            .map(Self)
+            .and_then(|columns| Ok(Self(columns.with_rows(rows?))))
             .map_err(|error| EncodeError::new_err(error.to_string()))
     }
 
@@ -46,10 +52,21 @@ impl Batch {
         self.0.len()
     }
 
+    #[getter]
+    fn row_bytes(&self) -> usize {
+        self.0.row_bytes()
+    }
+
     fn split(&self) -> PyResult<(Self, Self)> {
         let halves = self.0.split().map_err(|error| EncodeError::new_err(error.to_string()))?;
         Ok((Self(halves.0), Self(halves.1)))
     }
+}
+
+fn outgoing(histogram: Histogram) -> OutgoingHistogram {
+    let (name, own, unit, delta, timestamp_unix_ns, sum, min, max, upper_bounds, bucket_counts) = histogram;
+    let series = OutgoingSeries { name: name.into(), tags: tags(own), metric_type: 0, unit: unit.into(), delta };
+    OutgoingHistogram { series, timestamp_unix_ns, sum, min, max, upper_bounds, bucket_counts }
 }
 
 fn tags(tags: Vec<(String, String)>) -> Vec<OutgoingTag> {
@@ -58,6 +75,9 @@ fn tags(tags: Vec<(String, String)>) -> Vec<OutgoingTag> {
 
 /// Copies a buffer of one dimension out of Python.
 fn column<T: Element>(py: Python<'_>, buffer: &Bound<'_, PyAny>, argument: &str, element: &str) -> PyResult<Vec<T>> {
+    if buffer.len().is_ok_and(|len| len == 0) {
+        return Ok(Vec::new()); // where Python keeps no elements, no alignment can be asked for
+    }
     let expected = || PyTypeError::new_err(format!("{argument} must be a C-contiguous buffer of {element}"));
     let buffer = PyBuffer::<T>::get(buffer).map_err(|_| expected())?;
     if buffer.dimensions() != 1 || !buffer.is_c_contiguous() {

@@ -23,6 +23,7 @@ mod quic_load;
 mod quic_server;
 mod quotas;
 mod record_batch;
+mod relay;
 mod request;
 mod requests;
 mod settings;
@@ -61,6 +62,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<frame_encoder::FrameEncoder>()?;
     module.add_class::<heartbeat::Heartbeat>()?;
     module.add_class::<spool::Spool>()?;
+    module.add_class::<relay::RelayStream>()?;
+    module.add_class::<relay::RelayedBatch>()?;
     module.add_class::<ack::Ack>()?;
     module.add_class::<ack::AckReader>()?;
     #[cfg(feature = "quinn")]

@@ -24,6 +24,7 @@ enum Of {
     Signal(Signal, bool),
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "arguments come from Python as values of their own")]
 #[pymethods]
 impl RequestForm {
     #[staticmethod]

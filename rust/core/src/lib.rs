@@ -8,7 +8,8 @@
 //!                                   consumers: columns (Arrow), line_protocol
 //! ```
 //!
-//! The agent's half is `wire`'s encoder and the `spool`, a journal of batches that wait for their answer.
+//! The agent's half is `wire`'s encoder and the `spool`, a journal of batches that wait for their answer; `relay` takes
+//! over what services beside the agent measure.
 //!
 //! Nothing here knows Python, sockets or the time of day: bytes, clocks and storage come in as arguments.
 
@@ -21,6 +22,7 @@ pub mod line_protocol;
 pub mod parquet;
 #[cfg(feature = "quinn")]
 pub mod quic;
+pub mod relay;
 pub mod series;
 pub mod signals;
 pub mod spool;

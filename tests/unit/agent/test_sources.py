@@ -9,8 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 
+from telemetry_collector.agent import NodeAgentConfig
+from telemetry_collector.agent.monitors.board import Board, ChecksSource, Entry
+from telemetry_collector.agent.monitors.outcome import Measure, Outcome, Reason, State
+from telemetry_collector.agent.peers import Edge
 from telemetry_collector.agent.self_metrics import AgentCost, sender_points
+from telemetry_collector.agent.shedding import Shedding
 from telemetry_collector.agent.sources import Source, ratio
 from telemetry_collector.agent.sources.cpu import CpuSource, CpuUsage
 from telemetry_collector.agent.sources.disk import DiskSource
@@ -20,11 +26,12 @@ from telemetry_collector.agent.sources.network import NetworkSource
 from telemetry_collector.agent.sources.processes import ProcessesSource
 from telemetry_collector.clock import ManualClock, SystemClock
 from telemetry_collector.model import MetricType
+from telemetry_collector.probe import Failure, Measurement
 from telemetry_collector.sender import Point
 from telemetry_collector.sender.stats import Tally
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
-ROW = re.compile(r"\| ([a-z][a-z0-9_.]*) \| (gauge|counter) \| (\S+) \| ([a-z, ]*) ?\|")
+ROW = re.compile(r"\| ([a-z][a-z0-9_.]*) \| (gauge|counter) \| (\S+) \| ([a-z_, ]*) ?\|")
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 
@@ -69,13 +76,55 @@ def test_the_agents_own_metrics_are_as_documented() -> None:
     tally.dropped["outbox_full"] = 1
     stats = tally.snapshot(points_pending=0, batches_pending=0, connected_to=None)
     rows = documented()
-    points = [*sender_points(stats), *AgentCost().points()]
+    shedding = Shedding(NodeAgentConfig(), "gpu-7", CollectorRegistry(), ManualClock())
+    shedding.begin(stats)
+    points = [*sender_points(stats), *AgentCost().points(), *shedding.points()]
     assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
+
+
+def test_what_checks_find_is_as_documented() -> None:
+    board = Board()
+    board.put_up([Entry("shop", "shop", "http", "http://shop")])
+    names = ("service.check.status_code", "service.check.exit_code", "service.process.count")
+    found = [Measure(name, 1, "{process}" if name.endswith("count") else "1") for name in names]
+    measures = (*found, Measure("service.certificate.expiry", 1, "s"))
+    down = Outcome(0, 0.1, State.DOWN, Reason.STATUS, "", measures, {"db": True})
+    board.note("shop", down)
+    rows = documented()
+    points = list(ChecksSource(board).read())
+    assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
+    assert {point.name for point in points} == {name for name in rows if name.startswith("service.")}
+
+
+def test_what_probes_find_is_as_documented() -> None:
+    edge = Edge("b:1")
+    edge.note(Measurement(node="gpu-8", handshake_secs=0.1, sent=2, round_trips=(0.2,)))
+    assert {point.tags[0] for point in edge.points()} == {("peer", "b:1")}
+    edge.note(Measurement(failure=Failure.TIMEOUT))
+    failed = {point.name: point for point in edge.points()}
+    assert failed["network.peer.loss"].value == 1
+    assert "network.peer.rtt" not in failed
+    edge.note(Measurement(node="gpu-8", handshake_secs=0.1, sent=2, round_trips=(0.2,)))
+    rows = documented()
+    points = edge.points()
+    assert {point.name: rows[point.name] for point in points} == {point.name: described(point) for point in points}
+    assert {point.name for point in points} == {name for name in rows if name.startswith("network.peer.")}
+    assert len({(point.name, point.tags) for point in points}) == len(points)
+
+
+def test_a_blocked_check_says_nothing_of_its_own_service() -> None:
+    board = Board()
+    board.put_up([Entry("shop", "shop", "http", "http://shop")])
+    board.note("shop", Outcome(0, 0.1, State.BLOCKED, Reason.STATUS, "", (), {"db": False}))
+    points = {point.name: point.value for point in ChecksSource(board).read()}
+    assert points["service.check.blocked"] == 1
+    assert points["service.dependency.up"] == 0
+    assert not {"service.check.up", "service.check.failures"} & set(points)
 
 
 def test_everything_documented_for_this_machine_is_read() -> None:
     read = {point.name for source in sources() for point in source.read()}
-    elsewhere = {name for name in documented() if name.startswith(("gpu.", "agent."))}
+    elsewhere = {name for name in documented() if name.startswith(("gpu.", "agent.", "service.", "network.peer."))}
     devices = {name for name in documented() if name.startswith("system.disk.")}  # a container may have no device
     assert set(documented()) - elsewhere - devices <= read
 

@@ -60,8 +60,8 @@ def test_a_good_file_is_told_to_be_one(command: Command, security: str) -> None:
     result = command("check", "c.yaml")
     assert (result.exit_code, result.stdout) == (
         0,
-        "c.yaml: no mistakes; its sections are server, security, limits, quotas, journal, api, observability, "
-        "console, parquet\n",
+        "c.yaml: no mistakes; its sections are server, security, receivers, scrape, grpc, query, limits, quotas, "
+        "journal, api, observability, console, parquet\n",
     )
     assert json.loads(command("check", "c.yaml", "--json").stdout) == {"ok": True, "source": "c.yaml", "mistakes": []}
 

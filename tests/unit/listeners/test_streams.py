@@ -8,7 +8,6 @@ from tests.support.certificates import Authority
 from tests.support.consumer import FakeConsumer, frame, reply
 from tests.support.quic_pair import AGENT, NODE_URI, Pair, agent_configuration
 
-from telemetry_collector.listeners.quic_aioquic.mtls import MESSAGE_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.stream import REPLY_BYTES_MAX
 from telemetry_collector.listeners.quic_aioquic.transport import (
     CONNECTION_WINDOW_BYTES,
@@ -19,6 +18,7 @@ from telemetry_collector.listeners.quic_aioquic.transport import (
 )
 from telemetry_collector.listeners.settings import Deadlines
 from telemetry_collector.model import CloseCode
+from telemetry_collector.security.mtls import MESSAGE_BYTES_MAX
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,21 @@ def batch(points: int) -> Batch:
     return batch_of(readings, common_tags=(), timestamp_unix_ns=1)
 
 
+def test_histograms_count_with_all_their_buckets() -> None:
+    dropped: list[tuple[int, int, str]] = []
+    outbox = MemoryOutbox(points_max=100, bytes_max=10_000, on_drop=lambda *drop: dropped.append(drop))
+    wide = ("h", (), "", True, 1, 0.0, None, None, [float(bound) for bound in range(500)], [0] * 501)
+    large = Batch(common_tags=(), series=(), series_index=b"", timestamps_unix_ns=b"", values=b"", histograms=[wide])
+    outbox.put(large)
+    assert 4_500 < outbox.bytes < 10_000
+    outbox.put(large)
+    outbox.put(large)
+    assert dropped == [(1, 1, "outbox_full")]
+    for sequence in (2, 3):
+        outbox.acknowledge(sequence)
+    assert outbox.bytes == 0
+
+
 class OutboxModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()

@@ -243,6 +243,25 @@ def test_retry_later_is_sent_again_under_its_name_after_the_wait_and_nothing_new
     assert link.stats.batches_resent == 1
 
 
+def test_answers_that_put_off_and_those_that_leave_a_window_of_one_are_told_apart() -> None:
+    link = WireLink()
+    outcomes = iter([(Outcome.RETRY_LATER, 1), (Outcome.STORED, 1), (Outcome.STORED, 8)])
+
+    def answer(message: Any) -> Any:
+        if not message.epoch:
+            return None
+        outcome, credit = next(outcomes)
+        return pb.BatchAck(sequence=message.sequence, outcome=outcome, accepted_points=3, credit=credit)
+
+    link.books.answer = answer
+    link.delivery.put(batch(3))
+    link.advance(1)
+    link.delivery.put(batch(3))
+    link.advance(1)
+    stats = link.stats
+    assert (stats.answers, stats.batches_retried, stats.answers_narrow) == (3, 1, 1)
+
+
 def test_no_wait_given_means_a_tenth_of_a_second() -> None:
     link = WireLink()
     link.books.answer = lambda message: retry_later(message)

@@ -12,9 +12,9 @@
     stream      frames to a conversation, replies back
     reset       what a peer is told whose connection is gone
     transport   aioquic's connection with the contract's limits and windows
-    mtls        aioquic's connection with client certificates verified
 
-Nothing else in the package but `sender` may import aioquic.
+aioquic's connection with client certificates verified is `security.mtls`, which probes need, too. Who else may import
+aioquic stands in tests/architecture.
 """
 
 from telemetry_collector.listeners.quic_aioquic.listener import QuicListener

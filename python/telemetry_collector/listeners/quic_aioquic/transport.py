@@ -28,8 +28,8 @@ from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
-from telemetry_collector.listeners.quic_aioquic.mtls import MtlsConnection, Verify
 from telemetry_collector.model import CloseCode
+from telemetry_collector.security.mtls import MtlsConnection, Verify
 
 STREAMS_MAX = 4
 """Bidirectional streams that a peer may have open at a time; unidirectional ones it may have none."""

@@ -70,7 +70,9 @@ impl Writer {
             if matches!(some[0].1.datum, Datum::Value(_)) {
                 self.scalars(&name, some, rewritten);
             } else {
-                some.iter().for_each(|(_, sample)| self.distribution(&name, sample));
+                for (_, sample) in some {
+                    self.distribution(&name, sample);
+                }
             }
             self.cutter.points += some.len() as u64;
             self.cutter.cut_if_full();

@@ -11,6 +11,8 @@
 //!                u8 = 1: for each point zigzag varint of its series less (the previous one + 1, at first 0)
 //!     timestamps u8 = 0: zigzag varint, for all points · u8 = 1: for each, less the previous one (at first 0)
 //!     values     f64 each
+//! kind 3, a batch with rows: as kind 1, but the raw bytes begin with varint rows, for each varint(len) and the body of a
+//!     `Metric` message; points counts them, and indexes, timestamps and values are of the others
 //! kind 2, a batch was split in halves: varint first (the halves are `first` and `first + 1`)
 //! ```
 //! text is varint(len) and bytes; fixed-size numbers are little-endian.
@@ -23,6 +25,7 @@ use crate::wire::{OutgoingBatch, OutgoingSeries, OutgoingTag};
 pub(super) const VERSION: u8 = 1;
 const KIND_BATCH: u8 = 1;
 const KIND_SPLIT: u8 = 2;
+const KIND_BATCH_WITH_ROWS: u8 = 3;
 /// Bytes of a batch before compression, at most: more than a segment can hold compressed anyhow.
 const RAW_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Less is not worth compressing.
@@ -71,8 +74,12 @@ impl Recorder {
 
     /// The record of a batch.
     pub(super) fn batch(&mut self, epoch: u64, sequence: u64, batch: &OutgoingBatch) -> &[u8] {
-        self.begin(KIND_BATCH, epoch, sequence);
+        let with_rows = !batch.rows().is_empty();
+        self.begin(if with_rows { KIND_BATCH_WITH_ROWS } else { KIND_BATCH }, epoch, sequence);
         self.raw.clear();
+        if with_rows {
+            put_rows(&mut self.raw, batch.rows());
+        }
         put_batch(&mut self.raw, batch);
         varint::write(&mut self.record, batch.len() as u64);
         varint::write(&mut self.record, self.raw.len() as u64);
@@ -112,7 +119,7 @@ pub(super) fn head(mut record: &[u8]) -> Result<(Head, &[u8]), RecordError> {
         let epoch = u64::from_le_bytes(varint::take(rest, 8)?.try_into().ok()?);
         let sequence = varint::read(rest)?;
         let event = match kind {
-            KIND_BATCH => Event::Batch { points: u32::try_from(varint::read(rest)?).ok()? },
+            KIND_BATCH | KIND_BATCH_WITH_ROWS => Event::Batch { points: u32::try_from(varint::read(rest)?).ok()? },
             KIND_SPLIT => Event::Split { first: varint::read(rest)? },
             _ => return None,
         };
@@ -125,11 +132,12 @@ pub(super) fn head(mut record: &[u8]) -> Result<(Head, &[u8]), RecordError> {
 pub(super) fn batch(record: &[u8]) -> Result<(Head, OutgoingBatch), RecordError> {
     let (head, body) = head(record)?;
     let Event::Batch { points } = head.event else { return Err(RecordError::Damaged("kind")) };
-    let batch = body_of(body, points as usize).ok_or(RecordError::Damaged("points"))?;
+    let with_rows = record.get(1) == Some(&KIND_BATCH_WITH_ROWS);
+    let batch = body_of(body, points as usize, with_rows).ok_or(RecordError::Damaged("points"))?;
     Ok((head, batch))
 }
 
-fn body_of(mut body: &[u8], points: usize) -> Option<OutgoingBatch> {
+fn body_of(mut body: &[u8], points: usize, with_rows: bool) -> Option<OutgoingBatch> {
     let raw_bytes = usize::try_from(varint::read(&mut body)?).ok().filter(|bytes| *bytes <= RAW_BYTES_MAX)?;
     let packed_bytes = usize::try_from(varint::read(&mut body)?).ok()?;
     let unpacked;
@@ -140,7 +148,21 @@ fn body_of(mut body: &[u8], points: usize) -> Option<OutgoingBatch> {
         unpacked = Decompressor::new().ok()?.decompress(packed, raw_bytes).ok()?;
         &unpacked
     };
-    if raw.len() == raw_bytes { take_batch(raw, points) } else { None }
+    let mut raw = (raw.len() == raw_bytes).then_some(raw)?;
+    let rows = if with_rows { take_rows(&mut raw)? } else { Vec::new() };
+    Some(take_batch(raw, points.checked_sub(rows.len())?)?.with_rows(rows))
+}
+
+fn put_rows(out: &mut Vec<u8>, rows: &[Box<[u8]>]) {
+    varint::write(out, rows.len() as u64);
+    for row in rows {
+        varint::write(out, row.len() as u64);
+        out.extend_from_slice(row);
+    }
+}
+
+fn take_rows(raw: &mut &[u8]) -> Option<Vec<Box<[u8]>>> {
+    (0..varint::read(raw)?).map(|_| Some(varint::read_bytes(raw)?.into())).collect()
 }
 
 fn put_batch(out: &mut Vec<u8>, batch: &OutgoingBatch) {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::batches::LineFault;
+use super::renames::Pair;
 use super::{Batches, Kind};
 use crate::columns::{Histogram, Quantile, Summary};
 use crate::limits::{BUCKETS_MAX, QUANTILES_MAX};
@@ -17,7 +18,7 @@ const GATHERED_MAX: usize = 65_536;
 
 /// The labels of a target: each of its points has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub struct Target(Vec<Pair>);
 
 impl Target {
     /// A target with these labels.
@@ -46,11 +47,14 @@ pub fn translate(body: &[u8], target: &Target, batches: &mut Batches) {
     page.end_family();
 }
 
+/// Labels with their values, as a line has them.
+type Labels = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// One line.
 #[derive(Debug, Default)]
 struct Sample {
     name: Vec<u8>,
-    labels: Vec<(Vec<u8>, Vec<u8>)>,
+    labels: Labels,
     value: f64,
     /// 0 where the line has none.
     timestamp_unix_ns: u64,
@@ -142,13 +146,13 @@ struct Family {
     metric_type: Option<MetricType>,
     /// Distributions by the labels that tell them apart, in the order in which they came.
     gathered: Vec<Gathered>,
-    by_labels: HashMap<Vec<(Vec<u8>, Vec<u8>)>, usize>,
+    by_labels: HashMap<Labels, usize>,
 }
 
 /// The samples of one histogram or summary.
 #[derive(Default)]
 struct Gathered {
-    labels: Vec<(Vec<u8>, Vec<u8>)>,
+    labels: Labels,
     /// Cumulative counts by their upper bounds, or values by their quantiles.
     parts: Vec<(f64, f64)>,
     sum: f64,

@@ -238,7 +238,10 @@ mod tests {
         batches.finish().expect("small enough")
     }
 
-    fn points(lines: &str) -> Vec<(String, Vec<(String, String)>, i64, f64)> {
+    /// Name, tags, time and value.
+    type Point = (String, Vec<(String, String)>, i64, f64);
+
+    fn points(lines: &str) -> Vec<Point> {
         let translated = translated(lines.as_bytes());
         let mut scratch = DecodeScratch::default();
         let Some(frame) = translated.frames.first() else { return Vec::new() };

@@ -4,7 +4,10 @@ use super::Batches;
 
 /// Which tags get which name here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Renames(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub struct Renames(Vec<Pair>);
+
+/// Two texts that belong together: a name there and here, or a label and its value.
+pub(super) type Pair = (Box<[u8]>, Box<[u8]>);
 
 impl Renames {
     /// Renames each first name to the second.

@@ -31,7 +31,7 @@ pub use decode::{
 };
 pub use encode::{
     BatchName, Compression, EncodeError, EncoderSettings, Form, FrameEncoder, OutgoingBatch, OutgoingHeartbeat,
-    OutgoingSeries, OutgoingTag, OutgoingTask, question,
+    OutgoingHistogram, OutgoingSeries, OutgoingTag, OutgoingTask, question,
 };
 pub use frame::{FrameReader, FrameTooLarge};
 pub use proto::Span;

@@ -37,6 +37,8 @@ fn a_stream_that_waits_for_a_commit_is_not_read_on_while_no_more_may_be_in_fligh
         Limits { frame_bytes_max, inflight_bytes_max: 600 * 1024, max_batch_size: POINTS, ..Limits::default() };
     let (at_gate, go_on, wake) = gated();
     let site = Site::with(limits.clone(), wake);
+    // Somebody reads, and has not said what he waits for: each commit is told.
+    let _reader = site.ingest.cursor("reader").expect("a cursor");
     // Dropped before the site, whose committer would stand at the gate for ever if an assertion fails.
     let (at_gate, go_on) = (at_gate, go_on);
     let agents = Agents::of(&site);

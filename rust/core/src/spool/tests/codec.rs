@@ -20,11 +20,13 @@ fn any_batch() -> impl Strategy<Value = OutgoingBatch> {
     let series = (text(), tags(), kind, text(), any::<bool>())
         .prop_map(|(name, tags, metric_type, unit, delta)| OutgoingSeries { name, tags, metric_type, unit, delta });
     let point = (0..6_u32, prop_oneof![Just(0_i64), Just(1_700_000_000_000_000_000), 0..i64::MAX], any::<f64>());
-    let columns = (prop::collection::vec(series, 6), prop::collection::vec(point, 0..60), tags());
-    columns.prop_map(|(series, points, common)| {
+    let rows = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9).prop_map(Into::into), 0..3);
+    let columns = (prop::collection::vec(series, 6), prop::collection::vec(point, 0..60), tags(), rows);
+    columns.prop_map(|(series, points, common, rows): (_, Vec<_>, _, _)| {
         let index = points.iter().map(|point| point.0).collect();
         let times = points.iter().map(|point| point.1).collect();
-        OutgoingBatch::new(common, series, index, times, points.iter().map(|point| point.2).collect()).unwrap()
+        let values = points.iter().map(|point| point.2).collect();
+        OutgoingBatch::new(common, series, index, times, values).unwrap().with_rows(rows)
     })
 }
 
@@ -48,13 +50,14 @@ proptest! {
         prop_assert_eq!(read.series_index(), batch.series_index());
         prop_assert_eq!(read.timestamps_unix_ns(), batch.timestamps_unix_ns());
         prop_assert_eq!(bits(&read), bits(&batch));
+        prop_assert_eq!(read.rows(), batch.rows());
         for length in 0..bytes.len() {
             prop_assert!(record::batch(&bytes[..length]).is_err(), "no part of a record is one");
         }
     }
 
     #[test]
-    fn no_bytes_make_it_panic(mut bytes: Vec<u8>, kind in 1..3_u8) {
+    fn no_bytes_make_it_panic(mut bytes: Vec<u8>, kind in 1..4_u8) {
         let _ = record::batch(&bytes);
         let _ = Checkpoint::decode(&bytes);
         bytes.splice(0..0, [1, kind]);

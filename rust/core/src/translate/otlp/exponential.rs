@@ -57,7 +57,7 @@ impl Range {
         let offset = self.offset >> 1;
         let mut counts = Vec::with_capacity(self.counts.len() / 2 + 1);
         for (place, &count) in self.counts.iter().enumerate() {
-            let joined = ((i64::from(self.offset) + place as i64 >> 1) - i64::from(offset)) as usize;
+            let joined = (((i64::from(self.offset) + place as i64) >> 1) - i64::from(offset)) as usize;
             counts.resize(joined + 1, 0_u64);
             counts[joined] = counts[joined].saturating_add(count);
         }

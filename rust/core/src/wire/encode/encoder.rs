@@ -146,12 +146,16 @@ impl FrameEncoder {
         }
         if let Some(batch) = batch {
             self.scratch.tags_are_defined = self.defines_tags(batch);
-            if !self.scratch.tags_are_defined {
+            // Rows stand for themselves, so for them the tags are told beside the definitions.
+            if !self.scratch.tags_are_defined || !batch.rows().is_empty() {
                 put_tags(&mut self.scratch.contents, 3, batch.common_tags());
             }
             match self.settings.form {
                 Form::Row => self.put_rows(batch),
                 Form::Dense | Form::Columnar => self.put_columns(batch)?,
+            }
+            for row in batch.rows() {
+                put_bytes(&mut self.scratch.contents, 4, row);
             }
         }
         if let Some(heartbeat) = heartbeat {
@@ -319,7 +323,7 @@ fn put_plain(points: Points<'_>, message: &mut Vec<u8>, out: &mut Vec<u8>) {
 }
 
 /// Appends a packed field of varints.
-fn put_packed(out: &mut Vec<u8>, field: u32, numbers: impl Iterator<Item = u64> + Clone) {
+pub(super) fn put_packed(out: &mut Vec<u8>, field: u32, numbers: impl Iterator<Item = u64> + Clone) {
     put_message_head(out, field, numbers.clone().map(varint_len).sum());
     numbers.for_each(|number| put_varint(out, number));
 }

@@ -8,7 +8,7 @@ mod question;
 
 pub use compress::Compression;
 pub use encoder::{BatchName, EncoderSettings, Form, FrameEncoder};
-pub use outgoing::{OutgoingBatch, OutgoingHeartbeat, OutgoingSeries, OutgoingTag, OutgoingTask};
+pub use outgoing::{OutgoingBatch, OutgoingHeartbeat, OutgoingHistogram, OutgoingSeries, OutgoingTag, OutgoingTask};
 pub use question::question;
 
 use crate::limits::{STREAM_DEFINITION_BYTES_MAX, STREAM_DEFINITIONS_MAX};

@@ -4,17 +4,22 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::EncodeError;
+use super::encoder::put_packed;
 use crate::wire::proto::{put_bytes, put_fixed64, put_message_head, put_number, put_text, text_len};
 
 /// Memory of a batch without points, series and tags.
 const BATCH_BYTES: usize = 192;
 /// Memory of a point: its place, time and value.
 const POINT_BYTES: usize = 20;
+/// Memory of a row besides its message.
+const ROW_BYTES: usize = 16;
+/// Number of the type on the wire.
+const HISTOGRAM: u32 = 3;
 
 /// A tag: key and value.
 pub type OutgoingTag = (Box<str>, Box<str>);
 
-/// A series of plain values.
+/// A series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingSeries {
     /// The metric's name.
@@ -29,11 +34,31 @@ pub struct OutgoingSeries {
     pub delta: bool,
 }
 
-/// Plain points, self-contained and immutable. Copies and halves share what they hold.
+/// A histogram at one time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutgoingHistogram {
+    /// What it is of; the type is not looked at.
+    pub series: OutgoingSeries,
+    /// Nanoseconds since 1970, or 0.
+    pub timestamp_unix_ns: i64,
+    /// Of all observations.
+    pub sum: f64,
+    /// The smallest, where known.
+    pub min: Option<f64>,
+    /// The largest, where known.
+    pub max: Option<f64>,
+    /// Ascending; the last bucket is open.
+    pub upper_bounds: Vec<f64>,
+    /// One more than bounds, not cumulative.
+    pub bucket_counts: Vec<u64>,
+}
+
+/// Points, self-contained and immutable: plain ones in columns, and behind them rows, which are `Metric` messages as they
+/// are sent, of distributions. Copies and halves share what they hold.
 #[derive(Clone, Debug)]
 pub struct OutgoingBatch {
     contents: Arc<Contents>,
-    /// The points of `contents` that are this batch's.
+    /// The points of `contents` that are this batch's, its rows counted on from its columns.
     points: Range<usize>,
 }
 
@@ -44,6 +69,7 @@ struct Contents {
     series_index: Vec<u32>,
     timestamps_unix_ns: Vec<i64>,
     values: Vec<f64>,
+    rows: Vec<Box<[u8]>>,
 }
 
 impl OutgoingBatch {
@@ -76,8 +102,22 @@ impl OutgoingBatch {
         if let Some(&timestamp) = timestamps_unix_ns.iter().find(|&&timestamp| timestamp < 0) {
             return Err(EncodeError::NegativeTimestamp { argument: "timestamps_unix_ns", timestamp });
         }
-        let contents = Contents { common_tags, series, series_index, timestamps_unix_ns, values };
+        let contents = Contents { common_tags, series, series_index, timestamps_unix_ns, values, rows: Vec::new() };
         Ok(Self { contents: Arc::new(contents), points: 0..points })
+    }
+
+    /// The batch with these rows behind its points. Each is the body of a `Metric` message, a point like any other.
+    #[must_use]
+    pub fn with_rows(self, rows: Vec<Box<[u8]>>) -> Self {
+        if rows.is_empty() {
+            return self;
+        }
+        let before = self.rows().to_vec();
+        let mut contents = Arc::try_unwrap(self.contents).unwrap_or_else(|shared| shared.sliced(&self.points));
+        contents.rows = before;
+        contents.rows.extend(rows);
+        let points = 0..contents.series_index.len() + contents.rows.len();
+        Self { contents: Arc::new(contents), points }
     }
 
     /// Points of the batch.
@@ -121,13 +161,8 @@ impl OutgoingBatch {
             let value = if changed(key, before) { value.into() } else { before.clone() };
             (key.clone(), value)
         });
-        let contents = Contents {
-            common_tags: common_tags.collect(),
-            series: self.series().to_vec(),
-            series_index: self.series_index().to_vec(),
-            timestamps_unix_ns: self.timestamps_unix_ns().to_vec(),
-            values: self.values().to_vec(),
-        };
+        let common_tags = common_tags.collect();
+        let contents = Contents { common_tags, ..self.contents.sliced(&self.points) };
         Self { contents: Arc::new(contents), points: 0..self.len() }
     }
 
@@ -136,7 +171,14 @@ impl OutgoingBatch {
         let tag_bytes =
             |tags: &[OutgoingTag]| tags.iter().map(|(key, value)| 32 + key.len() + value.len()).sum::<usize>();
         let series = self.series().iter().map(|one| 64 + one.name.len() + one.unit.len() + tag_bytes(&one.tags));
-        BATCH_BYTES + self.len() * POINT_BYTES + tag_bytes(self.common_tags()) + series.sum::<usize>()
+        let points = self.series_index().len() * POINT_BYTES + self.row_bytes();
+        BATCH_BYTES + points + tag_bytes(self.common_tags()) + series.sum::<usize>()
+    }
+
+    /// Memory that the points behind the plain ones take.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.rows().iter().map(|row| ROW_BYTES + row.len()).sum()
     }
 
     /// Tags of every point.
@@ -151,22 +193,86 @@ impl OutgoingBatch {
         &self.contents.series
     }
 
-    /// For each point, its place in [`Self::series`].
+    /// For each plain point, its place in [`Self::series`].
     #[must_use]
     pub fn series_index(&self) -> &[u32] {
-        &self.contents.series_index[self.points.clone()]
+        &self.contents.series_index[self.contents.columns(&self.points)]
     }
 
-    /// For each point, nanoseconds since 1970, or 0.
+    /// For each plain point, nanoseconds since 1970, or 0.
     #[must_use]
     pub fn timestamps_unix_ns(&self) -> &[i64] {
-        &self.contents.timestamps_unix_ns[self.points.clone()]
+        &self.contents.timestamps_unix_ns[self.contents.columns(&self.points)]
     }
 
-    /// For each point, its value.
+    /// For each plain point, its value.
     #[must_use]
     pub fn values(&self) -> &[f64] {
-        &self.contents.values[self.points.clone()]
+        &self.contents.values[self.contents.columns(&self.points)]
+    }
+
+    /// The points behind the plain ones, each the body of a `Metric` message.
+    #[must_use]
+    pub fn rows(&self) -> &[Box<[u8]>] {
+        &self.contents.rows[self.contents.row_places(&self.points)]
+    }
+}
+
+impl Contents {
+    /// Those of these points that are in columns.
+    fn columns(&self, points: &Range<usize>) -> Range<usize> {
+        let columns = self.series_index.len();
+        points.start.min(columns)..points.end.min(columns)
+    }
+
+    /// Places of those of these points that are rows.
+    fn row_places(&self, points: &Range<usize>) -> Range<usize> {
+        let columns = self.series_index.len();
+        points.start.saturating_sub(columns)..points.end.saturating_sub(columns)
+    }
+
+    /// A copy that holds these points alone.
+    fn sliced(&self, points: &Range<usize>) -> Self {
+        let columns = self.columns(points);
+        Self {
+            common_tags: self.common_tags.clone(),
+            series: self.series.clone(),
+            series_index: self.series_index[columns.clone()].to_vec(),
+            timestamps_unix_ns: self.timestamps_unix_ns[columns.clone()].to_vec(),
+            values: self.values[columns].to_vec(),
+            rows: self.rows[self.row_places(points)].to_vec(),
+        }
+    }
+}
+
+impl OutgoingHistogram {
+    /// The body of its `Metric` message.
+    ///
+    /// # Errors
+    /// [`EncodeError::NegativeTimestamp`]. Numbers are for the collector to judge.
+    pub fn row(&self) -> Result<Box<[u8]>, EncodeError> {
+        if self.timestamp_unix_ns < 0 {
+            let timestamp = self.timestamp_unix_ns;
+            return Err(EncodeError::NegativeTimestamp { argument: "histograms", timestamp });
+        }
+        let mut histogram = Vec::new();
+        put_number(&mut histogram, 1, self.bucket_counts.iter().fold(0, |sum: u64, &count| sum.saturating_add(count)));
+        put_fixed64(&mut histogram, 2, self.sum.to_bits());
+        for (field, bound) in [(3, self.min), (4, self.max)] {
+            if let Some(bound) = bound {
+                put_fixed64(&mut histogram, field, bound.to_bits());
+            }
+        }
+        put_message_head(&mut histogram, 5, self.upper_bounds.len() * 8);
+        histogram.extend(self.upper_bounds.iter().flat_map(|bound| bound.to_le_bytes()));
+        put_packed(&mut histogram, 6, self.bucket_counts.iter().copied());
+        let mut row = Vec::new();
+        OutgoingSeries { metric_type: HISTOGRAM, ..self.series.clone() }.put_metric(&mut row);
+        if self.timestamp_unix_ns != 0 {
+            put_fixed64(&mut row, 5, self.timestamp_unix_ns as u64);
+        }
+        put_bytes(&mut row, 7, &histogram);
+        Ok(row.into())
     }
 }
 
@@ -183,7 +289,7 @@ impl OutgoingSeries {
     }
 
     /// Appends the fields of a metric but its timestamp and value.
-    pub(super) fn put_metric(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put_metric(&self, out: &mut Vec<u8>) {
         put_text(out, 1, &self.name);
         put_tags(out, 2, &self.tags);
         put_number(out, 3, u64::from(self.metric_type));

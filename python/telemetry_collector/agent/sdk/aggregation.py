@@ -1,0 +1,235 @@
+"""Where calls of all threads meet: a window behind a lock that nobody waits for.
+
+Who finds the lock taken leaves the call in a queue, and whoever has the lock applies it: so a call never waits for
+another thread, and one from a signal handler, or from code that the garbage collector runs, never for itself.
+"""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from telemetry_collector.agent.sdk.names import MetricMistake
+from telemetry_collector.agent.sdk.troubles import Troubles
+from telemetry_collector.agent.sdk.window import ALIASES_MAX, Census, Window
+
+COUNTER: Final = 0
+GAUGE: Final = 1
+HISTOGRAM: Final = 2
+
+WAITING_MAX = 100_000
+"""Calls that may wait for whoever has the lock: several threads' in one of the interpreter's turns of 5 ms each."""
+
+OVERFLOW_SECS = 0.25
+"""How long a call waits for the lock when that many do already; then it is dropped."""
+
+OVERFLOW_CALLS = 1_000
+"""Calls that one which had to wait applies before the next one's turn."""
+
+CATCH_UP_MAX = 64
+"""Calls of others that one call applies beside its own, so that none takes long."""
+
+DRAIN_SECS = 1.0
+"""After so long a lock was left by an interrupt at the wrong instruction, and belongs to nobody."""
+
+_MAX: Final = sys.float_info.max
+_LOWEST: Final = (0.0, -_MAX, -_MAX)
+_KINDS: Final = ("a counter's increment", "a gauge's value", "an observation")
+
+
+Call = tuple[int, Any, Mapping[str, Any], float, Any, tuple[float, ...]]
+"""What was called: kind, alias, the view's tags, value, unit and a histogram's bounds. The alias is what stands for
+those tags, the name, and then each tag of the call alone. A plain tuple, for there may be many.
+"""
+
+
+class Bounds(NamedTuple):
+    """What is held at most."""
+
+    series: int
+    tag_sets: int
+    flush_points: int
+
+
+class Aggregation:
+    """Counts what is called until it is drained. Every method from any thread; none raises but where `strict`."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        histogram_bounds: Mapping[str, tuple[float, ...]],
+        *,
+        strict: bool,
+        troubles: Troubles,
+        on_growth: Callable[[bool], None],
+    ) -> None:
+        """`on_growth` is called when a series was new in its window, and told whether it is time to flush."""
+        self._bounds = bounds
+        self._histogram_bounds = histogram_bounds
+        self._strict = strict
+        self._troubles = troubles
+        self._on_growth = on_growth
+        self._closed = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Forgets everything: for the child of a fork, whose parent still has it."""
+        self._lock = threading.Lock()
+        self._waiting: deque[Call] = deque()
+        self._census = Census(series_max=self._bounds.series, tag_sets_max=self._bounds.tag_sets)
+        self._window = self._new_window()
+
+    def record(
+        self,
+        kind: int,
+        view: Mapping[str, Any],
+        place: object,
+        name: Any,
+        value: Any,
+        tags: Mapping[str, Any] | None,
+        unit: Any,
+        bounds: tuple[float, ...] = (),
+    ) -> None:
+        """Counts one call. `place` is an object that stands for the tags of `view`, which `tags` are added to."""
+        try:
+            if type(value) is not int and type(value) is not float:
+                value = float(value)
+            if not _LOWEST[kind] <= value <= _MAX:
+                raise MetricMistake(
+                    "invalid_value", f"metric {_name(name)}: {value!r} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
+                )
+            alias = (place, name, *tags.items()) if tags else (place, name)
+            lock = self._lock
+            if lock.acquire(False):
+                grown = False
+                try:
+                    grown = self._apply(kind, alias, view, value, unit, bounds)
+                    if self._waiting:
+                        self._catch_up(CATCH_UP_MAX)
+                finally:
+                    lock.release()
+                if grown:
+                    self._on_growth(self._window.points >= self._bounds.flush_points)
+            else:
+                self._put_off((kind, alias, view, value, unit, bounds))
+        except MetricMistake as mistake:
+            self._refused(mistake)
+        except Exception as error:  # noqa: BLE001  # whatever a service passes, its own work goes on
+            self.mistaken(error, f"metric {_name(name)}: ")
+
+    def mistaken(self, error: Exception, about: str = "") -> None:
+        """Counts arguments of the wrong kind. Raises MetricMistake where `strict`."""
+        self._refused(MetricMistake("invalid_argument", f"{about}{type(error).__name__}: {_name(error)}"))
+
+    def drain(self) -> Window:
+        """What was recorded since the last time."""
+        self._take_lock()
+        try:
+            self._catch_up(len(self._waiting))
+            window, self._window = self._window, self._new_window()
+            self._census.turn()
+        finally:
+            self._lock.release()
+        return window
+
+    def close(self) -> None:
+        """From now on, what is recorded is dropped and counted."""
+        self._closed = True
+
+    @property
+    def points(self) -> int:
+        """Points that a flush would make now."""
+        return self._window.points
+
+    def _apply(
+        self, kind: int, alias: Any, view: Mapping[str, Any], value: float, unit: Any, bounds: tuple[float, ...]
+    ) -> bool:
+        """Adds to a cell; whether the window has grown. With the lock."""
+        window = self._window
+        if kind == HISTOGRAM:
+            histogram = _find(window.histograms, alias)
+            if histogram is not None:
+                histogram.add(value)
+                return False
+            self._check_open()
+            before = window.points
+            window.histogram(alias, alias[1], {**view, **dict(alias[2:])}, unit, bounds).add(value)
+            return window.points > before
+        cell = _find(window.counters if kind == COUNTER else window.gauges, alias)
+        grown = False
+        if cell is None:
+            self._check_open()
+            before = window.points
+            find = window.counter if kind == COUNTER else window.gauge
+            cell = find(alias, alias[1], {**view, **dict(alias[2:])}, unit)
+            grown = window.points > before
+        if kind == COUNTER:
+            cell.value += value
+        else:
+            cell.value = value
+        return grown
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise MetricMistake("closed", "a point was recorded after the collector of metrics was closed")
+
+    def _put_off(self, call: Call) -> None:
+        if len(self._waiting) < WAITING_MAX:
+            self._waiting.append(call)
+            return
+        if not self._lock.acquire(timeout=OVERFLOW_SECS):
+            raise MetricMistake("contended", f"{WAITING_MAX} calls wait to be counted already")
+        try:
+            self._waiting.append(call)
+            self._catch_up(OVERFLOW_CALLS)
+        finally:
+            self._lock.release()
+
+    def _catch_up(self, calls_max: int) -> None:
+        """Applies calls that found the lock taken. With the lock."""
+        for _ in range(calls_max):
+            try:
+                call = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._apply(*call)
+            except MetricMistake as mistake:
+                self._count(mistake)
+            except Exception as error:  # noqa: BLE001  # somebody else's argument
+                text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
+                self._count(MetricMistake("invalid_argument", text))
+
+    def _take_lock(self) -> None:
+        if not self._lock.acquire(timeout=DRAIN_SECS):
+            self._lock = threading.Lock()
+            self._lock.acquire()
+
+    def _new_window(self) -> Window:
+        return Window(self._census, self._histogram_bounds, aliases_max=ALIASES_MAX * self._bounds.series)
+
+    def _refused(self, mistake: MetricMistake) -> None:
+        self._count(mistake)
+        if self._strict and mistake.reason.startswith("invalid"):
+            raise mistake
+
+    def _count(self, mistake: MetricMistake) -> None:
+        self._troubles.count(mistake.reason, 1, str(mistake))
+
+
+_EXPECTED = ("expected a finite number, not below 0", "expected a finite number", "expected a finite number")
+
+
+def _find(cells: Mapping[object, Any], alias: object) -> Any:
+    try:
+        return cells.get(alias)
+    except TypeError:
+        return None  # a tag's value that cannot be looked up has a text all the same
+
+
+def _name(name: object) -> str:
+    try:
+        return str(name)[:80]
+    except Exception:  # noqa: BLE001  # the text of something that has none
+        return type(name).__name__

@@ -1,0 +1,246 @@
+"""`MetricCollector`: what a service holds and calls."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from telemetry_collector.agent.sdk.aggregation import COUNTER, GAUGE, HISTOGRAM, Aggregation, Bounds
+from telemetry_collector.agent.sdk.flusher import Flusher, FlusherSettings
+from telemetry_collector.agent.sdk.names import check_name, check_tags
+from telemetry_collector.agent.sdk.routes import AgentSocket, Route
+from telemetry_collector.agent.sdk.timer import Timer
+from telemetry_collector.agent.sdk.troubles import Troubles
+from telemetry_collector.agent.sdk.window import BOUNDS, SECONDS_BOUNDS
+from telemetry_collector.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from telemetry_collector.sender import SenderStats
+
+Tags = Mapping[str, Any]
+"""What a point is about. Values are written as text; one that is None or empty is left out."""
+
+DEV_VARIABLE = "TELEMETRY_COLLECTOR_DEV"
+"""Set to anything but 0, a mistake in a name, tag or value raises, with what would be right."""
+
+DROP_REASONS_MAX = 100
+"""More than there are reasons to drop a point: each is a point of its own when something was dropped."""
+
+_NO_TAGS: Tags = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricStats:
+    """What became of what was recorded in this process."""
+
+    points_waiting: int
+    """Points of the window that is not flushed yet."""
+    points_sent: int
+    points_stored: int
+    """Points that the agent or the collector has on stable storage, as far as it said so."""
+    points_pending: int
+    """Points that were flushed and have no answer yet."""
+    dropped: Mapping[str, int]
+    """Points, and calls, that came to nothing, by reason."""
+
+
+class Recorder:
+    """Records under some tags. Every method may be called from any thread, coroutine or signal handler, takes about a
+    microsecond, and never raises, but where the collector of metrics is `strict`.
+    """
+
+    def __init__(self, aggregation: Aggregation, tags: Tags) -> None:
+        self._aggregation = aggregation
+        self._tags = tags
+
+    def increment(self, name: str, value: float = 1, tags: Tags | None = None, *, unit: str = "") -> None:
+        """Adds to a counter; `value` is not below 0."""
+        self._aggregation.record(COUNTER, self._tags, self, name, value, tags, unit)
+
+    def gauge(self, name: str, value: float, tags: Tags | None = None, *, unit: str = "") -> None:
+        """Sets a value as it is now; of several between two flushes the last is sent."""
+        self._aggregation.record(GAUGE, self._tags, self, name, value, tags, unit)
+
+    def histogram(self, name: str, value: float, tags: Tags | None = None, *, unit: str = "") -> None:
+        """Adds one observation to a distribution."""
+        self._aggregation.record(HISTOGRAM, self._tags, self, name, value, tags, unit, BOUNDS)
+
+    def timing(self, name: str, secs: float, tags: Tags | None = None) -> None:
+        """Adds a duration in seconds to a distribution."""
+        self._aggregation.record(HISTOGRAM, self._tags, self, name, secs, tags, "s", SECONDS_BOUNDS)
+
+    def start_timer(self, name: str, tags: Tags | None = None) -> Timer:
+        """A timer that is running: `with metrics.start_timer("job.run"):`, or a decorator of functions, also async."""
+        return Timer(lambda secs: self.timing(name, secs, tags))
+
+    def with_tags(self, tags: Tags | None = None, /, **more: Any) -> Recorder:
+        """The same collector of metrics, with further tags of every point. Keep it: its points are found quicker."""
+        try:
+            return Recorder(self._aggregation, {**self._tags, **(tags or {}), **more})
+        except Exception as error:  # noqa: BLE001  # no mapping; the service goes on without it
+            self._aggregation.mistaken(error)
+            return self
+
+
+class MetricCollector(Recorder):
+    """A service's metrics, added up here and sent every few seconds.
+
+    It connects when the first point is recorded, and closes, for at most `exit_secs`, when the process ends. A forked
+    child starts anew, with a connection of its own and without what the parent has not sent yet.
+    """
+
+    def __init__(
+        self,
+        service: str | None = None,
+        *,
+        to: Route | None = None,
+        version: str | None = None,
+        tags: Tags | None = None,
+        bounds: Mapping[str, Sequence[float]] | None = None,
+        strict: bool | None = None,
+        flush_secs: float = 10.0,
+        flush_points: int = 1_000,
+        series_max: int = 10_000,
+        tag_sets_max: int = 1_000,
+        points_max: int = 10_000,
+        exit_secs: float = 2.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """`service`, `version` and `tags` are of every point; `bounds` are histograms' upper bounds, by name.
+
+        A window is flushed after `flush_secs`, or once `flush_points` series are in it. Of `series_max` series in use,
+        of `tag_sets_max` sets of tags a name and of `points_max` points without an answer there are never more.
+        `strict` is on where the environment has TELEMETRY_COLLECTOR_DEV. Raises ValueError for an argument that cannot
+        be used.
+        """
+        for argument, number in (
+            ("flush_secs", flush_secs),
+            ("flush_points", flush_points),
+            ("series_max", series_max),
+        ):
+            if not number > 0:
+                raise ValueError(f"{argument} = {number}: expected a number above 0")
+        standard = {"service": service, "version": version}
+        self._route = to or AgentSocket()
+        self._exit_secs = exit_secs
+        self._settings = FlusherSettings(
+            flush_secs=flush_secs,
+            points_max=points_max,
+            window_points_max=series_max + DROP_REASONS_MAX,
+            common_tags=check_tags({**standard, **(tags or {})}),
+        )
+        self._clock = clock or SystemClock()
+        self._troubles = Troubles()
+        self._starting = threading.Lock()
+        self._flusher: Flusher | None = None
+        self._left_behind: list[object] = []
+        self._closed = False
+        strict = os.environ.get(DEV_VARIABLE, "0") not in ("", "0") if strict is None else strict
+        histogram_bounds = {check_name(name): _ascending(name, some) for name, some in (bounds or {}).items()}
+        aggregation = Aggregation(
+            Bounds(series_max, tag_sets_max, flush_points),
+            histogram_bounds,
+            strict=strict,
+            troubles=self._troubles,
+            on_growth=self._grown,
+        )
+        super().__init__(aggregation, _NO_TAGS)
+        _collectors.add(self)
+
+    @property
+    def stats(self) -> MetricStats:
+        """The counters as they stand now."""
+        sender: SenderStats | None = self._flusher.stats if self._flusher else None
+        return MetricStats(
+            points_waiting=self._aggregation.points,
+            points_sent=sender.points_sent if sender else 0,
+            points_stored=sender.points_acknowledged if sender else 0,
+            points_pending=sender.points_pending if sender else 0,
+            dropped=self._troubles.counts,
+        )
+
+    def flush(self, timeout_secs: float = 5.0) -> bool:
+        """Sends what was recorded and waits for it; whether all of it is stored.
+
+        This and `close` are the calls that wait: in a coroutine, `await asyncio.to_thread(metrics.flush)`.
+        """
+        flusher = self._flusher
+        return flusher is None or flusher.flush(timeout_secs)
+
+    def close(self, timeout_secs: float = 5.0) -> bool:
+        """Sends what was recorded, waits so long for it and disconnects; whether all of it is stored. Idempotent."""
+        with self._starting:
+            if self._closed:
+                return True
+            self._closed = True
+            flusher = self._flusher
+        self._aggregation.close()
+        _collectors.discard(self)
+        return flusher is None or flusher.stop(timeout_secs)
+
+    def __enter__(self) -> MetricCollector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _grown(self, due: bool) -> None:
+        if self._flusher is None and self._starting.acquire(blocking=False):
+            # Whoever has the lock starts it.
+            try:
+                if self._flusher is None and not self._closed:
+                    flusher = Flusher(
+                        self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock
+                    )
+                    flusher.start()
+                    self._flusher = flusher
+            finally:
+                self._starting.release()
+        if due and self._flusher is not None:
+            self._flusher.wake()
+
+    def _exit(self) -> None:
+        self.close(self._exit_secs)
+
+    def _renew(self) -> None:
+        """In the child of a fork: what another thread was doing with locks, the window or a connection is not ours.
+
+        The parent's connection is neither used nor closed here, for both processes have it; its objects are kept, so
+        that nothing closes it for the parent when they go.
+        """
+        self._left_behind.append(self._flusher)
+        self._flusher = None
+        self._starting = threading.Lock()
+        self._troubles.renew()
+        self._aggregation.renew()
+
+
+_collectors: weakref.WeakSet[MetricCollector] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for collector in list(_collectors):
+        collector._renew()
+
+
+def _at_exit() -> None:
+    for collector in list(_collectors):
+        collector._exit()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
+
+
+def _ascending(name: str, bounds: Sequence[float]) -> tuple[float, ...]:
+    numbers = tuple(float(bound) for bound in bounds)
+    ascend = all(lower < upper for lower, upper in pairwise(numbers))
+    if not ascend or not 0 < len(numbers) < 1_024 or not all(abs(number) < float("inf") for number in numbers):
+        raise ValueError(f"bounds of {name} = {bounds}: expected 1 to 1,023 numbers, ascending, without infinity")
+    return numbers

@@ -1,0 +1,1 @@
+"""The messages of proto/*.proto, as `make proto` generated them. A test compares them with the files."""

@@ -1,0 +1,173 @@
+"""Services as processes: what they load, how they end, how they fork, and an agent that is killed beside them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.integration.sdk.conftest import NODE, Site
+
+from telemetry_collector.agent.sdk import MetricCollector
+
+
+def run(program: str, *arguments: Any) -> str:
+    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    program = """
+import sys
+from telemetry_collector.agent.sdk import MetricCollector
+heavy = "pyarrow aioquic cryptography pydantic prometheus_client structlog psutil duckdb uvloop aiohttp opentelemetry"
+loaded = [name for name in heavy.split() if name in sys.modules]
+loaded += [name for name in sys.modules if name.startswith("telemetry_collector") and
+           any(part in name for part in ("_core", "sender", "node_agent", "config", "observe", "security"))]
+print(loaded)
+"""
+    assert run(program) == "[]\n"
+
+
+def test_what_a_short_script_records_is_sent_at_its_end(site: Site) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    through = "AgentSocket(sys.argv[1])"
+    straight = "Collectors(addresses=sys.argv[1], cert_path=sys.argv[2], key_path=sys.argv[3], ca_path=sys.argv[4])"
+    program = """
+import sys
+from telemetry_collector.agent.sdk import AgentSocket, Collectors, MetricCollector
+metrics = MetricCollector("script", to={route})
+metrics.increment("script.runs")
+"""
+    run(program.replace("{route}", through), site.socket)
+    to = site.straight(collector.listen_addr)
+    run(program.replace("{route}", straight), to.addresses, to.cert_path, to.key_path, to.ca_path)
+    ((total,),) = site.rows("sum(value)", "name = 'script.runs'")
+    assert total == 2
+
+
+def test_the_end_does_not_wait_longer_than_told(tmp_path: Path) -> None:
+    program = """
+import atexit, sys, time
+atexit.register(lambda: print(time.monotonic() - started < 5))
+from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
+import logging; logging.disable()
+metrics = MetricCollector("script", to=AgentSocket(sys.argv[1]), exit_secs=0.2)
+metrics.increment("script.runs")
+started = time.monotonic()
+"""
+    assert run(program, tmp_path / "nobody.sock") == "True\n"
+
+
+@pytest.mark.parametrize("route", ["straight", "through_agent"])
+def test_a_forked_child_starts_anew_with_a_connection_of_its_own(site: Site, route: str) -> None:
+    collector = site.collector()
+    if route == "through_agent":
+        site.agent(collector.listen_addr)
+    to = site.straight(collector.listen_addr)
+    arguments = [site.socket if route == "through_agent" else to.addresses, to.cert_path, to.key_path, to.ca_path]
+    program = """
+import os, sys
+from telemetry_collector.agent.sdk import AgentSocket, Collectors, MetricCollector
+place, cert, key, ca = sys.argv[1:]
+to = AgentSocket(place) if place.startswith("/") else Collectors(
+    addresses=place, cert_path=cert, key_path=key, ca_path=ca)
+metrics = MetricCollector("preforking", to=to)
+metrics.increment("work.done", 1, {"by": "parent"})
+assert metrics.flush(20)
+metrics.increment("work.done", 10, {"by": "parent"})
+children = []
+for worker in range(3):
+    child = os.fork()
+    if child == 0:
+        assert metrics.stats.points_waiting == 0 and metrics.stats.points_sent == 0
+        metrics.increment("work.done", 100, {"by": "child"})
+        assert metrics.flush(20), metrics.stats
+        metrics.increment("work.done", 1000, {"by": "child"})
+        sys.exit(0)
+    children.append(child)
+for child in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+metrics.increment("work.done", 10000, {"by": "parent"})
+assert metrics.flush(20), metrics.stats
+"""
+    run(program, *arguments)
+    totals = dict(site.rows("tags['by'], sum(value)", "name = 'work.done' GROUP BY ALL"))
+    assert totals == {"parent": 10_011, "child": 3_300}
+
+
+def test_what_an_agent_has_answered_survives_its_being_killed(site: Site, certificates: Path, tmp_path: Path) -> None:
+    collector = site.collector()
+    document = {
+        "agent": {
+            "collectors": ["127.0.0.1:9"],  # nobody: what is in the spool stays there
+            "sources": ["agent"],
+            "interval_secs": 3_600,
+            "spool_dir": str(tmp_path / "spool"),
+            "socket": str(site.socket),
+        },
+        "security": {
+            "tls_cert_path": str(certificates / f"{NODE}.pem"),
+            "tls_key_path": str(certificates / f"{NODE}.key"),
+            "tls_ca_path": str(certificates / "ca.pem"),
+        },
+        "observability": {"metrics_port": 0, "metrics_addr": "127.0.0.1"},
+    }
+    (tmp_path / "agent.yaml").write_text(yaml.safe_dump(document))
+    command = [sys.executable, "-m", "telemetry_collector", "agent", str(tmp_path / "agent.yaml")]
+    with MetricCollector("checkout", to=site.through_agent()) as metrics:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for value in (1, 10, 100):
+                metrics.increment("orders.placed", value)
+                metrics.timing("job.run", value)
+                assert metrics.flush(30), metrics.stats
+        finally:
+            process.kill()
+            process.wait()
+        metrics.increment("orders.placed", 1_000)
+        site.agent(collector.listen_addr)
+        assert metrics.flush(20), "the killed agent's socket is no hindrance"
+    ((total, runs),) = site.rows(
+        "sum(value) FILTER (name = 'orders.placed'), sum(histogram.count) FILTER (name = 'job.run')"
+    )
+    assert (total, runs) == (1_111, 3)
+
+
+def test_an_opentelemetry_service_may_fork_too(site: Site) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    program = """
+import os, sys
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from telemetry_collector.agent.sdk import AgentSocket
+from telemetry_collector.agent.sdk.otel import TelemetryCollectorExporter
+
+def provider(exporter):
+    return MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)])
+
+exporter = TelemetryCollectorExporter(AgentSocket(sys.argv[1]))
+parents = provider(exporter)
+parents.get_meter("test").create_counter("work.done").add(1)
+assert parents.force_flush(20_000) and exporter.dropped == {}
+child = os.fork()
+if child == 0:
+    childs = provider(exporter)
+    childs.get_meter("test").create_counter("work.done").add(10)
+    assert childs.force_flush(20_000) and exporter.dropped == {}
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+parents.get_meter("test").create_counter("work.done").add(100)
+parents.shutdown()
+assert exporter.dropped == {}
+"""
+    run(program, site.socket)
+    ((total,),) = site.rows("sum(value)", "name = 'work.done'")
+    assert total == 111

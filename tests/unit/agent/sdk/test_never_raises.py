@@ -1,0 +1,124 @@
+"""Whatever a service passes, its own work goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from telemetry_collector.agent.sdk import AgentSocket, MetricCollector, MetricMistake, Timer
+
+
+class Hostile:
+    """Fails at whatever is done with it."""
+
+    def _fail(self, *_: object) -> Any:
+        raise RuntimeError("no")
+
+    __str__ = __hash__ = __eq__ = __float__ = __lt__ = __len__ = __iter__ = __bool__ = _fail
+
+
+anything: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=9),
+    st.builds(object),
+    st.builds(Hostile),
+    st.lists(st.integers(), max_size=3),
+    st.complex_numbers(),
+)
+tags = st.one_of(anything, st.dictionaries(st.one_of(st.text(max_size=5), st.integers()), anything, max_size=4))
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Any:
+    metrics = MetricCollector("odd", to=AgentSocket(tmp_path / "nobody.sock"), strict=False)
+    yield metrics
+    metrics.close(0)
+
+
+def test_odd_arguments_cost_a_point_and_nothing_else(metrics: MetricCollector) -> None:
+    @settings(max_examples=300, deadline=None)
+    @given(st.one_of(st.just("x.y"), anything), anything, tags, anything)
+    def holds(name: Any, value: Any, some: Any, unit: Any) -> None:
+        for recorder in (metrics, metrics.with_tags(some)):
+            recorder.increment(name, value, some, unit=unit)
+            recorder.gauge(name, value, some, unit=unit)
+            recorder.histogram(name, value, some, unit=unit)
+            recorder.timing(name, value, some)
+            with recorder.start_timer(name, some) as timer:
+                assert isinstance(timer, Timer)
+
+    holds()
+    assert metrics.stats.dropped
+    assert not metrics.flush(0.05), "nobody is there to take it"
+
+
+def test_timers_time_blocks_functions_and_coroutines_and_let_errors_through() -> None:
+    timed: list[float] = []
+    with Timer(timed.append):
+        pass
+
+    @Timer(timed.append)
+    def twice(value: int) -> int:
+        """Doubles."""
+        return 2 * value
+
+    @Timer(timed.append)
+    async def waits(value: int) -> int:
+        await asyncio.sleep(0)
+        return value
+
+    assert (twice(2), twice.__doc__, asyncio.run(waits(7))) == (4, "Doubles.", 7)
+    assert len(timed) == 3
+
+    @Timer(timed.append)
+    def fails() -> None:
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError):
+        fails()
+    with pytest.raises(KeyError), Timer(timed.append):
+        raise KeyError("gone")
+    timer = Timer(timed.append)
+    assert timer.stop() <= timer.stop()
+    assert len(timed) == 7
+    assert all(0 <= secs < 60 for secs in timed)
+
+
+def test_development_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TELEMETRY_COLLECTOR_DEV", "1")
+    strict = MetricCollector(to=AgentSocket(tmp_path / "nobody.sock"))
+    with pytest.raises(MetricMistake, match="did you mean 'orders_placed'"):
+        strict.increment("ordersPlaced")
+    monkeypatch.setenv("TELEMETRY_COLLECTOR_DEV", "0")
+    MetricCollector(to=AgentSocket(tmp_path / "nobody.sock")).increment("ordersPlaced")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"flush_secs": 0}, "flush_secs = 0"),
+        ({"bounds": {"x": [2, 1]}}, "bounds of x"),
+        ({"bounds": {"Bad": [1]}}, "did you mean 'bad'"),
+        ({"tags": {"a": "x\n"}}, "tag a"),
+    ],
+)
+def test_what_cannot_work_is_told_at_the_start(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        MetricCollector(**arguments)
+
+
+def test_what_is_told_is_told_seldom(metrics: MetricCollector, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(100):
+        metrics.increment("Bad.Name")
+    told = [record for record in caplog.records if "invalid_name" in record.getMessage()]
+    assert len(told) == 1
+    assert metrics.stats.dropped == {"invalid_name": 100}
