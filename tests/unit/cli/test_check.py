@@ -61,7 +61,7 @@ def test_a_good_file_is_told_to_be_one(command: Command, security: str) -> None:
     assert (result.exit_code, result.stdout) == (
         0,
         "c.yaml: no mistakes; its sections are server, security, receivers, scrape, grpc, query, limits, quotas, "
-        "journal, api, observability, console, parquet\n",
+        "journal, traces, logs, api, observability, console, parquet\n",
     )
     assert json.loads(command("check", "c.yaml", "--json").stdout) == {"ok": True, "source": "c.yaml", "mistakes": []}
 
