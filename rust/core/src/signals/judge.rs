@@ -136,11 +136,12 @@ impl<'a, R: Row<'a>> Visit<'a> for Judge<'a, '_, R> {
     fn scope(&mut self, scope: &Scope<'a>) -> Result<(), WireFault> {
         self.surrounding_bytes = self.resource_bytes + scope.bytes;
         let checker = &mut self.checker;
+        // First, for bytes that are no request refuse it whole, whatever else is wrong.
+        let attributes_fault = refusal(checker.attributes(&scope.attributes))?;
         let verdict = checker
             .text(scope.name, Reason::InvalidName, "its scope's name is not UTF-8")
-            .and_then(|()| checker.text(scope.version, Reason::InvalidValue, "its scope's version is not UTF-8"))
-            .and_then(|()| checker.attributes(&scope.attributes));
-        self.scope_fault = refusal(verdict)?;
+            .and_then(|()| checker.text(scope.version, Reason::InvalidValue, "its scope's version is not UTF-8"));
+        self.scope_fault = refusal(verdict)?.or(attributes_fault);
         Ok(())
     }
 
@@ -208,13 +209,20 @@ impl Checker {
         demand(count <= PARTS_MAX, Reason::InvalidValue, why)
     }
 
+    /// Looks at all of them: whoever reads what surrounds rows reads on behind the first that is refused.
     pub(super) fn attributes(&mut self, attributes: &[Attribute<'_>]) -> Result<(), Fault> {
-        demand(attributes.len() <= ATTRIBUTES_MAX, Reason::InvalidTag, "a list of attributes has more than 256")?;
+        let mut verdict =
+            demand(attributes.len() <= ATTRIBUTES_MAX, Reason::InvalidTag, "a list of attributes has more than 256");
         for attribute in attributes {
-            self.text(attribute.key, Reason::InvalidTag, "an attribute's key is not UTF-8")?;
-            self.value(attribute, Reason::InvalidTag, "an attribute is not UTF-8, or nested deeper than 16")?;
+            let key = self.text(attribute.key, Reason::InvalidTag, "an attribute's key is not UTF-8");
+            let value =
+                self.value(attribute, Reason::InvalidTag, "an attribute is not UTF-8, or nested deeper than 16");
+            if let Err(Fault::Wire(_)) = value {
+                return value;
+            }
+            verdict = verdict.and(key).and(value);
         }
-        Ok(())
+        verdict
     }
 
     pub(super) fn value(&mut self, of: &Attribute<'_>, reason: Reason, why: &'static str) -> Result<(), Fault> {

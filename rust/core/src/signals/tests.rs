@@ -339,3 +339,33 @@ proptest! {
         }
     }
 }
+
+/// A resource or scope that is refused is read all the same when its request's other rows are.
+#[test]
+fn bytes_that_are_no_request_refuse_it_whatever_is_wrong_before_them() {
+    let attribute = |key: &[u8], field: u32, value: &[u8]| {
+        let (mut any, mut attribute) = (Vec::new(), Vec::new());
+        put_bytes(&mut any, field, value);
+        put_bytes(&mut attribute, 1, key);
+        put_bytes(&mut attribute, 2, &any);
+        attribute
+    };
+    let not_text = attribute(b"a", 1, b"\xff");
+    let broken_list = attribute(b"service.name", 5, b"\x0a\x05");
+    for in_scope in [false, true] {
+        let (mut surroundings, mut of_scope, mut of_resource, mut request) = Default::default();
+        let field = if in_scope { 3 } else { 1 };
+        put_bytes(&mut surroundings, field, &not_text);
+        put_bytes(&mut surroundings, field, &broken_list);
+        if in_scope {
+            put_bytes(&mut surroundings, 1, b"\xff");
+            put_bytes(&mut of_scope, 1, &surroundings);
+        } else {
+            put_bytes(&mut of_resource, 1, &surroundings);
+        }
+        put_bytes(&mut of_scope, 2, b"");
+        put_bytes(&mut of_resource, 2, &of_scope);
+        put_bytes(&mut request, 1, &of_resource);
+        assert!(judge(Signal::Traces, &request, None).is_err(), "in scope: {in_scope}");
+    }
+}
