@@ -44,6 +44,7 @@ __all__ = [
     "Request",
     "RequestError",
     "RequestForm",
+    "RequestTooLargeError",
     "Requests",
     "SignalBlocks",
     "SignalCursor",
@@ -75,6 +76,9 @@ class EncodeError(CoreError):
 
 class RequestError(CoreError):
     """A request that cannot be read; the message is for whoever sent it."""
+
+class RequestTooLargeError(RequestError):
+    """A request that may be read in smaller parts."""
 
 @final
 class IngestSettings:

@@ -249,7 +249,8 @@ class Door:
         again = sequence is not None
         batch = arrived.batch
         if sequence is None and batch is not None:
-            if not (self._names.has_room(name) and self._outlet.has_room(_points_alike(batch))):
+            remembered = self._names.has_room(name, arrived.oldest_unacknowledged)
+            if not (remembered and self._outlet.has_room(_points_alike(batch))):
                 self._events.happened(PUT_OFF)
                 return arrived.reply("retry_later", credit=CREDIT, retry_after_ms=RETRY_MS)
             sequence = self._outlet.offer(batch)
@@ -291,9 +292,11 @@ class TakenNames:
             del known[settled]
         return known.get(sequence)
 
-    def has_room(self, name: tuple[int, int] | None) -> bool:
-        """Whether another batch of its epoch can be remembered."""
-        return name is None or len(self._epochs.get(name[0], ())) < NAMES_MAX
+    def has_room(self, name: tuple[int, int] | None, oldest_unacknowledged: int) -> bool:
+        """Whether another batch of its epoch can be remembered. The oldest always can: names are forgotten below it."""
+        if name is None or name[1] == oldest_unacknowledged:
+            return True
+        return len(self._epochs.get(name[0], ())) < NAMES_MAX
 
     def take(self, name: tuple[int, int] | None, sequence: int) -> None:
         """Remembers a batch."""

@@ -138,9 +138,14 @@ class Receiving:
         context = self._usable(
             lambda: server_context(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
         )
-        self._files.append(
-            lambda: self._usable(lambda: context.load_cert_chain(files.tls_cert_path, files.tls_key_path))
-        )
+
+        def read_again() -> None:
+            context.load_cert_chain(files.tls_cert_path, files.tls_key_path)
+            if security == "mutual":
+                # Added to those known; one that is gone from the file is refused by `Trust`.
+                context.load_verify_locations(files.tls_ca_path)
+
+        self._files.append(lambda: self._usable(read_again))
         return context
 
     def _grpc_files(self, security: Literal["mutual", "server"]) -> ServerFiles:

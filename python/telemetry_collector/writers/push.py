@@ -13,6 +13,7 @@ import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Protocol
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from telemetry_collector.writers.influxdb_answer import Answer, Verdict
 _BODY_BYTES_MIN: Final = 4096
 _GZIP_LEVEL: Final = 1
 _ANSWER_BYTES_MAX: Final = 64 * 1024
+_WORDS_BYTES_MAX: Final = 1024
 
 
 def _switch(value: object) -> object:
@@ -165,6 +167,8 @@ class PushWriter:
             self._events.rewritten(requests.rewritten)
         for body, points in zip(requests.bodies, requests.points, strict=True):
             answer, refused = await self._answer(body)
+            # Some count the buckets of a histogram.
+            refused = min(refused, points)
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.written(points - refused)
                 if refused:
@@ -202,6 +206,9 @@ class PushWriter:
             return Answer(Verdict.RETRY, "timeout", f"no answer within {self._config.timeout_secs} s"), 0
         except (aiohttp.ClientError, OSError) as error:
             return Answer(Verdict.RETRY, "connection", str(error) or type(error).__name__), 0
+        if status == HTTPStatus.CONFLICT:
+            # Samples that are older than what is there, or there already: they never will be taken.
+            return Answer(Verdict.REFUSED, "conflict", words[:_WORDS_BYTES_MAX].decode(errors="replace")), 0
         if not 200 <= status < 300:
             return Answer.of_status(status, words, headers), 0
         refused, why = self._protocol.refused(words)

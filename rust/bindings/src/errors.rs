@@ -22,3 +22,9 @@ create_exception!(
     CoreError,
     "A request that cannot be read; the message is for whoever sent it."
 );
+create_exception!(
+    telemetry_collector._core,
+    RequestTooLargeError,
+    RequestError,
+    "A request that may be read in smaller parts."
+);

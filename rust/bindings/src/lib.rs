@@ -41,6 +41,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("JournalError", module.py().get_type::<errors::JournalError>())?;
     module.add("EncodeError", module.py().get_type::<errors::EncodeError>())?;
     module.add("RequestError", module.py().get_type::<errors::RequestError>())?;
+    module.add("RequestTooLargeError", module.py().get_type::<errors::RequestTooLargeError>())?;
     module.add_class::<settings::IngestSettings>()?;
     module.add_class::<fault_disk::FaultDisk>()?;
     module.add_class::<quotas::Quota>()?;

@@ -75,7 +75,12 @@ impl RequestForm {
 }
 
 fn refused(fault: &RequestFault) -> PyErr {
-    errors::RequestError::new_err(fault.to_string())
+    match fault {
+        RequestFault::TooLarge { .. } | RequestFault::BatchesTooLarge { .. } | RequestFault::TooLargePacked { .. } => {
+            errors::RequestTooLargeError::new_err(fault.to_string())
+        }
+        _ => errors::RequestError::new_err(fault.to_string()),
+    }
 }
 
 fn renamed(pairs: &[(String, String)]) -> Renames {

@@ -388,4 +388,4 @@ async def test_a_request_larger_than_a_segment_is_refused_for_good(tmp_path: Pat
         url, as_json = running.url("otlp_http", "/v1/traces"), ("-H", "Content-Type: application/json")
         asked = json.dumps(traces_of(span(attributes=[noise]))).encode()
         status, _, body = await curl(url, *as_json, "--data-binary", "@-", data=asked)
-    assert (status, "journal.segment_bytes" in json.loads(body)["message"]) == (400, True)
+    assert (status, "journal.segment_bytes" in json.loads(body)["message"]) == (413, True)

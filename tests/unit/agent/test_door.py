@@ -249,12 +249,13 @@ async def test_the_socket_is_for_its_group_and_goes_with_the_agent(tmp_path: Pat
 def test_names_are_remembered_within_bounds() -> None:
     names = TakenNames()
     for sequence in range(1, door.NAMES_MAX + 1):
-        assert names.has_room((1, sequence))
+        assert names.has_room((1, sequence), 0)
         names.take((1, sequence), 100 + sequence)
-    assert not names.has_room((1, 99))
+    assert not names.has_room((1, 99), 0)
+    assert names.has_room((1, 99), 99), "the oldest always is, or its service would wait for ever"
     assert names.taken((1, 2), 0) == 102
     assert names.taken((1, 2), 3) is None, "it is settled, and forgotten"
-    assert names.has_room((1, 99))
+    assert names.has_room((1, 99), 3)
     assert names.taken(None, 0) is None
     for epoch in range(2, door.EPOCHS_MAX + 2):
         names.take((epoch, 1), epoch)

@@ -124,18 +124,23 @@ class Aggregation:
 
     def drain(self) -> Window:
         """What was recorded since the last time."""
-        self._take_lock()
+        lock = self._take_lock()
         try:
             self._catch_up(len(self._waiting))
             window, self._window = self._window, self._new_window()
             self._census.turn()
         finally:
-            self._lock.release()
+            lock.release()
         return window
 
     def close(self) -> None:
-        """From now on, what is recorded is dropped and counted."""
-        self._closed = True
+        """From now on, what is recorded is dropped and counted; what was recorded before is not."""
+        lock = self._take_lock()
+        try:
+            self._catch_up(len(self._waiting))
+            self._closed = True
+        finally:
+            lock.release()
 
     @property
     def points(self) -> int:
@@ -178,13 +183,15 @@ class Aggregation:
         if len(self._waiting) < WAITING_MAX:
             self._waiting.append(call)
             return
-        if not self._lock.acquire(timeout=OVERFLOW_SECS):
+        # It may be another's by the time that this one is let go.
+        lock = self._lock
+        if not lock.acquire(timeout=OVERFLOW_SECS):
             raise MetricMistake("contended", f"{WAITING_MAX} calls wait to be counted already")
         try:
             self._waiting.append(call)
             self._catch_up(OVERFLOW_CALLS)
         finally:
-            self._lock.release()
+            lock.release()
 
     def _catch_up(self, calls_max: int) -> None:
         """Applies calls that found the lock taken. With the lock."""
@@ -201,10 +208,12 @@ class Aggregation:
                 text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
                 self._count(MetricMistake("invalid_argument", text))
 
-    def _take_lock(self) -> None:
-        if not self._lock.acquire(timeout=DRAIN_SECS):
-            self._lock = threading.Lock()
-            self._lock.acquire()
+    def _take_lock(self) -> threading.Lock:
+        lock = self._lock
+        if not lock.acquire(timeout=DRAIN_SECS):
+            lock = self._lock = threading.Lock()
+            lock.acquire()
+        return lock
 
     def _new_window(self) -> Window:
         return Window(self._census, self._histogram_bounds, aliases_max=ALIASES_MAX * self._bounds.series)

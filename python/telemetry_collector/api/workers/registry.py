@@ -125,7 +125,8 @@ class Workers:
             if len(self) >= self._count_max:
                 return Taken.NO_ROOM
             entry = _Entry(Worker(heartbeat.worker_id), 0.0)
-        if entry.worker.timestamp_unix_ns >= timestamp:
+        # Nor must a clock of ours that was ahead: what was taken by it is newer than now.
+        if timestamp <= entry.worker.timestamp_unix_ns <= now:
             self._heard(entry, replace(entry.worker, last_update=now / 1e9, is_active=True))
             return Taken.OLDER
         tasks = tuple(RunningTask._make(task) for task in heartbeat.running_tasks[:RUNNING_TASKS_MAX])

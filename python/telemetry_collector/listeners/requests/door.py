@@ -92,6 +92,8 @@ class Door:
             request = await self._consumers[form.signal].take(
                 form, body, encoding, identity=peer.identity, node=peer.node, relay=peer.relay
             )
+        except _core.RequestTooLargeError as error:
+            return self._answered(receiver, peer, Taken("too_large", problem=str(error)))
         except _core.RequestError as error:
             return self._answered(receiver, peer, Taken("malformed", problem=str(error)))
         for kind, count in request.left_out:

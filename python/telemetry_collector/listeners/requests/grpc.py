@@ -12,7 +12,7 @@ import grpc.aio
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
-from telemetry_collector.listeners.requests.door import Door, Taken
+from telemetry_collector.listeners.requests.door import REQUESTS_MAX, Door, Taken
 from telemetry_collector.listeners.requests.otlp import (
     EXPORTS,
     Signal,
@@ -26,8 +26,9 @@ from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
 
-CALLS_MAX = 256
-"""Calls under way; gRPC refuses further ones with RESOURCE_EXHAUSTED."""
+CALLS_MAX = 2 * REQUESTS_MAX
+"""Calls under way; gRPC refuses further ones by itself, without the word that they may come again, so the door's bound
+comes before."""
 STOP_SECS_MAX = 5.0
 
 _CODES = {

@@ -176,7 +176,8 @@ class HttpListener:
             except Exception as error:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
-                raise web.HTTPInternalServerError from error
+                # Clients send again what is answered so; of a 500, OTLP's do not.
+                raise web.HTTPServiceUnavailable from error
 
     def _too_large(self) -> Taken:
         problem = f"more than {self._door.request_bytes_max} bytes (limits.inflated_bytes_max)"

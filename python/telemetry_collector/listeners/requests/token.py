@@ -17,4 +17,4 @@ def brings_token(request: web.Request, token: str) -> bool:
             return False
     elif scheme not in ("Token", "Bearer"):
         given = request.query.get("p", "")
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())

@@ -20,17 +20,18 @@ impl CommitSink<Pending> for Shared {
         if let Some(last) = records.last() {
             self.applied.store(last.end.get(), Ordering::Release);
         }
-        for Appended { item, .. } in &records {
-            counters.stable_latency.observe(item.received.elapsed());
-            let committed = if item.is_own() { &counters.worker_points_committed } else { &counters.points_committed };
-            committed.fetch_add(item.block.len() as u64, Ordering::Release);
-            self.left_flight(item);
-        }
         {
             let mut recent = self.recent.lock();
             for &Appended { start, end, ref item } in &records {
                 recent.push(Committed { start, end, block: Arc::clone(&item.block) });
             }
+        }
+        // Behind the blocks: who counts what it wants by these numbers finds at least so much to read.
+        for Appended { item, .. } in &records {
+            counters.stable_latency.observe(item.received.elapsed());
+            let committed = if item.is_own() { &counters.worker_points_committed } else { &counters.points_committed };
+            committed.fetch_add(item.block.len() as u64, Ordering::Release);
+            self.left_flight(item);
         }
         self.forget_read();
         // Last: who hears of a commit finds what it acknowledges.
@@ -101,7 +102,7 @@ impl Shared {
         });
         let replies_due = !ready.is_empty();
         drop(ready);
-        if replies_due || self.readers.want(self.counters.points_committed.load(Ordering::Acquire)) {
+        if replies_due || self.readers.want(self.counters.all_points_committed()) {
             (self.wake)();
         }
     }

@@ -123,6 +123,11 @@ impl RetryCause {
 }
 
 impl Counters {
+    /// Points on stable storage, the collector's own among them: what consumers have to read.
+    pub(super) fn all_points_committed(&self) -> u64 {
+        self.points_committed.load(Ordering::Acquire) + self.worker_points_committed.load(Ordering::Acquire)
+    }
+
     /// A reply leaves.
     pub(super) fn answered(&self, ack: &BatchAck) {
         self.batches_answered.add(ack.outcome as usize, 1);

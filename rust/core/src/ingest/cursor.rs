@@ -92,7 +92,7 @@ impl CursorPlace {
     /// not wake, so the caller looks at it afterwards. Until the first call every commit wakes.
     pub fn want(&self, points: u64) {
         // Asked first: what is committed in between then counts twice, and the call comes too early rather than never.
-        let committed = self.ingest.counters().points_committed.load(Ordering::Acquire);
+        let committed = self.ingest.counters().all_points_committed();
         let missing = points.saturating_sub(self.lag_points());
         self.wanted.store(committed.saturating_add(missing), Ordering::SeqCst);
     }

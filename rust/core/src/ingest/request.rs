@@ -96,7 +96,10 @@ impl Request {
             match ticket.outcome() {
                 Commit::Pending => return None,
                 Commit::Committed => {}
-                Commit::Failed => self.put_off(RETRY_AFTER_MS),
+                Commit::Failed => {
+                    self.answer.accepted_points = 0;
+                    self.put_off(RETRY_AFTER_MS);
+                }
             }
             self.waits_for.pop();
         }

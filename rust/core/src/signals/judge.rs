@@ -17,6 +17,8 @@ pub const ATTRIBUTES_MAX: usize = 256;
 pub const PARTS_MAX: usize = 1_024;
 /// Bytes of a request's rows, counting what surrounds a row as often as it will be stored: with each.
 pub const REPEATED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a row takes in columns that says nothing itself: of those there could be millions in a few bytes.
+const ROW_BYTES: usize = 256;
 /// Of a refused row's name, so much is told.
 const NAME_BYTES_TOLD: usize = 100;
 
@@ -146,7 +148,7 @@ impl<'a, R: Row<'a>> Visit<'a> for Judge<'a, '_, R> {
     }
 
     fn row(&mut self, row: Reader<'a>) -> Result<(), WireFault> {
-        let bytes = row.rest().len() + self.surrounding_bytes;
+        let bytes = ROW_BYTES + row.rest().len() + self.surrounding_bytes;
         self.row.read(row)?;
         let fault = refusal(self.row.check(&mut self.checker))?.or(self.resource_fault).or(self.scope_fault);
         let repeated = self.judged.repeated_bytes + bytes;

@@ -2,7 +2,7 @@
 
 use super::RequestFault;
 use crate::columns::{Histogram, Summary};
-use crate::limits::{Limits, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+use crate::limits::{Limits, NAME_BYTES_MAX, TAG_KEY_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX, UNIT_BYTES_MAX};
 use crate::series::MetricType;
 use crate::wire::proto::{Span, put_bytes, put_fixed64, put_message_head, put_number, put_varint, varint_len};
 
@@ -85,6 +85,11 @@ impl Left {
     }
 }
 
+/// So much of a text that it is refused for its length if it is too long: what is copied for each point has a bound.
+fn beginning(text: &[u8], bytes_max: usize) -> &[u8] {
+    &text[..text.len().min(bytes_max + 1)]
+}
+
 /// What is wrong with a line of a request that has lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineFault {
@@ -163,17 +168,21 @@ impl Batches {
     pub fn series(&mut self, name: &[u8]) {
         self.key.clear();
         self.tag_keys.clear();
-        put_bytes(&mut self.key, NAME, name);
+        put_bytes(&mut self.key, NAME, beginning(name, NAME_BYTES_MAX));
     }
 
     /// A tag of the series, unless one of the same key came before: the nearest to the point is given first. An empty
     /// value is no tag, as it is in the protocols that come here. Of too many tags, as many are kept as make ingest
     /// refuse the point for it, and of a value that is too long, as much.
     pub fn tag(&mut self, key: &[u8], value: &[u8]) {
-        if value.is_empty() || self.tag_keys.len() > TAGS_MAX || self.overflows() || self.has_tag(key) {
+        if value.is_empty()
+            || self.tag_keys.len() > TAGS_MAX
+            || self.overflows()
+            || self.has_tag(beginning(key, TAG_KEY_BYTES_MAX))
+        {
             return;
         }
-        let value = &value[..value.len().min(TAG_VALUE_BYTES_MAX + 1)];
+        let (key, value) = (beginning(key, TAG_KEY_BYTES_MAX), beginning(value, TAG_VALUE_BYTES_MAX));
         let field = |text: &[u8]| 1 + varint_len(text.len() as u64) + text.len();
         put_message_head(&mut self.key, TAG, field(key) + field(value));
         put_message_head(&mut self.key, 1, key.len());
@@ -190,6 +199,9 @@ impl Batches {
 
     /// A point with a plain value. A time of 0 is the time of receipt.
     pub fn value(&mut self, kind: Kind<'_>, timestamp_unix_ns: u64, value: f64) {
+        if self.overflows() {
+            return;
+        }
         self.begin_row(kind, timestamp_unix_ns);
         put_fixed64(&mut self.row, VALUE, value.to_bits());
         self.end_row(kind);
@@ -197,6 +209,9 @@ impl Batches {
 
     /// A distribution in buckets: bounds ascend, and there is one count more.
     pub fn histogram(&mut self, kind: Kind<'_>, timestamp_unix_ns: u64, histogram: &Histogram) {
+        if self.overflows() {
+            return;
+        }
         self.begin_row(kind, timestamp_unix_ns);
         let mut message = Vec::with_capacity(32 + 18 * histogram.bucket_counts.len());
         put_number(&mut message, 1, histogram.count);
@@ -218,6 +233,9 @@ impl Batches {
 
     /// A distribution as quantiles, each with its value.
     pub fn summary(&mut self, kind: Kind<'_>, timestamp_unix_ns: u64, summary: &Summary) {
+        if self.overflows() {
+            return;
+        }
         self.begin_row(kind, timestamp_unix_ns);
         let mut message = Vec::with_capacity(32 + 20 * summary.quantiles.len());
         put_number(&mut message, 1, summary.count);
@@ -265,9 +283,10 @@ impl Batches {
         row.extend_from_slice(&self.key);
         put_number(row, TYPE, kind.metric_type as u64);
         if !kind.unit.is_empty() {
-            put_bytes(row, UNIT, kind.unit);
+            put_bytes(row, UNIT, beginning(kind.unit, UNIT_BYTES_MAX));
         }
-        put_fixed64(row, TIMESTAMP, timestamp_unix_ns);
+        // A time that no signed number can tell would make the frame malformed; the last one is refused by itself.
+        put_fixed64(row, TIMESTAMP, timestamp_unix_ns.min(i64::MAX as u64));
     }
 
     fn end_row(&mut self, kind: Kind<'_>) {

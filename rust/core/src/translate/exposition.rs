@@ -102,7 +102,8 @@ impl Sample {
                         at += 1;
                         match *rest.get(at)? {
                             b'n' => value.push(b'\n'),
-                            other => value.push(other),
+                            escaped @ (b'"' | b'\\') => value.push(escaped),
+                            other => value.extend_from_slice(&[b'\\', other]),
                         }
                     }
                     byte => value.push(byte),

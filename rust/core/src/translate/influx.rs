@@ -6,6 +6,7 @@
 
 use super::batches::LineFault;
 use super::{Batches, Kind, Renames};
+use crate::limits::TAGS_MAX;
 use crate::series::MetricType;
 
 /// The field that needs no name of its own.
@@ -59,12 +60,14 @@ impl<'a> Iterator for Lines<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let (mut quoted, mut at) = (false, 0);
+        let comment = self.0.trim_ascii_start().starts_with(b"#");
+        let (mut fields, mut quoted, mut at) = (false, false, 0);
         while let Some(&byte) = self.0.get(at) {
             match byte {
-                b'\\' => at += 1,
-                // Quotes mean something in fields alone, and there a text begins right behind the sign.
-                b'"' if quoted || at > 0 && self.0[at - 1] == b'=' => quoted = !quoted,
+                // Only a text may hold a line feed, and only a field is a text: it begins right behind the sign.
+                b'\\' if quoted || self.0.get(at + 1) != Some(&b'\n') => at += 1,
+                b' ' if at > 0 => fields = true,
+                b'"' if quoted || fields && !comment && self.0[at - 1] == b'=' => quoted = !quoted,
                 b'\n' if !quoted => break,
                 _ => {}
             }
@@ -108,7 +111,10 @@ impl Parser<'_> {
             }
             rest = &rest[1..];
             let value = self.take(&mut rest, b", ");
-            self.tags.push((key, value));
+            // More than a point may have is refused for it, and need not be kept.
+            if self.tags.len() <= TAGS_MAX {
+                self.tags.push((key, value));
+            }
         }
         rest = rest.trim_ascii_start();
         if rest.is_empty() {
@@ -295,6 +301,14 @@ mod tests {
         assert_eq!((translated.points, translated.left.lines), (2, 8));
         let fault = translated.first_fault.expect("there are faults");
         assert_eq!(fault, "line 2: no fields behind the measurement and its tags");
+    }
+
+    #[test]
+    fn quotes_and_backslashes_of_comments_and_tags_take_no_other_line_with_them() {
+        let lines = "# host=\"web\ncpu value=1 1\n# C:\\\nm,t=\"a f=2 2\nback\\\nlast value=3 3\n";
+        let names: Vec<_> = points(lines).into_iter().map(|point| (point.0, point.3)).collect();
+        assert_eq!(names, [("cpu".into(), 1.0), ("m.f".into(), 2.0), ("last".into(), 3.0)]);
+        assert_eq!(translated(lines.as_bytes()).left.lines, 1);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::wire::proto::{LENGTH, Reader, VARINT, WireFault, key, unzigzag};
 const SCALE_MAX: i32 = 24;
 /// After so many halvings every bucket there can be is one of the two around 1, and another changes nothing.
 const HALVINGS_MAX: i32 = 64;
+/// Buckets of a range that are read; what a client counts in more does not add up, and its point is refused for that.
+const COUNTS_MAX: usize = 65_536;
 
 /// One range of an exponential histogram.
 #[derive(Clone, Debug, Default)]
@@ -30,17 +32,23 @@ impl Range {
         while let Some(field) = buckets.key()? {
             match field {
                 OFFSET => self.offset = unzigzag(buckets.varint()? & u64::from(u32::MAX)) as i32,
-                COUNTS => self.counts.push(buckets.varint()?),
+                COUNTS => self.push(buckets.varint()?),
                 COUNTS_PACKED => {
                     let mut packed = buckets.message()?;
                     while !packed.at_end() {
-                        self.counts.push(packed.varint()?);
+                        self.push(packed.varint()?);
                     }
                 }
                 _ => buckets.skip(field)?,
             }
         }
         Ok(())
+    }
+
+    fn push(&mut self, count: u64) {
+        if self.counts.len() < COUNTS_MAX {
+            self.counts.push(count);
+        }
     }
 
     /// Takes away empty buckets at both ends.

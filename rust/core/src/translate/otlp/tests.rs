@@ -261,3 +261,20 @@ fn a_small_request_does_not_become_a_large_one() {
     assert_eq!(of(7 << 20).map(|translated| translated.points), Ok(100));
     assert_eq!(of(1 << 20), Err(RequestFault::BatchesTooLarge { bytes_max: 1 << 20 }));
 }
+
+#[test]
+fn a_time_that_no_signed_number_tells_costs_its_own_point_alone() {
+    let points = json!([{"asInt": 1}, {"asInt": 2, "timeUnixNano": "18446744073709551615"}]);
+    let translated = translated(&request(&json!({"name": "m", "gauge": {"dataPoints": points}})));
+    let lines = lines(&translated);
+    assert!(lines[1].ends_with(&format!(" {} 2", i64::MAX)), "{lines:?}");
+}
+
+#[test]
+fn what_is_long_is_not_copied_for_each_point() {
+    let points: Vec<_> = (0..20_000).map(|number| json!({"asInt": number})).collect();
+    let metric = json!({"name": "n".repeat(1 << 20), "unit": "u".repeat(1 << 20), "gauge": {"dataPoints": points}});
+    let translated = translated(&request(&metric));
+    let bytes: usize = translated.frames.iter().map(Vec::len).sum();
+    assert!(bytes < 20_000 * 500, "{bytes} bytes");
+}
