@@ -46,6 +46,8 @@ def shown(page: bytes) -> set[str]:
 async def of_a_collector(directory: Path, files: Files) -> set[str]:
     """What a collector shows that runs."""
     document = collector_document(directory, files)
+    # What is off shows nothing, so everything is on.
+    document |= {signal: {"output_dir": str(directory / signal)} for signal in ("traces", "logs")}
     document["grpc"] = {"listen_addr": "127.0.0.1:0", "alert_rules_path": str(directory / "rules.json")}
     collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
     await collector.start()
