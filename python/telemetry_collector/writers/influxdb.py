@@ -2,38 +2,34 @@
 
 Delivery is at least once and in order: one request at a time, each made again until it is answered, so while the
 destination is down `write` waits and the journal keeps the data. A point sent twice is the same point to a time-series
-database. What happens to an answer is decided by `writers.influxdb_answer` from its status alone.
+database. What happens to an answer is decided by `writers.answer` from its status alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, final
+from typing import Annotated, Any, ClassVar, Final, final
 from urllib.parse import urlsplit
 
 import aiohttp
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.component import Blocks, WriterContext
 from telemetry_collector.config import PositiveInt, Seconds, Secret, Section, Text, Url, WriterSection
-from telemetry_collector.errors import RetryableError
+from telemetry_collector.writers.answer import Answer, Verdict
 from telemetry_collector.writers.dead_letter import DeadLetter, DeadLetters
-from telemetry_collector.writers.influxdb_answer import Answer, Verdict
+from telemetry_collector.writers.delivery import Delivery, Gzip, compresses
 
 # How often one body's refused pieces are halved to find the lines at fault. One bad line among 16,000 takes 14; where
 # most lines are bad, more would only multiply the destination's work.
 _HALVINGS_MAX: Final = 24
 # A destination that calls bodies too large gets smaller ones, down to this.
 _BODY_BYTES_MIN: Final = 4096
-# Level 1 costs a tenth of the default's time and gives a seventh of the bytes; the default gives a tenth.
-_GZIP_LEVEL: Final = 1
 # Room for the largest body that can be refused, several times.
 _DEAD_LETTER_BYTES_MIN: Final = 16 * 1024 * 1024 * 4
 
@@ -42,11 +38,6 @@ def _without_credentials(url: str) -> str:
     if "@" in urlsplit(url).netloc:
         raise ValueError("expected an address without a user or password, which would show in logs; use token")
     return url
-
-
-def _switch(value: object) -> object:
-    """YAML reads a bare `on` or `off` as a truth value."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class InfluxConfig(WriterSection):
@@ -58,9 +49,7 @@ class InfluxConfig(WriterSection):
     org: Text = Field(description="the organization that the bucket belongs to")
     bucket: Text = Field(description="the bucket to write to")
     token: Secret = Field(description="a token that may write to the bucket, best as ${INFLUXDB_TOKEN}")
-    gzip: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
-        "auto", description="auto, on or off; auto compresses what leaves the machine"
-    )
+    gzip: Gzip = Field("auto", description="auto, on or off; auto compresses what leaves the machine")
     batch_bytes: int = Field(
         512 * 1024, ge=_BODY_BYTES_MIN, le=16 * 1024 * 1024, description="bytes of one request before compression"
     )
@@ -88,15 +77,14 @@ class InfluxWriter:
     def __init__(self, config: InfluxConfig, context: WriterContext, clock: Clock | None = None) -> None:
         self._config = config
         self._events = context.events
-        self._breaker = context.breaker
         self._dead_letters: DeadLetters | None = None
         if config.dead_letter_dir is not None:
             self._dead_letters = DeadLetters(
                 config.dead_letter_dir, config.dead_letter_max_bytes, context, clock or SystemClock()
             )
-        self._compress = config.gzip == "on" or (config.gzip == "auto" and not _is_loopback(config.url))
+        self._compress = compresses(config.gzip, config.url)
         self._client: Any = None
-        self._delivery: asyncio.Future[None] | None = None
+        self._delivery = Delivery(context, compress=self._compress)
         self._body_bytes_max = config.batch_bytes
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -151,8 +139,7 @@ class InfluxWriter:
     async def stop(self) -> None:
         """Gives up what was not accepted yet; a `write` or `flush` that still waits ends with a RetryableError."""
         client, self._client = self._client, None
-        if self._delivery is not None:
-            self._delivery.cancel()
+        self._delivery.stop()
         if client is not None:
             await client.close()
         self._gathered.clear()
@@ -162,15 +149,7 @@ class InfluxWriter:
         if not self._gathered:
             return
         body = b"".join(self._gathered)
-        self._delivery = asyncio.ensure_future(self._deliver(body))
-        try:
-            await self._delivery
-        except asyncio.CancelledError:
-            if self._client is None:  # not our caller but `stop` has cancelled it
-                raise RetryableError("stopped while the destination had not accepted everything") from None
-            raise
-        finally:
-            self._delivery = None
+        await self._delivery.run(self._deliver(body))
         self._gathered.clear()
         self._gathered_bytes = 0
 
@@ -181,7 +160,7 @@ class InfluxWriter:
         while pieces:
             piece = pieces.pop()
             lines = piece.count(b"\n")
-            answer = await self._answer(piece)
+            answer = await self._delivery.answer(piece, self._post)
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.written(lines)
             elif lines > 1 and (answer.verdict is Verdict.TOO_LARGE or halvings < _HALVINGS_MAX):
@@ -205,20 +184,6 @@ class InfluxWriter:
             told[answer.reason] = count + piece.count(b"\n"), words
         for reason, (count, words) in told.items():
             self._events.refused(reason, count, words)
-
-    async def _answer(self, piece: bytes) -> Answer:
-        """Sends a piece until the destination has accepted or refused it."""
-        body = await asyncio.to_thread(gzip.compress, piece, _GZIP_LEVEL) if self._compress else piece
-        while True:
-            await self._breaker.wait()
-            answer = await self._post(body)
-            if answer.verdict is Verdict.ACCEPTED:
-                self._events.accepted(len(body))
-            if answer.verdict not in (Verdict.RETRY, Verdict.MEND):
-                self._breaker.succeeded()
-                return answer
-            pause = self._breaker.failed(answer.retry_after_secs)
-            self._events.failed(answer.reason, answer.words, pause, operator=answer.verdict is Verdict.MEND)
 
     async def _post(self, body: bytes) -> Answer:
         headers = {"content_encoding": "gzip"} if self._compress else {}
@@ -247,11 +212,3 @@ def _halves(piece: bytes) -> tuple[bytes, bytes]:
     """Two pieces of whole lines; each has at least one when the piece has two. A newline never stands inside a line."""
     cut = piece.rfind(b"\n", 0, len(piece) // 2) + 1 or piece.index(b"\n") + 1
     return piece[:cut], piece[cut:]
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -2,41 +2,33 @@
 
 Delivery is at least once and in order: one request at a time, each made again until it is answered, so while the
 destination is down `write` waits and the journal keeps the data. What an answer means is decided by its status as for
-InfluxDB (`writers.influxdb_answer`), but that every 2xx accepts.
+InfluxDB (`writers.answer`), but that every 2xx accepts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import ipaddress
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, Protocol
-from urllib.parse import urlsplit
+from typing import ClassVar, Final, Protocol
 
 import aiohttp
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from telemetry_collector.component import Blocks, Requests, WriterContext
 from telemetry_collector.config import Seconds, Secret, Section, Text, Url, WriterSection
 from telemetry_collector.config.files import CertificateFile
-from telemetry_collector.errors import ConfigError, Mistake, RetryableError
-from telemetry_collector.writers.influxdb_answer import Answer, Verdict
+from telemetry_collector.errors import ConfigError, Mistake
+from telemetry_collector.writers.answer import Answer, Verdict
+from telemetry_collector.writers.delivery import Delivery, Gzip, compresses
 
 # A destination that calls requests too large gets smaller ones, down to this.
 _BODY_BYTES_MIN: Final = 4096
-_GZIP_LEVEL: Final = 1
 _ANSWER_BYTES_MAX: Final = 64 * 1024
 _WORDS_BYTES_MAX: Final = 1024
-
-
-def _switch(value: object) -> object:
-    """YAML reads a bare `on` or `off` as a truth value."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class PushConfig(WriterSection):
@@ -57,14 +49,12 @@ class PushConfig(WriterSection):
 class GzipPushConfig(PushConfig):
     """With a choice of compression."""
 
-    gzip: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = Field(
-        "auto", description="auto, on or off; auto compresses what leaves the machine"
-    )
+    gzip: Gzip = Field("auto", description="auto, on or off; auto compresses what leaves the machine")
 
     @property
     def compresses(self) -> bool:
         """Whether bodies are compressed."""
-        return self.gzip == "on" or (self.gzip == "auto" and not _is_loopback(self.url))
+        return compresses(self.gzip, self.url)
 
 
 class PushProtocol(Protocol):
@@ -93,11 +83,10 @@ class PushWriter:
         self._config = config
         self._name = context.name
         self._events = context.events
-        self._breaker = context.breaker
         self._protocol = protocol
         self._gzip = gzip
         self._session: aiohttp.ClientSession | None = None
-        self._delivery: asyncio.Future[None] | None = None
+        self._delivery = Delivery(context, compress=gzip)
         self._body_bytes_max = config.batch_bytes
         self._position = 0
 
@@ -135,15 +124,7 @@ class PushWriter:
 
     async def write(self, blocks: Blocks) -> None:
         """Sends the blocks' points. Waits as long as the destination does not answer."""
-        self._delivery = asyncio.ensure_future(self._deliver(blocks))
-        try:
-            await self._delivery
-        except asyncio.CancelledError:
-            if self._session is None:  # not our caller but `stop` has cancelled it
-                raise RetryableError("stopped while the destination had not accepted everything") from None
-            raise
-        finally:
-            self._delivery = None
+        await self._delivery.run(self._deliver(blocks))
         self._position = blocks.end
 
     async def flush(self) -> int:
@@ -156,8 +137,7 @@ class PushWriter:
     async def stop(self) -> None:
         """Gives up what was not accepted yet; a `write` that still waits ends with a RetryableError."""
         session, self._session = self._session, None
-        if self._delivery is not None:
-            self._delivery.cancel()
+        self._delivery.stop()
         if session is not None:
             await session.close()
 
@@ -166,9 +146,9 @@ class PushWriter:
         if requests.rewritten:
             self._events.rewritten(requests.rewritten)
         for body, points in zip(requests.bodies, requests.points, strict=True):
-            answer, refused = await self._answer(body)
+            answer = await self._delivery.answer(body, self._post)
             # Some count the buckets of a histogram.
-            refused = min(refused, points)
+            refused = min(answer.points_refused, points)
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.written(points - refused)
                 if refused:
@@ -176,26 +156,12 @@ class PushWriter:
             elif answer.verdict is Verdict.TOO_LARGE and self._body_bytes_max > _BODY_BYTES_MIN:
                 # All of these blocks once more, in smaller requests: what was accepted of them is sent again.
                 self._body_bytes_max = max(self._body_bytes_max // 2, _BODY_BYTES_MIN)
-                return await self._deliver(blocks)
+                await self._deliver(blocks)
+                return
             else:
                 self._events.refused(answer.reason, points, answer.words)
-        return None
 
-    async def _answer(self, body: bytes) -> tuple[Answer, int]:
-        """Sends a request until the destination has accepted or refused it."""
-        sent = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL) if self._gzip else body
-        while True:
-            await self._breaker.wait()
-            answer, refused = await self._post(sent)
-            if answer.verdict is Verdict.ACCEPTED:
-                self._events.accepted(len(sent))
-            if answer.verdict not in (Verdict.RETRY, Verdict.MEND):
-                self._breaker.succeeded()
-                return answer, refused
-            pause = self._breaker.failed(answer.retry_after_secs)
-            self._events.failed(answer.reason, answer.words, pause, operator=answer.verdict is Verdict.MEND)
-
-    async def _post(self, body: bytes) -> tuple[Answer, int]:
+    async def _post(self, body: bytes) -> Answer:
         assert self._session is not None, "between start and stop"
         try:
             # A redirected POST arrives as a GET, whose 200 would pass for an acceptance.
@@ -203,21 +169,13 @@ class PushWriter:
                 words = await answer.content.read(_ANSWER_BYTES_MAX)
                 status, headers = answer.status, answer.headers
         except TimeoutError:
-            return Answer(Verdict.RETRY, "timeout", f"no answer within {self._config.timeout_secs} s"), 0
+            return Answer(Verdict.RETRY, "timeout", f"no answer within {self._config.timeout_secs} s")
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(Verdict.RETRY, "connection", str(error) or type(error).__name__), 0
+            return Answer(Verdict.RETRY, "connection", str(error) or type(error).__name__)
         if status == HTTPStatus.CONFLICT:
             # Samples that are older than what is there, or there already: they never will be taken.
-            return Answer(Verdict.REFUSED, "conflict", words[:_WORDS_BYTES_MAX].decode(errors="replace")), 0
+            return Answer(Verdict.REFUSED, "conflict", words[:_WORDS_BYTES_MAX].decode(errors="replace"))
         if not 200 <= status < 300:
-            return Answer.of_status(status, words, headers), 0
+            return Answer.of_status(status, words, headers)
         refused, why = self._protocol.refused(words)
-        return replace(Answer.of_status(204, b"", {}), words=why), refused
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return replace(Answer.of_status(204, b"", {}), words=why, points_refused=refused)

@@ -17,8 +17,8 @@ from tests.support.writing import Observed
 
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import RetryableError
+from telemetry_collector.writers.answer import Answer, Verdict
 from telemetry_collector.writers.influxdb import InfluxConfig, InfluxWriter, _halves
-from telemetry_collector.writers.influxdb_answer import Answer, Verdict
 
 
 def config(url: str, **keys: Any) -> InfluxConfig:

@@ -142,7 +142,7 @@ async def test_requests_that_are_too_large_come_again_in_smaller_ones(destinatio
 async def test_stopping_ends_a_write_that_waits() -> None:
     async with started("http://127.0.0.1:9/path", Observed()) as writer:
         writing = asyncio.create_task(writer.write(blocks_of(1, 0)))
-        await until(lambda: writer._delivery is not None)
+        await until(lambda: writer._delivery.under_way)
         await writer.stop()
         with pytest.raises(RetryableError, match="stopped"):
             await writing

@@ -40,6 +40,8 @@ class Answer:
     words: str
     """What the server said, cut to a bounded length."""
     retry_after_secs: float | None = None
+    points_refused: int = 0
+    """Of those that it accepted, where the server says so: points that it never will take."""
 
     @classmethod
     def of_status(cls, status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
