@@ -1,6 +1,6 @@
 """Traces and logs: for each that is on, a journal beside the points', a fan-out with one writer, and its dataset.
 
-receivers ─► SignalIngest (core: judge, journal) ─► FanOut ─► ParquetWriter in the signal's format
+receivers ─► RequestIngest (core: judge, journal) ─► FanOut ─► ParquetWriter in the signal's format
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from telemetry_collector.config.signals import SignalSection
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.pipeline.consumer import Consumer, Cursor
 from telemetry_collector.pipeline.fanout import FanOut
-from telemetry_collector.pipeline.signals import SignalIngest, SignalMetrics
+from telemetry_collector.pipeline.requests import RequestIngest
+from telemetry_collector.pipeline.signals import SignalMetrics
 from telemetry_collector.store.signals import SIGNALS, Signal
 from telemetry_collector.writers.parquet import ParquetConfig, ParquetWriter
 
@@ -36,7 +37,7 @@ class _Line:
 
     core: _core.Signals
     fanout: FanOut
-    ingest: SignalIngest
+    ingest: RequestIngest
 
 
 @final
@@ -60,7 +61,7 @@ class Signals:
         self._lines: dict[Signal, _Line] = {}
 
     @property
-    def consumers(self) -> Mapping[str, SignalIngest]:
+    def consumers(self) -> Mapping[str, RequestIngest]:
         """Who takes requests, by signal; those that are off are not among them."""
         return {signal: line.ingest for signal, line in self._lines.items()}
 
@@ -77,7 +78,7 @@ class Signals:
                 core = await asyncio.to_thread(self._opened, signal, section)
                 log.info("signal_journal_opened", signal=signal, journal_id=core.journal_id, **core.recovery)
                 fanout = FanOut([self._consumer(core, signal, section)])
-                self._lines[signal] = _Line(core, fanout, SignalIngest(core, fanout.committed))
+                self._lines[signal] = _Line(core, fanout, RequestIngest(core, fanout.committed))
         for line in self._lines.values():
             line.ingest.start()
             await line.fanout.start()

@@ -1,19 +1,16 @@
-"""Brings the Rust core into the event loop: streams and requests in, and a call when a commit made more readable.
+"""Brings the core of the data plane into the event loop: requests as `requests` has it, and streams.
 
-The core signals an eventfd after each group commit. One reader on the loop takes the ids of the conversations whose
-replies became due and calls each one's `ready`; then it tells whoever asked that more blocks are committed.
+Among the ids that became due are those of conversations with replies: each one's `ready` is called.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 import weakref
 from collections.abc import Callable
 from typing import final
 
 from telemetry_collector import _core
-from telemetry_collector.pipeline.requests import Requests
+from telemetry_collector.pipeline.requests import RequestIngest
 
 
 @final
@@ -58,52 +55,23 @@ class Conversation:
 
 
 @final
-class Ingest:
-    """The consumer that listeners are given. Attached to one event loop between `start` and `stop`."""
+class Ingest(RequestIngest):
+    """The consumer that listeners are given: of streams, too."""
 
     def __init__(self, core: _core.Ingest, committed: Callable[[], None]) -> None:
         """`committed` is called on the loop after each wake-up, when more blocks may be readable."""
-        self._core = core
-        self._committed = committed
+        super().__init__(core, committed)
+        self._streams = core
         # Weak: a conversation lives as long as its listener holds it, and an id that is gone needs no call.
         self._conversations: weakref.WeakValueDictionary[int, Conversation] = weakref.WeakValueDictionary()
-        self._requests = Requests()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self) -> None:
-        """Begins to watch for commits, on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._core.fileno(), self._on_commit)
-
-    def stop(self) -> None:
-        """Stops watching. Idempotent."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._core.fileno())
-            self._loop = None
 
     def conversation(self, identity: str, node: str, *, relay: bool, ready: Callable[[], None]) -> Conversation:
         """A new stream of a peer; `ready` is called on the loop when replies became due."""
-        conversation = Conversation(self._core.conversation(identity, node, relay=relay), ready)
+        conversation = Conversation(self._streams.conversation(identity, node, relay=relay), ready)
         self._conversations[conversation.id] = conversation
         return conversation
 
-    async def take(
-        self, form: _core.RequestForm, body: bytes, encoding: str, *, identity: str, node: str, relay: bool
-    ) -> _core.Request:
-        """Takes a request of another protocol; returns it when its commits are known. RequestError refuses it whole."""
-
-        def work() -> _core.Request:
-            return self._core.take(
-                form, body, encoding, identity=identity, node=node, relay=relay, now_unix_ns=time.time_ns()
-            )
-
-        return await self._requests.taken(work, len(body))
-
-    def _on_commit(self) -> None:
-        for identifier in self._core.ready():
-            if self._requests.committed(identifier):
-                continue
-            conversation = self._conversations.get(identifier)
-            if conversation is not None:
-                conversation.ready()
-        self._committed()
+    def _due(self, identifier: int) -> None:
+        conversation = self._conversations.get(identifier)
+        if conversation is not None:
+            conversation.ready()

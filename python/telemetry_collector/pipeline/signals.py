@@ -1,17 +1,14 @@
-"""Traces and logs behind the event loop: requests in, and a call when a commit made more readable."""
+"""What is counted of traces and logs."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from telemetry_collector import _core
-from telemetry_collector.pipeline.requests import Requests
 
 # (key in the core's stats, metric, its help)
 COUNTERS = (
@@ -27,46 +24,6 @@ GAUGES = (
     ("journal_bytes", "journal_bytes", "Bytes of the signal's journal on disk"),
     ("journal_bytes_max", "journal_bytes_max", "Its journal_max_bytes"),
 )
-
-
-@final
-class SignalIngest:
-    """One signal's consumer of requests. Attached to one event loop between `start` and `stop`."""
-
-    def __init__(self, core: _core.Signals, committed: Callable[[], None]) -> None:
-        """`committed` is called on the loop after each wake-up, when more may be readable."""
-        self._core = core
-        self._committed = committed
-        self._requests = Requests()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(self) -> None:
-        """Begins to watch for commits, on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._core.fileno(), self._on_commit)
-
-    def stop(self) -> None:
-        """Stops watching. Idempotent."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._core.fileno())
-            self._loop = None
-
-    async def take(
-        self, form: _core.RequestForm, body: bytes, encoding: str, *, identity: str, node: str, relay: bool
-    ) -> _core.Request:
-        """Takes a request; returns it when its commit is known. RequestError refuses it whole."""
-
-        def work() -> _core.Request:
-            return self._core.take(
-                form, body, encoding, identity=identity, node=node, relay=relay, now_unix_ns=time.time_ns()
-            )
-
-        return await self._requests.taken(work, len(body))
-
-    def _on_commit(self) -> None:
-        for identifier in self._core.ready():
-            self._requests.committed(identifier)
-        self._committed()
 
 
 @final
