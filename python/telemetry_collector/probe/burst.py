@@ -4,7 +4,6 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
-from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events as quic
 from aioquic.quic.connection import NetworkAddress, QuicConnection
 
@@ -14,6 +13,7 @@ from telemetry_collector.probe.measurement import Failure, Measurement
 from telemetry_collector.security.identity import Identity
 from telemetry_collector.security.refusal import CertificateRefused
 from telemetry_collector.security.verifier import ClientVerifier
+from telemetry_collector.sender.connected import ConnectedProtocol
 
 NUMBER_BYTES = 8
 
@@ -49,7 +49,7 @@ async def probe(family: int, host: str, port: int, material: Material, burst: Bu
         prober.release()
 
 
-class _Prober(QuicConnectionProtocol):
+class _Prober(ConnectedProtocol):
     """One burst on one connection."""
 
     def __init__(self, connection: QuicConnection, verifier: ClientVerifier) -> None:
@@ -138,19 +138,11 @@ class _Prober(QuicConnectionProtocol):
         self._fail(Failure.UNREACHABLE, str(exc))
 
     def transmit(self) -> None:
-        """As aioquic's own, without an address, which a connected socket has already."""
+        """See QuicConnectionProtocol."""
         self._transmit_task = None
         if self._transport is None or self._transport.is_closing():
             return
-        for data, _ in self._quic.datagrams_to_send(now=self._loop.time()):
-            self._transport.sendto(data)
-        timer_at = self._quic.get_timer()
-        if self._timer is not None and self._timer_at != timer_at:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and timer_at is not None:
-            self._timer = self._loop.call_at(timer_at, self._handle_timer)
-        self._timer_at = timer_at
+        self._send_due(self._transport)
 
     def _handshaken(self, protocol: str | None) -> None:
         certificate = self._quic.tls._peer_certificate

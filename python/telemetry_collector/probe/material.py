@@ -8,8 +8,8 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfigura
 from aioquic.quic.packet import QuicProtocolVersion
 
 from telemetry_collector.clock import Clock
-from telemetry_collector.errors import CertificateError
 from telemetry_collector.security.verifier import ClientVerifier
+from telemetry_collector.sender.connected import load_own
 
 ALPN = "telemetry-probe/1"
 
@@ -57,12 +57,5 @@ class Material:
             supported_versions=[QuicProtocolVersion.VERSION_1],
             verify_mode=CERT_NONE,
         )
-        try:
-            configuration.load_cert_chain(self.cert_path, self.key_path)
-        except (OSError, ValueError, TypeError, IndexError) as error:
-            raise CertificateError(
-                f"cannot use the certificate {self.cert_path} with the key {self.key_path}: {error}"
-            ) from error
-        if configuration.private_key is None:
-            raise CertificateError(f"{self.key_path} holds no private key")
+        load_own(configuration, self.cert_path, self.key_path)
         return configuration

@@ -12,7 +12,6 @@ import socket
 import ssl
 from typing import cast
 
-from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events as quic_events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import NetworkAddress, QuicConnection
@@ -24,6 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.model import ALPN
 from telemetry_collector.sender import wire
+from telemetry_collector.sender.connected import ConnectedProtocol, load_own
 from telemetry_collector.sender.connection import Connection
 from telemetry_collector.sender.settings import TransportSettings
 
@@ -74,14 +74,7 @@ def _configuration(settings: TransportSettings, server_name: str) -> QuicConfigu
         supported_versions=[QuicProtocolVersion.VERSION_1],
         verify_mode=ssl.CERT_REQUIRED,
     )
-    try:
-        configuration.load_cert_chain(settings.cert_path, settings.key_path)
-    except (OSError, ValueError, TypeError, IndexError) as error:
-        raise CertificateError(
-            f"cannot use the certificate {settings.cert_path} with the key {settings.key_path}: {error}"
-        ) from error
-    if configuration.private_key is None:
-        raise CertificateError(f"{settings.key_path} holds no private key")
+    load_own(configuration, settings.cert_path, settings.key_path)
     try:
         # Without any authority aioquic would take the public ones, which must never vouch for a collector.
         authorities = x509.load_pem_x509_certificates(settings.ca_path.read_bytes())
@@ -91,7 +84,7 @@ def _configuration(settings: TransportSettings, server_name: str) -> QuicConfigu
     return configuration
 
 
-class _Protocol(QuicConnectionProtocol):
+class _Protocol(ConnectedProtocol):
     """The `Transport` of one connection."""
 
     def __init__(self, quic: QuicConnection, connection: Connection, unreachable_secs: float) -> None:
@@ -173,15 +166,7 @@ class _Protocol(QuicConnectionProtocol):
     def transmit(self) -> None:
         self._transmit_task = None
         assert self._transport is not None, "datagrams flow between connection_made and connection_lost"
-        for data, _ in self._quic.datagrams_to_send(now=self._loop.time()):
-            self._transport.sendto(data)
-        timer_at = self._quic.get_timer()
-        if self._timer is not None and self._timer_at != timer_at:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None and timer_at is not None:
-            self._timer = self._loop.call_at(timer_at, self._handle_timer)
-        self._timer_at = timer_at
+        self._send_due(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.lose(str(exc) if exc else "the socket was closed")
