@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from telemetry_collector.app.server_tls import ServerTls
 from telemetry_collector.config import Config
 from telemetry_collector.config.section import Address
-from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.requests import Trust
 from telemetry_collector.observe.endpoint import Report
 from telemetry_collector.pipeline.ingest import Ingest
@@ -20,10 +19,7 @@ from telemetry_collector.security.verifier import ClientVerifier
 
 if TYPE_CHECKING:
     from telemetry_collector.api.grpc import GrpcEvents, GrpcServer, Querying
-    from telemetry_collector.listeners.requests.grpc import ServerFiles
     from telemetry_collector.query import Engine, EngineSettings
-
-T = TypeVar("T")
 
 
 class Answering:
@@ -44,7 +40,7 @@ class Answering:
         self._server: GrpcServer | None = None
         self._querying: Querying | None = None
         self._settings: EngineSettings | None = None
-        self._files: ServerFiles | None = None
+        self._tls = ServerTls(config.security)
         self._events: GrpcEvents | None = None
         if config.grpc.is_on:
             self._build(ingest, registry, health, ready)
@@ -78,8 +74,7 @@ class Answering:
         CertificateError names a file that cannot be used; what was shown before is shown then.
         """
         self._trust.update(verifier, allowlist)
-        if self._files is not None:
-            self._usable(self._files.read)
+        self._tls.read_again()
 
     async def follow(self, config: Config) -> None:
         """Answers from the directory that is written now, and looks as far as points may be late now."""
@@ -119,8 +114,9 @@ class Answering:
                 "DeleteAlert": unary("DeleteAlert", service.DeleteAlertRequest, alerting.delete),
             },
         }
+        files = None
         if section.listen_addr is not None and section.security != "off":
-            self._files = self._server_files(section.security)
+            files = self._tls.grpc_files(section.security)
 
         async def finish() -> None:
             collecting.stop()
@@ -128,20 +124,7 @@ class Answering:
                 await querying.engine.stop()
             await calls.settled()
 
-        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, self._files, finish)
-
-    def _server_files(self, security: Literal["mutual", "server"]) -> ServerFiles:
-        from telemetry_collector.listeners.requests.grpc import ServerFiles
-
-        paths = self._config.security
-        return self._usable(lambda: ServerFiles(security, paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path))
-
-    def _usable(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except OSError as error:
-            path = self._config.security.tls_cert_path
-            raise CertificateError(f"cannot use {path} and the files beside it for TLS: {error}") from error
+        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, files, finish)
 
 
 def settings_of(config: Config, root: Path) -> EngineSettings:

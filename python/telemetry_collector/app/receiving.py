@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
+from telemetry_collector.app.server_tls import ServerTls
 from telemetry_collector.config import Config
 from telemetry_collector.config.receivers import Receiver, TaggedReceiver
 from telemetry_collector.config.section import Address
-from telemetry_collector.errors import CertificateError
 from telemetry_collector.listeners.requests import (
     Door,
     HttpListener,
@@ -21,16 +20,10 @@ from telemetry_collector.listeners.requests import (
     RequestEvents,
     Scraper,
     Trust,
-    server_context,
 )
 from telemetry_collector.listeners.requests.http import HttpProtocol
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.verifier import ClientVerifier
-
-if TYPE_CHECKING:
-    from telemetry_collector.listeners.requests.grpc import ServerFiles
-
-T = TypeVar("T")
 
 
 class RequestListener(Protocol):
@@ -64,7 +57,7 @@ class Receiving:
         self._door = Door(
             consumers, events, request_bytes_max=limits.inflated_bytes_max, bytes_max=limits.inflight_bytes_max
         )
-        self._files: list[Callable[[], None]] = []
+        self._tls = ServerTls(config.security)
         self._scraper = Scraper(config.scrape.jobs, self._door)
         self._listeners: list[RequestListener] = list(self._built())
 
@@ -100,8 +93,7 @@ class Receiving:
         CertificateError names a file that cannot be used; what was shown before is shown then.
         """
         self._trust.update(verifier, allowlist)
-        for read in self._files:
-            read()
+        self._tls.read_again()
 
     def _built(self) -> Sequence[RequestListener]:
         receivers = self._config.receivers
@@ -117,7 +109,7 @@ class Receiving:
                     grpc.ignored_attributes,
                     self._door,
                     self._trust if grpc.security == "mutual" else None,
-                    self._grpc_files(grpc.security) if grpc.security != "off" else None,
+                    self._tls.grpc_files(grpc.security) if grpc.security != "off" else None,
                 )
             )
         influx, remote_write = receivers.influx, receivers.remote_write
@@ -128,40 +120,10 @@ class Receiving:
         ]
         for name, receiver, protocol in over_http:
             if receiver.listen_addr is not None:
-                tls = self._context(receiver.security) if receiver.security != "off" else None
+                tls = self._tls.context(receiver.security) if receiver.security != "off" else None
                 trust = self._trust if receiver.security == "mutual" else None
                 listeners.append(HttpListener(name, receiver.listen_addr, protocol, self._door, trust, tls))
         return listeners
-
-    def _context(self, security: Literal["mutual", "server"]) -> ssl.SSLContext:
-        files = self._config.security
-        context = self._usable(
-            lambda: server_context(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
-        )
-
-        def read_again() -> None:
-            context.load_cert_chain(files.tls_cert_path, files.tls_key_path)
-            if security == "mutual":
-                # Added to those known; one that is gone from the file is refused by `Trust`.
-                context.load_verify_locations(files.tls_ca_path)
-
-        self._files.append(lambda: self._usable(read_again))
-        return context
-
-    def _grpc_files(self, security: Literal["mutual", "server"]) -> ServerFiles:
-        from telemetry_collector.listeners.requests.grpc import ServerFiles
-
-        paths = self._config.security
-        files = self._usable(lambda: ServerFiles(security, paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path))
-        self._files.append(lambda: self._usable(files.read))
-        return files
-
-    def _usable(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except (OSError, ssl.SSLError) as error:
-            path = self._config.security.tls_cert_path
-            raise CertificateError(f"cannot use {path} and the files beside it for TLS: {error}") from error
 
 
 def _secret(receiver: TaggedReceiver) -> str | None:

@@ -5,11 +5,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from telemetry_collector.config.receivers import LOOPBACK_HOSTS
-from telemetry_collector.config.section import Address, Section
+from telemetry_collector.config.receivers import Receiver
+from telemetry_collector.config.section import Address
 
 
-class Grpc(Section):
+class Grpc(Receiver):
     """The gRPC service; off until it has an address or a socket."""
 
     listen_addr: Address | None = Field(None, description="the address to listen on, as host:port, or null for none")
@@ -29,10 +29,3 @@ class Grpc(Section):
     def is_on(self) -> bool:
         """Whether there is anywhere to listen."""
         return self.listen_addr is not None or self.unix_socket is not None
-
-    @property
-    def security(self) -> Literal["mutual", "server", "off"]:
-        """What `tls` means at this address."""
-        if self.tls != "auto":
-            return self.tls
-        return "off" if self.listen_addr is not None and self.listen_addr.host in LOOPBACK_HOSTS else "mutual"

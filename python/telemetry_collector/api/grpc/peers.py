@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from telemetry_collector.listeners.requests.grpc import certificates_in
-from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
+from telemetry_collector.listeners.requests.grpc import caller
+from telemetry_collector.listeners.requests.peers import Peer, Trust, anonymous
 
 Context = Any
 """A grpc.aio.ServicerContext; grpc has no types."""
@@ -26,10 +26,4 @@ class Peers:
         """PeerDenied says why this one may not call."""
         if self._trust is None or context.peer().startswith("unix:"):
             return self._anonymous
-        shown = context.auth_context().get("x509_pem_cert")
-        if not shown:
-            raise PeerDenied("no certificate was shown")
-        chain = context.auth_context().get("x509_pem_cert_chain") or (b"",)
-        # Whether the client's own stands in the chain as well depends on which side asks.
-        behind = [one for one in certificates_in(chain[0]) if one.strip() != shown[0].strip()]
-        return self._trust.peer_of(shown[0], behind)
+        return caller(context, self._trust)

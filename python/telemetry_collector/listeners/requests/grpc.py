@@ -145,15 +145,7 @@ class GrpcListener:
                 raise
 
     def _peer(self, context: Context) -> Peer:
-        if self._trust is None:
-            return self._anonymous
-        shown = context.auth_context().get("x509_pem_cert")
-        if not shown:
-            raise PeerDenied("no certificate was shown")
-        chain = context.auth_context().get("x509_pem_cert_chain") or (b"",)
-        # Whether the client's own stands in the chain as well depends on which side asks.
-        behind = [one for one in certificates_in(chain[0]) if one.strip() != shown[0].strip()]
-        return self._trust.peer_of(shown[0], behind)
+        return self._anonymous if self._trust is None else caller(context, self._trust)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
@@ -166,7 +158,18 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         return self._methods.get(handler_call_details.method)
 
 
-def certificates_in(pem: bytes) -> list[bytes]:
+def caller(context: Context, trust: Trust) -> Peer:
+    """Who calls, by the certificate that was shown. PeerDenied says why this one may not."""
+    shown = context.auth_context().get("x509_pem_cert")
+    if not shown:
+        raise PeerDenied("no certificate was shown")
+    chain = context.auth_context().get("x509_pem_cert_chain") or (b"",)
+    # Whether the client's own stands in the chain as well depends on which side asks.
+    behind = [one for one in _certificates_in(chain[0]) if one.strip() != shown[0].strip()]
+    return trust.peer_of(shown[0], behind)
+
+
+def _certificates_in(pem: bytes) -> list[bytes]:
     """The certificates of a PEM text, each by itself."""
     begin = b"-----BEGIN CERTIFICATE-----"
     return [begin + part for part in pem.split(begin)[1:]]
