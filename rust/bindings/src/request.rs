@@ -128,7 +128,7 @@ impl Request {
         py.detach(|| {
             let encoding = Encoding::named(encoding)?;
             let translated = translate(form, encoding, body, &ingest.policy().limits)?;
-            let inner = ingest.take(peer, &translated.frames, now_unix_ns);
+            let inner = ingest.take(peer, &translated, now_unix_ns);
             Ok(Self {
                 id: inner.id(),
                 points: translated.points,
