@@ -139,7 +139,9 @@ fn histograms_and_summaries_keep_their_numbers() {
     assert_eq!(line_of(&metric), format!("m{{}} 3 \"\" true {TIME} 6 12.5 Some(0.5) Some(7.0) [1.0, 5.0] [1, 2, 3]"));
     let bare = point("histogram", &json!({"count": 4, "sum": 2.0}));
     assert_eq!(line_of(&bare), format!("m{{}} 3 \"\" false {TIME} 4 2 None None [] [4]"));
-    let summary = json!({"count": 3, "sum": 6.0, "quantileValues": [{"quantile": 0.5, "value": 2.0}, {"quantile": 1, "value": 3}]});
+    let summary = json!({"count": 3, "sum": 6.0, "quantileValues": [
+        {"quantile": 0.5, "value": 2.0}, {"quantile": 0.9, "value": "NaN"}, {"quantile": 1, "value": 3},
+    ]});
     assert_eq!(line_of(&point("summary", &summary)), format!("m{{}} 4 \"\" false {TIME} 3 6 [(0.5, 2.0), (1.0, 3.0)]"));
 }
 
@@ -205,9 +207,10 @@ fn what_has_no_place_is_counted() {
         {"asDouble": 1.0, "exemplars": [exemplar, exemplar]},
         {"flags": 1},
         {"timeUnixNano": TIME},
+        {"asDouble": "NaN"},
     ]}});
     let translated = translated(&request(&metric));
-    assert_eq!((translated.points, translated.left.exemplars, translated.left.points_without_value), (1, 2, 2));
+    assert_eq!((translated.points, translated.left.exemplars, translated.left.points_without_value), (1, 2, 3));
 }
 
 #[test]
