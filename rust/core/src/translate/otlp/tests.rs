@@ -244,6 +244,64 @@ fn what_is_no_request_is_refused_with_the_place() {
 }
 
 #[test]
+fn enums_may_be_told_by_their_names() {
+    let sum = |temporality: Value| {
+        let point = json!({"asInt": 5, "timeUnixNano": TIME});
+        line_of(
+            &json!({"name": "m", "sum": {"aggregationTemporality": temporality, "isMonotonic": true, "dataPoints": [point]}}),
+        )
+    };
+    for delta in [json!("AGGREGATION_TEMPORALITY_DELTA"), json!("1"), json!(1)] {
+        assert_eq!(sum(delta), format!("m{{}} 1 \"\" true {TIME} 5"));
+    }
+    for total in [json!("AGGREGATION_TEMPORALITY_CUMULATIVE"), json!("AGGREGATION_TEMPORALITY_LATER"), Value::Null] {
+        assert_eq!(sum(total), format!("m{{}} 1 \"\" false {TIME} 5"));
+    }
+    let span = json!({"resourceSpans": [{"scopeSpans": [{"spans": [
+        {"kind": "SPAN_KIND_SERVER", "status": {"code": "STATUS_CODE_ERROR"}},
+    ]}]}]});
+    let written = json::traces_request(span.to_string().as_bytes()).expect("valid JSON");
+    assert_eq!(written, b"\x0a\x0a\x12\x08\x12\x06\x30\x02\x7a\x02\x18\x02");
+    let log = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"severityNumber": "SEVERITY_NUMBER_INFO"}]}]}]});
+    let written = json::logs_request(log.to_string().as_bytes()).expect("valid JSON");
+    assert_eq!(written, b"\x0a\x06\x12\x04\x12\x02\x10\x09");
+}
+
+/// Whatever it holds, each kind of field tells what it wants instead of what stands there.
+#[test]
+fn a_value_of_another_kind_is_refused_where_it_stands() {
+    let metric = "resourceMetrics.scopeMetrics.metrics";
+    for (text, place, wanted) in [
+        (r#"{"name": 5}"#, "name", "text"),
+        (r#"{"name": ["m"]}"#, "name", "text"),
+        (r#"{"gauge": []}"#, "gauge", "an object"),
+        (r#"{"gauge": {"dataPoints": 1}}"#, "gauge.dataPoints", "a list"),
+        (r#"{"gauge": {"dataPoints": "x"}}"#, "gauge.dataPoints", "a list"),
+        (r#"{"gauge": {"dataPoints": {}}}"#, "gauge.dataPoints", "a list"),
+        (r#"{"gauge": {"dataPoints": [null]}}"#, "gauge.dataPoints", "an object"),
+        (r#"{"gauge": {"dataPoints": [[]]}}"#, "gauge.dataPoints", "an object"),
+        (r#"{"gauge": {"dataPoints": [{"asDouble": "x"}]}}"#, "gauge.dataPoints.asDouble", "a number"),
+        (r#"{"gauge": {"dataPoints": [{"asDouble": true}]}}"#, "gauge.dataPoints.asDouble", "a number"),
+        (r#"{"gauge": {"dataPoints": [{"asInt": 1.5}]}}"#, "gauge.dataPoints.asInt", "a whole number of 64 bits"),
+        (r#"{"gauge": {"dataPoints": [{"asInt": "1.5"}]}}"#, "gauge.dataPoints.asInt", "a whole number of 64 bits"),
+        (r#"{"sum": {"isMonotonic": "yes"}}"#, "sum.isMonotonic", "true or false"),
+        (r#"{"sum": {"aggregationTemporality": {}}}"#, "sum.aggregationTemporality", "a name or a whole number"),
+    ] {
+        let body = format!(r#"{{"resourceMetrics": [{{"scopeMetrics": [{{"metrics": [{text}]}}]}}]}}"#);
+        let fault = json::metrics_request(body.as_bytes()).expect_err("it is wrong").to_string();
+        assert_eq!(fault, format!("{metric}.{place}: expected {wanted}"), "{text}");
+    }
+    for (text, wanted) in
+        [("\"5\"", "hexadecimal digits"), ("\"5g\"", "hexadecimal digits"), ("5", "hexadecimal digits")]
+    {
+        let body = format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": {text}}}]}}]}}]}}"#);
+        let fault = json::traces_request(body.as_bytes()).expect_err("it is wrong").to_string();
+        assert_eq!(fault, format!("resourceSpans.scopeSpans.spans.traceId: expected {wanted}"));
+    }
+    assert!(json::metrics_request(b"{} {}").expect_err("two of them").to_string().starts_with("the body is not JSON"));
+}
+
+#[test]
 fn what_json_has_beyond_the_schema_is_skipped() {
     let request = json!({"resourceMetrics": [], "unknown": {"a": [1]}, "resourceSpans": null});
     assert_eq!(translated(&request), Translated::default());
