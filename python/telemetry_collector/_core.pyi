@@ -46,6 +46,7 @@ __all__ = [
     "RequestForm",
     "RequestTooLargeError",
     "Requests",
+    "Schema",
     "SignalBlocks",
     "SignalCursor",
     "Signals",
@@ -564,7 +565,15 @@ class RecordBatch:
 
     @property
     def num_rows(self) -> int: ...
+    @property
+    def schema(self) -> Schema: ...
     def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+
+@final
+class Schema:
+    """The columns of a record batch, which leave through the Arrow C data interface: `pyarrow.schema(it)`."""
+
+    def __arrow_c_schema__(self) -> CapsuleType: ...
 
 @final
 class PartEncoder:
