@@ -131,6 +131,7 @@ struct InField<'w> {
     writer: &'w mut Writer,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a visit ends with them, and has a result")]
 impl InField<'_> {
     fn wanted(&self) -> &'static str {
         match self.field.holds {
