@@ -80,5 +80,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add_function(wrap_pyfunction!(quic_server::identity_of, module)?)?;
     }
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
+    module.add_function(wrap_pyfunction!(request::unpack_small, module)?)?;
     Ok(())
 }
