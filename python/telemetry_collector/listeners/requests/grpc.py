@@ -36,6 +36,8 @@ _CODES = {
     "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "denied": grpc.StatusCode.PERMISSION_DENIED,
     "retry_later": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    # Clients send again what is answered so; what is UNKNOWN or INTERNAL, OTLP's drop.
+    "failed": grpc.StatusCode.UNAVAILABLE,
 }
 
 Context = Any
@@ -142,7 +144,7 @@ class GrpcListener:
             except Exception as error:
                 door.events.failed(self.name, error)
                 door.events.answered(self.name, "failed")
-                raise
+                return Taken("failed", problem="a fault of the collector, which its log tells of")
 
     def _peer(self, context: Context) -> Peer:
         return self._anonymous if self._trust is None else caller(context, self._trust)
