@@ -34,7 +34,7 @@ ENCODING_DER = 2
 
 
 class Refusal(Exception):
-    """A request that is refused before its body is read."""
+    """A request that ends before any consumer has judged it."""
 
     def __init__(self, status: int, problem: str) -> None:
         super().__init__(problem)
@@ -67,6 +67,9 @@ class HttpProtocol(Protocol):
 
     def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
         """The protocol's words for what became of the request."""
+
+    def refusal(self, request: web.Request, refusal: Refusal, /) -> web.Response:
+        """The same where nothing became of it."""
 
 
 class HttpListener:
@@ -143,7 +146,11 @@ class HttpListener:
                     await runner.cleanup()
 
     async def _take(self, request: web.Request) -> web.Response:
-        return self._protocol.answer(request, await self._taken(request))
+        try:
+            taken = await self._taken(request)
+        except Refusal as refusal:
+            return self._protocol.refusal(request, refusal)
+        return self._protocol.answer(request, taken)
 
     async def _taken(self, request: web.Request) -> Taken:
         door, name = self._door, self.name
@@ -155,7 +162,7 @@ class HttpListener:
             return Taken("denied", problem=str(error))
         except Refusal as refusal:
             door.events.answered(name, "malformed", refusal.problem)
-            raise _http_error(refusal) from refusal
+            raise
         # Where the length is not told, it may be as long as any.
         size = request.content_length if request.content_length is not None else door.request_bytes_max
         if size > door.request_bytes_max:
@@ -169,15 +176,16 @@ class HttpListener:
             except web.HTTPRequestEntityTooLarge:
                 return self._too_large()
             except TimeoutError as error:
-                door.events.answered(name, "malformed", f"no whole body within {BODY_SECS_MAX:.0f} s")
-                raise web.HTTPRequestTimeout from error
+                problem = f"no whole body within {BODY_SECS_MAX:.0f} s"
+                door.events.answered(name, "malformed", problem)
+                raise Refusal(408, problem) from error
             try:
                 return await door.take(name, asked.form, body, asked.encoding, peer)
             except Exception as error:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
                 # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise web.HTTPServiceUnavailable from error
+                raise Refusal(503, "a fault of the collector, which its log tells of") from error
 
     def _too_large(self) -> Taken:
         problem = f"more than {self._door.request_bytes_max} bytes (limits.inflated_bytes_max)"
@@ -214,13 +222,6 @@ def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.R
         return answer(request)
 
     return handler
-
-
-def _http_error(refusal: Refusal) -> web.HTTPException:
-    class Refused(web.HTTPClientError):
-        status_code = refusal.status
-
-    return Refused(text=refusal.problem + "\n")
 
 
 def retry_after(taken: Taken) -> dict[str, str]:
