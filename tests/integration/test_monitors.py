@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -75,6 +76,15 @@ async def _bearer(request: web.Request) -> web.Response:
     return web.Response(status=200 if request.headers.get("Authorization") == "Bearer t0p" else 401)
 
 
+async def _redirect_to(request: web.Request) -> web.Response:
+    raise web.HTTPFound(request.query["to"])
+
+
+async def _key(request: web.Request) -> web.Response:
+    assert request.headers["User-Agent"].startswith("telemetry-collector/")
+    return web.Response(text=request.headers.get("X-Api-Key", "none"))
+
+
 def _application() -> web.Application:
     application = web.Application()
     application.router.add_get("/ok", _ok)
@@ -83,6 +93,8 @@ def _application() -> web.Application:
     application.router.add_get("/endless", _endless)
     application.router.add_get("/redirect", _redirect)
     application.router.add_get("/bearer", _bearer)
+    application.router.add_get("/redirect_to", _redirect_to)
+    application.router.add_get("/key", _key)
     return application
 
 
@@ -128,6 +140,21 @@ async def test_an_answer_is_as_expected_or_the_check_says_why_not(
     assert (outcome.state, outcome.reason) == (State.UP if reason is None else State.DOWN, reason), outcome.detail
     assert measures(outcome) == {"service.check.status_code": status}
     assert 0 < outcome.secs < 10
+
+
+async def test_configured_headers_follow_redirects_to_the_same_origin_only(server: str) -> None:
+    runner, port = await _serve()
+    elsewhere = f"http://127.0.0.1:{port}"
+    for to, seen in (
+        ("/key", "t0p"),
+        (f"{server}/key", "t0p"),
+        (f"{elsewhere}/key", "none"),
+        (f"{elsewhere}/redirect_to?to={server}/key", "none"),
+    ):
+        path = f"/redirect_to?to={quote(to, safe='')}"
+        settings = {"headers": {"X-Api-Key": "t0p"}, "redirects_max": 2, "expected_body": seen}
+        assert (await look("http", url=server + path, **settings)).state is State.UP, to
+    await runner.cleanup()
 
 
 async def test_a_server_that_does_not_answer_costs_the_timeout_and_no_more(server: str) -> None:
