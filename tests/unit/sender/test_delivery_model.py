@@ -33,7 +33,8 @@ STEPS = st.one_of(
     st.tuples(st.just("put"), st.integers(1, 12)),
     st.tuples(st.just("answer"), st.sampled_from(sorted(ANSWERS))),
     st.tuples(st.just("lose_replies"), st.sampled_from([2_500, 4_000, 1 << 20])),
-    st.tuples(st.sampled_from(["send", "lose", "wait"]), st.none()),
+    st.tuples(st.just("shrink"), st.sampled_from([2_500, 4_000])),
+    st.tuples(st.sampled_from(["send", "lose", "lose", "wait", "read_late"]), st.none()),
 )
 
 
@@ -57,6 +58,10 @@ def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], str
             link.disconnect()
             link.delivery.shrink_frames(value)
             link.connect()
+        elif action == "shrink":
+            link.delivery.shrink_frames(value)
+        elif action == "read_late":
+            link.read_late()
         elif action == "lose":
             link.disconnect()
             link.connect()
@@ -67,5 +72,6 @@ def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], str
         assert placed == stats.points_offered
     link.books.answer = usual
     link.advance(5)
+    link.read_late()
     assert link.stats.points_pending == 0, "with a collector that stores, everything ends"
     assert len(set(link.books.points)) == len(link.books.points), "and nothing is stored twice"

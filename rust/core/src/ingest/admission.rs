@@ -1,4 +1,4 @@
-//! Judging a frame, in the order of the contract: malformed, stored before, unknown series, too large, identity, then
+//! Judging a frame, in the order of the contract: malformed, stored before, withdrawn, unknown series, too large, identity, then
 //! each point by the first rule that it breaks. What remains becomes one block and one journal record.
 
 use std::sync::Arc;
@@ -102,12 +102,16 @@ impl Ingest {
             return self.malformed(batch.sequence, &fault);
         }
         keep_references(&batch, &mut stream.dictionary);
+        if batch.withdraw && batch.epoch != 0 {
+            return self.withdraw(arrival, &batch);
+        }
         let counted = points_counted(&batch, arrival.policy.limits.max_batch_size);
         self.counters().points_received.fetch_add(counted, Relaxed);
 
         let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => return self.copy_of(arrival.reply_to, batch.sequence, ticket),
+            Verdict::Withdrawn => return self.came_late(batch.sequence, batch.points as u32, counted),
             Verdict::New => true,
             Verdict::NoRoom => false,
         };
@@ -205,6 +209,10 @@ impl Ingest {
                 drop(names);
                 return self.copy_of(arrival.reply_to, block.sequence, ticket);
             }
+            Verdict::Withdrawn => {
+                let points = ack.accepted_points + ack.rejected_points;
+                return self.came_late(block.sequence, points, u64::from(points));
+            }
             Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
         }
         let counters = self.counters();
@@ -251,6 +259,27 @@ impl Ingest {
     fn verdict(&self, peer: &Peer, batch: &DecodedBatch<'_>) -> Verdict<Ticket> {
         let mut names = self.shared.names.lock();
         names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
+    }
+
+    /// Answers whether a name is stored. If it is not, it never will be: copies of its batch may still come, read late from
+    /// a connection that the agent has given up.
+    fn withdraw(&self, arrival: &Arrival<'_>, batch: &DecodedBatch<'_>) -> Judged {
+        let &DecodedBatch { sequence, epoch, oldest_unacknowledged, .. } = batch;
+        let mut names = self.shared.names.lock();
+        let verdict = names.withdraw(&arrival.peer.identity, epoch, sequence, oldest_unacknowledged);
+        drop(names);
+        match verdict {
+            Verdict::Stored => Judged::Answered(answer::plain(sequence, Outcome::Duplicate)),
+            Verdict::Pending(ticket) => self.copy_of(arrival.reply_to, sequence, ticket),
+            Verdict::Withdrawn => Judged::Answered(answer::withdrawn(sequence, batch.points as u32)),
+            Verdict::New | Verdict::NoRoom => self.retry(sequence, RetryCause::Names),
+        }
+    }
+
+    /// A batch whose name was taken back before it came.
+    fn came_late(&self, sequence: u64, points: u32, counted: u64) -> Judged {
+        self.counters().refused(Reason::Withdrawn, counted);
+        Judged::Answered(answer::withdrawn(sequence, points))
     }
 
     fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
