@@ -240,7 +240,13 @@ async def test_a_batch_of_a_service_that_the_agent_gave_up_may_come_again(certif
     """The collector is away and memory full: what no collector can have is taken anew, rather than said to be there."""
     path = tmp_path / "agent.sock"
     running = agent(
-        certificates, Address("127.0.0.1", 9), Steady(), sources=("cpu",), outbox_points_max=30, socket=path
+        certificates,
+        Address("127.0.0.1", 9),
+        Steady(),
+        sources=("cpu",),
+        outbox_points_max=30,
+        drain_secs=0.1,
+        socket=path,
     )
     await running.start()
     try:

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::journal::{Appended, CommitSink};
 
-use super::state::{Kept, State, Told};
+use super::state::{Kept, State};
 
 /// What a record in the journal is about.
 #[derive(Clone, Copy, Debug)]
