@@ -46,6 +46,7 @@ __all__ = [
     "RequestForm",
     "RequestTooLargeError",
     "Requests",
+    "Schema",
     "SignalBlocks",
     "SignalCursor",
     "Signals",
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "identity_of",
     "inspect_journal",
+    "unpack_small",
 ]
 
 class _ArrowSchema(Protocol):
@@ -560,7 +562,15 @@ class RecordBatch:
 
     @property
     def num_rows(self) -> int: ...
+    @property
+    def schema(self) -> Schema: ...
     def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+
+@final
+class Schema:
+    """The columns of a record batch, which leave through the Arrow C data interface: `pyarrow.schema(it)`."""
+
+    def __arrow_c_schema__(self) -> CapsuleType: ...
 
 @final
 class PartEncoder:
@@ -1000,4 +1010,10 @@ def inspect_journal(
 
     `progress` is called with the bytes read and the bytes there are, after each segment. JournalError when the
     directory cannot be read, holds files of two journals, or of a newer format.
+    """
+
+def unpack_small(body: bytes, encoding: str, bytes_max: int) -> bytes | None:
+    """What a request's body unpacks to; None when that is more than `bytes_max`, of which no more is unpacked.
+
+    RequestError when it is damaged, or the encoding is not known.
     """

@@ -26,6 +26,13 @@ pub(super) fn withdrawn(sequence: u64, points: u32) -> BatchAck {
     rejected(sequence, points, vec![Rejection { reason: Reason::Withdrawn, points, example }])
 }
 
+/// Nothing was stored, and never will be in one piece: every point is refused, whatever the answer would have been.
+pub(super) fn too_large(instead_of: &BatchAck, example: &str) -> BatchAck {
+    let points = instead_of.accepted_points + instead_of.rejected_points;
+    let rejection = Rejection { reason: Reason::BatchTooLarge, points, example: example.into() };
+    rejected(instead_of.sequence, points, vec![rejection])
+}
+
 /// Nothing was stored; the same batch is welcome later.
 pub(super) fn retry_later(sequence: u64, retry_after_ms: u32) -> BatchAck {
     BatchAck { retry_after_ms, ..plain(sequence, Outcome::RetryLater) }

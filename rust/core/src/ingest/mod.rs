@@ -35,6 +35,7 @@ mod request;
 mod row_cache;
 #[cfg(test)]
 mod tests;
+mod withdrawal;
 pub mod worker_points;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::wire::{
 };
 
 mod quotas;
+mod requests;
 mod workers;
 
 const NOW_NS: i64 = 1_795_000_000_000_000_000;
