@@ -707,7 +707,8 @@ class FrameEncoder:
     def question(*, sequence: int, epoch: int, oldest_unacknowledged: int = ...) -> bytes:
         """A frame, with its length prefix, that asks on any stream whether the batch of this name is stored.
 
-        DUPLICATE says yes; REJECTED with UNKNOWN_SERIES no, and leaves the name as it is.
+        DUPLICATE says yes. REJECTED says no: with WITHDRAWN for good, with UNKNOWN_SERIES (from an older collector) of
+        this moment.
         """
 
 @final
@@ -743,9 +744,12 @@ class Spool:
         machine_id: str,
         identity: str,
         node: str,
+        started_unix_us: int = 0,
         disk: FaultDisk | None = None,
     ) -> Spool:
-        """With `disk`, the spool is on that one rather than in `directory`."""
+        """With `disk`, the spool is on that one rather than in `directory`. Unless it is new, its sequences go on above
+        `started_unix_us`, when this life of it begins: so a disk that is put back uses no name twice.
+        """
     @property
     def opening(self) -> dict[str, Any]:
         """What opening found: renewal (None, fresh, another_machine, another_identity), batches and points that waited,
@@ -771,9 +775,9 @@ class Spool:
     def put(self, batch: Batch) -> int:
         """Takes a batch, names it, and hands it to the thread that writes; its sequence."""
     def points_of(self, sequence: int) -> int | None:
-        """Points of a batch without an answer; None when it has one or was dropped."""
+        """Points of a batch without an answer; None when it has one, was dropped, or halves are to take its place."""
     def durable(self, sequence: int) -> bool:
-        """Whether a batch is on stable storage, or has its answer."""
+        """Whether a batch is on stable storage, has its answer, or was given up."""
     def next_after(self, sequence: int) -> int | None:
         """The lowest sequence above another, if it is on stable storage or never will be because the disk fails."""
     def batch(self, sequence: int) -> Batch | None:
@@ -791,7 +795,7 @@ class Spool:
     def told(self) -> list[tuple[int, int, str | None]]:
         """Clears the eventfd; (sequence, points, reason) of batches that were dropped since the last call.
 
-        Without a reason: a split did not reach the disk, and the whole batch is there again.
+        Without a reason: a split did not reach the disk and never will, and the whole batch is there again.
         """
     def maintain(self) -> None:
         """Makes answers durable, gives room back, drops the oldest batches where there is none."""
@@ -828,13 +832,20 @@ class RelayedBatch:
     @property
     def oldest_unacknowledged(self) -> int: ...
     @property
+    def withdraws(self) -> bool:
+        """No batch, but the question whether this one was taken; if not, it is not to be any more."""
+    @property
     def batch(self) -> Batch | None:
         """The points to send on; None when there are none."""
     @property
     def rejections(self) -> list[tuple[int, int, str]]:
         """(reason, points, example) a reason."""
     def reply(
-        self, answer: Literal["kept", "duplicate", "retry_later"], *, credit: int, retry_after_ms: int = ...
+        self,
+        answer: Literal["kept", "duplicate", "retry_later", "withdrawn"],
+        *,
+        credit: int,
+        retry_after_ms: int = ...,
     ) -> bytes:
         """The BatchAck with its length prefix. Where all that could be kept is, it says what was refused."""
 

@@ -1,4 +1,4 @@
-//! Judging a frame, in the order of the contract: malformed, stored before, unknown series, too large, identity, then
+//! Judging a frame, in the order of the contract: malformed, stored before, withdrawn, unknown series, too large, identity, then
 //! each point by the first rule that it breaks. What remains becomes one block and one journal record.
 
 use std::sync::Arc;
@@ -104,12 +104,16 @@ impl Ingest {
             return Judged::Answered(self.malformed(batch.sequence, &fault));
         }
         keep_references(&batch, &mut stream.dictionary);
+        if batch.withdraw && batch.epoch != 0 {
+            return self.withdraw(arrival, &batch);
+        }
         let counted = points_counted(&batch, arrival.policy.limits.max_batch_size);
         self.counters().points_received.fetch_add(counted, Relaxed);
 
         let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => return self.copy_of(arrival.reply_to, batch.sequence, ticket),
+            Verdict::Withdrawn => return self.came_late(batch.sequence, batch.points as u32, counted),
             Verdict::New => true,
             Verdict::NoRoom => false,
         };
@@ -226,6 +230,10 @@ impl Ingest {
                 drop(names);
                 return self.copy_of(arrival.reply_to, block.sequence, ticket);
             }
+            Verdict::Withdrawn => {
+                let points = ack.accepted_points + ack.rejected_points;
+                return self.came_late(block.sequence, points, u64::from(points));
+            }
             Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
         }
         let counters = self.counters();
@@ -272,7 +280,7 @@ impl Ingest {
         names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
     }
 
-    fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
+    pub(super) fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
         self.shared.copies.lock().push((ticket.clone(), reply_to.clone()));
         Judged::CopyOf(sequence, ticket)
     }
@@ -376,7 +384,7 @@ impl Ingest {
         (bytes > limits.inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 
-    fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {
+    pub(super) fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {
         Judged::Answered(answer::retry_later(sequence, self.retry_ms(cause)))
     }
 

@@ -20,6 +20,12 @@ pub(super) fn rejected(sequence: u64, points: u32, rejections: Vec<Rejection>) -
     BatchAck { rejected_points: points, rejections, ..plain(sequence, Outcome::Rejected) }
 }
 
+/// The name was taken back: nothing is stored under it.
+pub(super) fn withdrawn(sequence: u64, points: u32) -> BatchAck {
+    let example = "the client has taken this name back".into();
+    rejected(sequence, points, vec![Rejection { reason: Reason::Withdrawn, points, example }])
+}
+
 /// Nothing was stored, and never will be in one piece: every point is refused, whatever the answer would have been.
 pub(super) fn too_large(instead_of: &BatchAck, example: &str) -> BatchAck {
     let points = instead_of.accepted_points + instead_of.rejected_points;

@@ -36,6 +36,7 @@ mod row_cache;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod withdrawal;
 pub mod worker_points;
 
 use std::sync::Arc;
