@@ -3,6 +3,7 @@
 mod changes;
 mod checkpoints;
 mod reading;
+mod rows;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
