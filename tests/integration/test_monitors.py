@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import shlex
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.certificates import SERVER, Authority, pem
 from tests.support.waiting import until
 
-from telemetry_collector.agent.monitors import MonitorsConfig, MonitorThread
+from telemetry_collector.agent.monitors import MonitorsConfig, MonitorThread, tcp
 from telemetry_collector.agent.monitors.outcome import Outcome, Reason, State
 from telemetry_collector.agent.monitors.thread import make
 from telemetry_collector.clock import SystemClock
@@ -220,6 +222,26 @@ async def test_a_port_accepts_or_does_not(unused_tcp_port: int) -> None:
     closed = await look("tcp", address=f"127.0.0.1:{unused_tcp_port}")
     assert (closed.state, closed.reason) == (State.DOWN, Reason.CONNECT)
     assert (await look("tcp", address="a..b:80")).reason is Reason.NAME
+
+
+async def test_an_address_that_never_answers_does_not_keep_the_others_from_being_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def both(*_: object) -> list[tuple[int, str]]:
+        return [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET, "127.0.0.1")]
+
+    monkeypatch.setattr(tcp, "addresses", both)
+    with socket.socket() as silent, ExitStack() as waiting:
+        silent.bind(("127.0.0.2", 0))
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        for _ in range(4):  # nobody accepts: the queue is full, and the kernel drops what else comes
+            other = waiting.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(("127.0.0.2", port))
+        async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port):
+            assert (await look("tcp", address=f"name:{port}", timeout_secs=1)).state is State.UP
+        assert (await look("tcp", address=f"name:{port}", timeout_secs=1)).reason is Reason.CONNECT
 
 
 # ---- process
