@@ -552,7 +552,10 @@ class Blocks:
     def otlp(self, bytes_max: int) -> Requests:
         """The points as OTLP's ExportMetricsServiceRequests in protobuf, not compressed."""
     def remote_write(self, bytes_max: int) -> Requests:
-        """The points as Prometheus' WriteRequests (remote write 1.0), in snappy."""
+        """The points as Prometheus' WriteRequests (remote write 1.0), in snappy.
+
+        Changes become what they add up to. The totals stay with the cursor: written again, these blocks say the same.
+        """
     def line_protocol(self, bytes_max: int) -> LineProtocol:
         """The points as InfluxDB line protocol with timestamps in ns, in chunks of at most about `bytes_max` bytes."""
 

@@ -163,6 +163,8 @@ class TelemetryManager:
         await self._load()
         # From now on what is saved is not complete until the end.
         await self._save()
+        if self._over:  # it was ended meanwhile
+            return
         self._task = asyncio.create_task(self._turns(), name="workers")
 
     async def shutdown(self) -> None:

@@ -37,6 +37,8 @@ _CODES = {
     "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "denied": grpc.StatusCode.PERMISSION_DENIED,
     "retry_later": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    # Clients send again what is answered so; what is UNKNOWN or INTERNAL, OTLP's drop.
+    "failed": grpc.StatusCode.UNAVAILABLE,
 }
 
 Context = Any
@@ -152,10 +154,10 @@ class GrpcListener:
                 return door.busy(self.name)
             try:
                 return await door.take(self.name, form, body, "", peer)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the log has it, and the client comes again
                 door.events.failed(self.name, error)
                 door.events.answered(self.name, "failed")
-                raise
+                return Taken("failed", problem="a fault of the collector, which its log tells of")
 
     def _malformed(self, problem: str) -> Taken:
         self._door.events.answered(self.name, "malformed", problem)

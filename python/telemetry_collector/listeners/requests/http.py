@@ -41,12 +41,13 @@ ENCODING_DER = 2
 
 
 class Refusal(Exception):
-    """A request that is refused before its body is read."""
+    """A request that ends before any consumer has judged it."""
 
-    def __init__(self, status: int, problem: str) -> None:
+    def __init__(self, status: int, problem: str, *, ends_connection: bool = False) -> None:
         super().__init__(problem)
         self.status = status
         self.problem = problem
+        self.ends_connection = ends_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ class HttpProtocol(Protocol):
 
     def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
         """The protocol's words for what became of the request."""
+
+    def refusal(self, request: web.Request, refusal: Refusal, /) -> web.Response:
+        """The same where nothing became of it."""
 
 
 class HttpListener:
@@ -162,7 +166,14 @@ class HttpListener:
                     await runner.cleanup()
 
     async def _take(self, request: web.Request) -> web.Response:
-        return self._protocol.answer(request, await self._taken(request))
+        try:
+            taken = await self._taken(request)
+        except Refusal as refusal:
+            response = self._protocol.refusal(request, refusal)
+            if refusal.ends_connection:
+                response.force_close()
+            return response
+        return self._protocol.answer(request, taken)
 
     async def _taken(self, request: web.Request) -> Taken:
         door, name = self._door, self.name
@@ -174,7 +185,7 @@ class HttpListener:
             return Taken("denied", problem=str(error))
         except Refusal as refusal:
             door.events.answered(name, "malformed", refusal.problem)
-            raise _http_error(refusal) from refusal
+            raise
         expected = request.content_length or 0
         if expected > door.request_bytes_max:
             return self._too_large()
@@ -203,14 +214,12 @@ class HttpListener:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
                 # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise web.HTTPServiceUnavailable from error
+                raise Refusal(503, "a fault of the collector, which its log tells of") from error
 
-    def _ended(self, status: int, problem: str) -> web.HTTPException:
-        """The answer to a body that will not be whole; the connection ends with it."""
+    def _ended(self, status: int, problem: str) -> Refusal:
+        """What is said of a body that will not be whole; the connection ends with it."""
         self._door.events.answered(self.name, "malformed", problem)
-        error = _http_error(Refusal(status, problem))
-        error.force_close()
-        return error
+        return Refusal(status, problem, ends_connection=True)
 
     def _too_large(self) -> Taken:
         problem = f"more than {self._door.request_bytes_max} bytes (limits.inflated_bytes_max)"
@@ -267,13 +276,6 @@ def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.R
         return answer(request)
 
     return handler
-
-
-def _http_error(refusal: Refusal) -> web.HTTPClientError:
-    class Refused(web.HTTPClientError):
-        status_code = refusal.status
-
-    return Refused(text=refusal.problem + "\n")
 
 
 def retry_after(taken: Taken) -> dict[str, str]:

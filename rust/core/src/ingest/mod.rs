@@ -33,6 +33,7 @@ mod recent;
 mod reply_to;
 mod request;
 mod row_cache;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod withdrawal;

@@ -4,6 +4,7 @@ mod changes;
 mod checkpoints;
 mod once;
 mod reading;
+mod rows;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

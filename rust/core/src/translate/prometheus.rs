@@ -75,12 +75,12 @@ fn series(
         match field {
             SAMPLES => {
                 let (value, timestamp_ms) = sample(second.message()?)?;
-                if !value.is_finite() {
-                    batches.left().points_without_value += 1;
-                } else {
+                if value.is_finite() {
                     // A time before 1970 would be read as the time of receipt or far ahead; the first instant is refused.
                     let timestamp_unix_ns = u64::try_from(timestamp_ms).unwrap_or(0).saturating_mul(1_000_000).max(1);
                     batches.value(kind, timestamp_unix_ns.min(i64::MAX as u64), value);
+                } else {
+                    batches.left().points_without_value += 1;
                 }
             }
             EXEMPLARS => {

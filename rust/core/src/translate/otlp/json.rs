@@ -131,6 +131,7 @@ struct InField<'w> {
     writer: &'w mut Writer,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a visit ends with them, and has a result")]
 impl InField<'_> {
     fn wanted(&self) -> &'static str {
         match self.field.holds {
@@ -249,9 +250,9 @@ impl<'de> Visitor<'de> for InField<'_> {
                 None => Err(E::invalid_value(told, &self)),
             },
             Holds::Enum(names) => {
-                let named = || names.iter().position(|name| *name == text).map(|place| place as u64);
+                let by_name = || names.iter().position(|name| *name == text).map(|place| place as u64);
                 // A name that is not known here is of a newer protocol: it is not specified.
-                self.varint(number().or_else(named).unwrap_or(0))
+                self.varint(number().or_else(by_name).unwrap_or(0))
             }
             Holds::Double => match double(text) {
                 Some(value) => self.double(value),
