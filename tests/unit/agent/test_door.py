@@ -344,15 +344,15 @@ async def spooling(directory: Path) -> AsyncIterator[tuple[Sender, _core.FaultDi
 async def well(sender: Sender) -> None:
     """Waits until the spool has seen that its disk is well."""
     point = [Point("own", 1.0, MetricType.GAUGE, "1")]
-
-    def kept_or_dropped(sequence: int, dropped_before: int) -> bool:
-        return sender.durable(sequence) or sender.stats.batches_unspooled != dropped_before
-
     unspooled = -1
+
+    def decided(sequence: int, before: int) -> bool:
+        return sender.durable(sequence) or sender.stats.batches_unspooled != before
+
     while sender.stats.batches_unspooled != unspooled:
         unspooled = sender.stats.batches_unspooled
         last = sender.offer(batch_of(point, common_tags=(), timestamp_unix_ns=1))
-        await until(partial(kept_or_dropped, last, unspooled))
+        await until(partial(decided, last, unspooled))
 
 
 @pytest.mark.parametrize("named", [True, False])
