@@ -110,7 +110,8 @@ class Aggregation:
                 finally:
                     lock.release()
                 if grown:
-                    self._on_growth(self._window.points >= self._bounds.flush_points)
+                    window = self._window
+                    self._on_growth(window.points - window.held >= self._bounds.flush_points)
             else:
                 self._put_off((kind, alias, view, value, unit, bounds))
         except MetricMistake as mistake:
@@ -122,12 +123,14 @@ class Aggregation:
         """Counts arguments of the wrong kind. Raises MetricMistake where `strict`."""
         self._refused(MetricMistake("invalid_argument", f"{about}{type(error).__name__}: {_name(error)}"))
 
-    def drain(self) -> Window:
-        """What was recorded since the last time."""
+    def drain(self, holds: Callable[[str], bool] | None = None) -> Window:
+        """What was recorded since the last time, but for the series of names that `holds` says are to stay."""
         lock = self._take_lock()
         try:
             self._catch_up(len(self._waiting))
             window, self._window = self._window, self._new_window()
+            if holds is not None:
+                window.hold(holds, self._window)
             self._census.turn()
         finally:
             lock.release()

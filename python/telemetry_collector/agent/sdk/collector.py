@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from telemetry_collector.agent.sampling import Rule
 from telemetry_collector.agent.sdk.aggregation import COUNTER, GAUGE, HISTOGRAM, Aggregation, Bounds
 from telemetry_collector.agent.sdk.flusher import Flusher, FlusherSettings
 from telemetry_collector.agent.sdk.names import check_name, check_tags
@@ -48,6 +49,10 @@ class MetricStats:
     """Points that were flushed and have no answer yet."""
     dropped: Mapping[str, int]
     """Points, and calls, that came to nothing, by reason."""
+    rates: Mapping[str, float]
+    """The share of flushes that a series is part of, by pattern of `sampling`; empty without, and before a point."""
+    held: Mapping[str, int]
+    """How often a series stayed in the window at a flush, by pattern. Nothing of it is lost."""
 
 
 class Recorder:
@@ -110,12 +115,14 @@ class MetricCollector(Recorder):
         tag_sets_max: int = 1_000,
         points_max: int = 10_000,
         exit_secs: float = 2.0,
+        sampling: Sequence[Rule] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """`service`, `version` and `tags` are of every point; `bounds` are histograms' upper bounds, by name.
 
         A window is flushed after `flush_secs`, or once `flush_points` series are in it. Of `series_max` series in use,
         of `tag_sets_max` sets of tags a name and of `points_max` points without an answer there are never more.
+        While the destination is behind, series are flushed less often by the first rule of `sampling` that fits.
         `strict` is on where the environment has TELEMETRY_COLLECTOR_DEV. Raises ValueError for an argument that cannot
         be used.
         """
@@ -134,6 +141,7 @@ class MetricCollector(Recorder):
             points_max=points_max,
             window_points_max=series_max + DROP_REASONS_MAX,
             common_tags=check_tags({**standard, **(tags or {})}),
+            sampling=sampling,
         )
         self._clock = clock or SystemClock()
         self._troubles = Troubles()
@@ -156,13 +164,17 @@ class MetricCollector(Recorder):
     @property
     def stats(self) -> MetricStats:
         """The counters as they stand now."""
-        sender: SenderStats | None = self._flusher.stats if self._flusher else None
+        flusher = self._flusher
+        sender: SenderStats | None = flusher.stats if flusher else None
+        pacing = flusher.pacing if flusher else None
         return MetricStats(
             points_waiting=self._aggregation.points,
             points_sent=sender.points_sent if sender else 0,
             points_stored=sender.points_acknowledged if sender else 0,
             points_pending=sender.points_pending if sender else 0,
             dropped=self._troubles.counts,
+            rates=pacing.rates if pacing else {},
+            held=pacing.held if pacing else {},
         )
 
     def flush(self, timeout_secs: float = 5.0) -> bool:
