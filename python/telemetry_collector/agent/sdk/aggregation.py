@@ -94,6 +94,10 @@ class Aggregation:
         """Counts one call. `place` is an object that stands for the tags of `view`, which `tags` are added to."""
         try:
             if type(value) is not int and type(value) is not float:
+                if isinstance(value, str | bytes | bytearray):
+                    raise MetricMistake(
+                        "invalid_value", f"metric {_name(name)}: {_shown(value)} is text; {_EXPECTED[kind]}"
+                    )
                 value = float(value)
             if not _LOWEST[kind] <= value <= _MAX:
                 raise MetricMistake(
@@ -238,6 +242,10 @@ def _find(cells: Mapping[object, Any], alias: object) -> Any:
         return cells.get(alias)
     except TypeError:
         return None  # a tag's value that cannot be looked up has a text all the same
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
 
 
 def _name(name: object) -> str:

@@ -262,7 +262,7 @@ def test_after_the_end_points_are_dropped_and_counted() -> None:
         ("x", float("nan"), "invalid_value"),
         ("x", float("inf"), "invalid_value"),
         ("x", 10**400, "invalid_value"),
-        ("x", "many", "invalid_argument"),
+        ("x", "many", "invalid_value"),
         ("x", None, "invalid_argument"),
     ],
 )
@@ -272,3 +272,11 @@ def test_a_mistake_is_counted_and_raised_in_development_only(name: str, value: A
     with pytest.raises(MetricMistake):
         strict.increment(name, value)
     assert quiet.troubles.counts == strict.troubles.counts == {reason: 1}
+
+
+@pytest.mark.parametrize("text", ["7", b"7", bytearray(b"7")])
+def test_text_is_no_number_even_where_it_could_be_read_as_one(text: Any) -> None:
+    recording = Recording()
+    recording.increment("a.b", text)
+    assert recording.of.points == 0
+    assert recording.troubles.counts == {"invalid_value": 1}
