@@ -4,6 +4,8 @@ Who finds the lock taken leaves the call in a queue, and whoever has the lock ap
 another thread, and one from a signal handler, or from code that the garbage collector runs, never for itself.
 """
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections import deque
@@ -50,6 +52,13 @@ class Bounds(NamedTuple):
     series: int
     tag_sets: int
     flush_points: int
+
+
+class CaughtUp(NamedTuple):
+    """What became of calls that were put off."""
+
+    grown: bool
+    mistakes: list[MetricMistake]
 
 
 class Aggregation:
@@ -106,16 +115,19 @@ class Aggregation:
             alias = (place, name, *tags.items()) if tags else (place, name)
             lock = self._lock
             if lock.acquire(False):
-                grown = False
+                grown, late = False, None
                 try:
-                    grown = self._apply(kind, alias, view, value, unit, bounds)
-                    if self._waiting:
-                        self._catch_up(CATCH_UP_MAX)
+                    try:
+                        grown = self._apply(kind, alias, view, value, unit, bounds)
+                    finally:
+                        if self._waiting:
+                            late = self._catch_up(CATCH_UP_MAX)
                 finally:
                     lock.release()
+                    if late is not None:
+                        self._settle(late)
                 if grown:
-                    window = self._window
-                    self._on_growth(window.points - window.held >= self._bounds.flush_points)
+                    self._grow()
             else:
                 self._put_off((kind, alias, view, value, unit, bounds))
         except MetricMistake as mistake:
@@ -131,23 +143,26 @@ class Aggregation:
         """What was recorded since the last time, but for the series of names that `holds` says are to stay."""
         lock = self._take_lock()
         try:
-            self._catch_up(len(self._waiting))
+            late = self._catch_up(len(self._waiting))
             window, self._window = self._window, self._new_window()
             if holds is not None:
                 window.hold(holds, self._window)
             self._census.turn()
         finally:
             lock.release()
+        # What they made to grow has just been taken.
+        self._settle(CaughtUp(False, late.mistakes))
         return window
 
     def close(self) -> None:
         """From now on, what is recorded is dropped and counted; what was recorded before is not."""
         lock = self._take_lock()
         try:
-            self._catch_up(len(self._waiting))
+            late = self._catch_up(len(self._waiting))
             self._closed = True
         finally:
             lock.release()
+        self._settle(late)
 
     @property
     def points(self) -> int:
@@ -196,24 +211,39 @@ class Aggregation:
             raise MetricMistake("contended", f"{WAITING_MAX} calls wait to be counted already")
         try:
             self._waiting.append(call)
-            self._catch_up(OVERFLOW_CALLS)
+            late = self._catch_up(OVERFLOW_CALLS)
         finally:
             lock.release()
+        self._settle(late)
 
-    def _catch_up(self, calls_max: int) -> None:
-        """Applies calls that found the lock taken. With the lock."""
+    def _catch_up(self, calls_max: int) -> CaughtUp:
+        """Applies calls that found the lock taken. With the lock; `_settle` what it returns without."""
+        grown = False
+        mistakes: list[MetricMistake] = []
         for _ in range(calls_max):
             try:
                 call = self._waiting.popleft()
             except IndexError:
-                return
+                break
             try:
-                self._apply(*call)
+                grown = self._apply(*call) or grown
             except MetricMistake as mistake:
-                self._count(mistake)
+                mistakes.append(mistake)
             except Exception as error:  # noqa: BLE001  # somebody else's argument
                 text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
-                self._count(MetricMistake("invalid_argument", text))
+                mistakes.append(MetricMistake("invalid_argument", text))
+        return CaughtUp(grown, mistakes)
+
+    def _settle(self, late: CaughtUp) -> None:
+        """Tells what became of others' calls. Without the lock, for a log may block."""
+        for mistake in late.mistakes:
+            self._count(mistake)
+        if late.grown:
+            self._grow()
+
+    def _grow(self) -> None:
+        window = self._window
+        self._on_growth(window.points - window.held >= self._bounds.flush_points)
 
     def _take_lock(self) -> threading.Lock:
         lock = self._lock

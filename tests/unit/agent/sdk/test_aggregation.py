@@ -280,3 +280,42 @@ def test_text_is_no_number_even_where_it_could_be_read_as_one(text: Any) -> None
     recording.increment("a.b", text)
     assert recording.of.points == 0
     assert recording.troubles.counts == {"invalid_value": 1}
+
+
+def put_off(recording: Recording, name: str, value: float = 1) -> None:
+    """As from a thread that finds the lock taken."""
+    recording.of._lock.acquire()
+    recording.increment(name, value)
+    recording.of._lock.release()
+
+
+def test_a_series_of_a_call_that_was_put_off_is_growth_too() -> None:
+    recording = Recording()
+    recording.increment("a.b")
+    put_off(recording, "c.d")
+    recording.increment("a.b")
+    assert recording.growth == [False, False]
+
+
+def test_a_refused_call_applies_those_that_were_put_off_all_the_same() -> None:
+    recording = Recording()
+    put_off(recording, "a.b")
+    recording.increment("Not A Name")
+    assert recording.of.points == 1
+    assert recording.growth == [False]
+
+
+def test_mistakes_of_calls_that_were_put_off_are_told_without_the_lock() -> None:
+    recording = Recording()
+    told_with_lock: list[bool] = []
+    count = recording.troubles.count
+
+    def watched(reason: str, points: int, text: str) -> None:
+        told_with_lock.append(recording.of._lock.locked())
+        count(reason, points, text)
+
+    recording.troubles.count = watched  # type: ignore[method-assign]
+    for apply in (lambda: recording.increment("a.b"), recording.of.drain, recording.of.close):
+        put_off(recording, "Not A Name")
+        apply()
+    assert told_with_lock == [False, False, False]
