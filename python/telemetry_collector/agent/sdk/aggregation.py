@@ -20,14 +20,11 @@ COUNTER: Final = 0
 GAUGE: Final = 1
 HISTOGRAM: Final = 2
 
-WAITING_MAX = 100_000
-"""Calls that may wait for whoever has the lock: several threads' in one of the interpreter's turns of 5 ms each."""
+WAITING_MAX = 10_000
+"""Calls that may wait for whoever has the lock, a few threads' in one of the interpreter's turns of 5 ms.
 
-OVERFLOW_SECS = 0.25
-"""How long a call waits for the lock when that many do already; then it is dropped."""
-
-OVERFLOW_CALLS = 1_000
-"""Calls that one which had to wait applies before the next one's turn."""
+Further ones are dropped as `contended`, for no call waits itself.
+"""
 
 CATCH_UP_MAX = 64
 """Calls of others that one call applies beside its own, so that none takes long."""
@@ -202,19 +199,9 @@ class Aggregation:
             raise MetricMistake("closed", "a point was recorded after the collector of metrics was closed")
 
     def _put_off(self, call: Call) -> None:
-        if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(call)
-            return
-        # It may be another's by the time that this one is let go.
-        lock = self._lock
-        if not lock.acquire(timeout=OVERFLOW_SECS):
+        if len(self._waiting) >= WAITING_MAX:
             raise MetricMistake("contended", f"{WAITING_MAX} calls wait to be counted already")
-        try:
-            self._waiting.append(call)
-            late = self._catch_up(OVERFLOW_CALLS)
-        finally:
-            lock.release()
-        self._settle(late)
+        self._waiting.append(call)
 
     def _catch_up(self, calls_max: int) -> CaughtUp:
         """Applies calls that found the lock taken. With the lock; `_settle` what it returns without."""

@@ -107,22 +107,30 @@ def test_sums_are_exact_over_any_interleaving_of_threads_and_flushes() -> None:
     holds()
 
 
-def test_more_calls_than_may_wait_do_wait_for_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+class Unwaited:
+    """A lock that may be tried and not waited for."""
+
+    def __init__(self) -> None:
+        self.held = threading.Lock()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        assert not blocking or not self.held.locked(), "a call waited"
+        return self.held.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        self.held.release()
+
+
+def test_more_calls_than_may_wait_are_dropped_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregation, "WAITING_MAX", 3)
-    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 0.01)
     recording = Recording()
-    lock = recording.of._lock
-    with lock:
-        for _ in range(4):
+    lock = Unwaited()
+    monkeypatch.setattr(recording.of, "_lock", lock)
+    with lock.held:
+        for _ in range(8):
             recording.increment("x")
-    assert recording.troubles.counts == {"contended": 1}
-    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 30.0)
-    lock.acquire()
-    last = threading.Thread(target=lambda: recording.increment("x", 10))
-    last.start()
-    lock.release()
-    last.join()
-    assert len(recording.of._waiting) == 0
+        assert recording.troubles.counts == {"contended": 5}
+    recording.increment("x", 10)
     assert sums(recording.of.drain()) == {("x", ()): 13}
 
 
