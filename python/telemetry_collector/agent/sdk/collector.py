@@ -112,7 +112,7 @@ class MetricCollector(Recorder):
         flush_secs: float = 10.0,
         flush_points: int = 1_000,
         series_max: int = 10_000,
-        tag_sets_max: int = 1_000,
+        tag_sets_max: int = 10_000,
         points_max: int = 10_000,
         exit_secs: float = 2.0,
         sampling: Sequence[Rule] | None = None,
@@ -182,8 +182,10 @@ class MetricCollector(Recorder):
 
         This and `close` are the calls that wait: in a coroutine, `await asyncio.to_thread(metrics.flush)`.
         """
+        if self._flusher is None and self._aggregation.points:
+            self._grown(False)
         flusher = self._flusher
-        return flusher is None or flusher.flush(timeout_secs)
+        return flusher.flush(timeout_secs) if flusher is not None else self._aggregation.points == 0
 
     def close(self, timeout_secs: float = 5.0) -> bool:
         """Sends what was recorded, waits so long for it and disconnects; whether all of it is stored. Idempotent."""
@@ -194,7 +196,14 @@ class MetricCollector(Recorder):
             flusher = self._flusher
         self._aggregation.close()
         _collectors.discard(self)
-        return flusher is None or flusher.stop(timeout_secs)
+        if flusher is None and self._aggregation.points:
+            self._begin()
+            flusher = self._flusher
+        if flusher is not None:
+            return flusher.stop(timeout_secs)
+        if points := self._aggregation.points:
+            self._troubles.count("not_started", points, f"{points} points were closed in, for nothing could be started")
+        return points == 0
 
     def __enter__(self) -> MetricCollector:
         return self
@@ -207,15 +216,23 @@ class MetricCollector(Recorder):
             # Whoever has the lock starts it.
             try:
                 if self._flusher is None and not self._closed:
-                    flusher = Flusher(
-                        self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock
-                    )
-                    flusher.start()
-                    self._flusher = flusher
+                    self._begin()
             finally:
                 self._starting.release()
         if due and self._flusher is not None:
             self._flusher.wake()
+
+    def _begin(self) -> None:
+        """Starts to flush, if the system has a thread and files for it: else the next new series tries again."""
+        try:
+            flusher = Flusher(
+                self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock
+            )
+            flusher.start()
+        except (OSError, RuntimeError) as error:
+            self._troubles.mention("courier", f"nothing is sent yet: {type(error).__name__}: {error}")
+        else:
+            self._flusher = flusher
 
     def _exit(self) -> None:
         self.close(self._exit_secs)
