@@ -131,8 +131,8 @@ class MetricCollector(Recorder):
             ("flush_points", flush_points),
             ("series_max", series_max),
         ):
-            if not number > 0:
-                raise ValueError(f"{argument} = {number}: expected a number above 0")
+            if not 0 < number < float("inf"):
+                raise ValueError(f"{argument} = {number}: expected a finite number above 0")
         standard = {"service": service, "version": version}
         self._route = to or AgentSocket()
         self._exit_secs = exit_secs

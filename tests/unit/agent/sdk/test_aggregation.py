@@ -318,11 +318,11 @@ def test_mistakes_of_calls_that_were_put_off_are_told_without_the_lock() -> None
     told_with_lock: list[bool] = []
     count = recording.troubles.count
 
-    def watched(reason: str, points: int, text: str) -> None:
+    def watched(reason: str, amount: int, text: str) -> None:
         told_with_lock.append(recording.of._lock.locked())
-        count(reason, points, text)
+        count(reason, amount, text)
 
-    recording.troubles.count = watched  # type: ignore[method-assign]
+    recording.troubles.count = watched  # type: ignore[method-assign,assignment]
     for apply in (lambda: recording.increment("a.b"), recording.of.drain, recording.of.close):
         put_off(recording, "Not A Name")
         apply()

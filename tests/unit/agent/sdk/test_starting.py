@@ -38,3 +38,17 @@ def test_points_that_nothing_was_started_for_are_counted_at_the_end(
     metrics.increment("a.b")
     assert not metrics.close(0.1)
     assert metrics.stats.dropped == {"not_started": 1}
+
+
+def test_one_name_may_have_as_many_sets_of_tags_as_there_may_be_series(tmp_path: Path) -> None:
+    metrics = MetricCollector("wide", to=AgentSocket(tmp_path / "nobody.sock"), flush_points=100_000)
+    for number in range(10_001):
+        metrics.increment("a.b", tags={"shard": str(number)})
+    assert metrics.stats.dropped == {"series": 1}
+    metrics.close(0.0)
+
+
+@pytest.mark.parametrize("secs", [0.0, float("inf"), float("nan")])
+def test_windows_end(secs: float) -> None:
+    with pytest.raises(ValueError, match="flush_secs"):
+        MetricCollector("slow", flush_secs=secs)
