@@ -322,7 +322,7 @@ def test_mistakes_of_calls_that_were_put_off_are_told_without_the_lock() -> None
         told_with_lock.append(recording.of._lock.locked())
         count(reason, amount, text)
 
-    recording.troubles.count = watched  # type: ignore[method-assign,assignment]
+    recording.troubles.count = watched  # type: ignore[method-assign]
     for apply in (lambda: recording.increment("a.b"), recording.of.drain, recording.of.close):
         put_off(recording, "Not A Name")
         apply()
