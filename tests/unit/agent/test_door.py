@@ -10,6 +10,7 @@ import stat
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,7 @@ async def test_a_copy_of_what_is_settled_is_not_taken_again(tmp_path: Path) -> N
 @asynccontextmanager
 async def spooling(directory: Path) -> AsyncIterator[tuple[Sender, _core.FaultDisk, list[Door]]]:
     """A sender with a spool for 4 KB in memory, on a disk that fails on command, and no collector."""
-    disk = _core.FaultDisk(directory / "spool", 1)
+    disk = _core.FaultDisk(str(directory / "spool"), 1)
     doors: list[Door] = []
 
     def happened(event: SenderEvent) -> None:
@@ -343,13 +344,15 @@ async def spooling(directory: Path) -> AsyncIterator[tuple[Sender, _core.FaultDi
 async def well(sender: Sender) -> None:
     """Waits until the spool has seen that its disk is well."""
     point = [Point("own", 1.0, MetricType.GAUGE, "1")]
+
+    def kept_or_dropped(sequence: int, dropped_before: int) -> bool:
+        return sender.durable(sequence) or sender.stats.batches_unspooled != dropped_before
+
     unspooled = -1
     while sender.stats.batches_unspooled != unspooled:
         unspooled = sender.stats.batches_unspooled
         last = sender.offer(batch_of(point, common_tags=(), timestamp_unix_ns=1))
-        await until(
-            lambda last=last, before=unspooled: sender.durable(last) or sender.stats.batches_unspooled != before
-        )
+        await until(partial(kept_or_dropped, last, unspooled))
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -209,7 +209,7 @@ async def test_a_later_life_goes_on_from_the_time_so_that_a_restored_disk_uses_n
 
 
 async def test_who_waits_for_a_batch_that_is_dropped_has_been_told_so_first(tmp_path: Path) -> None:
-    disk = _core.FaultDisk(tmp_path / "spool", 1)
+    disk = _core.FaultDisk(str(tmp_path / "spool"), 1)
     async with opened(tmp_path / "spool", memory_bytes_max=1_000, disk=disk) as (outbox, told):
         disk.fail("sync_data", times=1_000_000, errno=errno.EIO)
         first = outbox.put(batch(30))

@@ -1,6 +1,6 @@
 """ASGI middleware: the time of every HTTP request, from its arrival to the end of its response.
 
-    app.add_middleware(MetricsMiddleware, metrics=metrics)        # Starlette, FastAPI
+    app.add_middleware(MetricsMiddleware, metrics=metrics)        # Starlette from 1.7 (older tell no route), FastAPI
     app = MetricsMiddleware(app, metrics=metrics)                 # any other
 
 Messages pass through as they are, one by one, so streaming stays streaming; WebSockets and the lifespan are none of its

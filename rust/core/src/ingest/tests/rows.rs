@@ -1,5 +1,7 @@
 //! Rows are judged by the same rules whether each is looked for by its bytes or many are looked up at once.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Series, unit, time and value of a point.
