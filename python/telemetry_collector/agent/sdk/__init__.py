@@ -13,9 +13,10 @@ increment, gauge, histogram, timing ─► Aggregation ─► Window (a cell a s
 
 docs/sdk.md teaches the rest. `asgi` and `wsgi` time a web service's requests, `otel` exports what OpenTelemetry
 measures.
-This package needs nothing of the node agent that it is part of.
+This package needs nothing of the node agent that it is part of, but for the arithmetic of sampling.
 """
 
+from telemetry_collector.agent.sampling import Importance, Rule
 from telemetry_collector.agent.sdk.collector import MetricCollector, MetricStats, Recorder
 from telemetry_collector.agent.sdk.names import MetricMistake
 from telemetry_collector.agent.sdk.routes import AgentSocket, Collectors
@@ -24,9 +25,11 @@ from telemetry_collector.agent.sdk.timer import Timer
 __all__ = [
     "AgentSocket",
     "Collectors",
+    "Importance",
     "MetricCollector",
     "MetricMistake",
     "MetricStats",
     "Recorder",
+    "Rule",
     "Timer",
 ]

@@ -4,6 +4,8 @@ Who finds the lock taken leaves the call in a queue, and whoever has the lock ap
 another thread, and one from a signal handler, or from code that the garbage collector runs, never for itself.
 """
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections import deque
@@ -18,14 +20,11 @@ COUNTER: Final = 0
 GAUGE: Final = 1
 HISTOGRAM: Final = 2
 
-WAITING_MAX = 100_000
-"""Calls that may wait for whoever has the lock: several threads' in one of the interpreter's turns of 5 ms each."""
+WAITING_MAX = 10_000
+"""Calls that may wait for whoever has the lock, a few threads' in one of the interpreter's turns of 5 ms.
 
-OVERFLOW_SECS = 0.25
-"""How long a call waits for the lock when that many do already; then it is dropped."""
-
-OVERFLOW_CALLS = 1_000
-"""Calls that one which had to wait applies before the next one's turn."""
+Further ones are dropped as `contended`, for no call waits itself.
+"""
 
 CATCH_UP_MAX = 64
 """Calls of others that one call applies beside its own, so that none takes long."""
@@ -50,6 +49,13 @@ class Bounds(NamedTuple):
     series: int
     tag_sets: int
     flush_points: int
+
+
+class CaughtUp(NamedTuple):
+    """What became of calls that were put off."""
+
+    grown: bool
+    mistakes: list[MetricMistake]
 
 
 class Aggregation:
@@ -94,6 +100,10 @@ class Aggregation:
         """Counts one call. `place` is an object that stands for the tags of `view`, which `tags` are added to."""
         try:
             if type(value) is not int and type(value) is not float:
+                if isinstance(value, str | bytes | bytearray):
+                    raise MetricMistake(
+                        "invalid_value", f"metric {_name(name)}: {_shown(value)} is text; {_EXPECTED[kind]}"
+                    )
                 value = float(value)
             if not _LOWEST[kind] <= value <= _MAX:
                 raise MetricMistake(
@@ -102,15 +112,19 @@ class Aggregation:
             alias = (place, name, *tags.items()) if tags else (place, name)
             lock = self._lock
             if lock.acquire(False):
-                grown = False
+                grown, late = False, None
                 try:
-                    grown = self._apply(kind, alias, view, value, unit, bounds)
-                    if self._waiting:
-                        self._catch_up(CATCH_UP_MAX)
+                    try:
+                        grown = self._apply(kind, alias, view, value, unit, bounds)
+                    finally:
+                        if self._waiting:
+                            late = self._catch_up(CATCH_UP_MAX)
                 finally:
                     lock.release()
+                    if late is not None:
+                        self._settle(late)
                 if grown:
-                    self._on_growth(self._window.points >= self._bounds.flush_points)
+                    self._grow()
             else:
                 self._put_off((kind, alias, view, value, unit, bounds))
         except MetricMistake as mistake:
@@ -122,25 +136,30 @@ class Aggregation:
         """Counts arguments of the wrong kind. Raises MetricMistake where `strict`."""
         self._refused(MetricMistake("invalid_argument", f"{about}{type(error).__name__}: {_name(error)}"))
 
-    def drain(self) -> Window:
-        """What was recorded since the last time."""
+    def drain(self, holds: Callable[[str], bool] | None = None) -> Window:
+        """What was recorded since the last time, but for the series of names that `holds` says are to stay."""
         lock = self._take_lock()
         try:
-            self._catch_up(len(self._waiting))
+            late = self._catch_up(len(self._waiting))
             window, self._window = self._window, self._new_window()
+            if holds is not None:
+                window.hold(holds, self._window)
             self._census.turn()
         finally:
             lock.release()
+        # What they made to grow has just been taken.
+        self._settle(CaughtUp(False, late.mistakes))
         return window
 
     def close(self) -> None:
         """From now on, what is recorded is dropped and counted; what was recorded before is not."""
         lock = self._take_lock()
         try:
-            self._catch_up(len(self._waiting))
+            late = self._catch_up(len(self._waiting))
             self._closed = True
         finally:
             lock.release()
+        self._settle(late)
 
     @property
     def points(self) -> int:
@@ -180,33 +199,38 @@ class Aggregation:
             raise MetricMistake("closed", "a point was recorded after the collector of metrics was closed")
 
     def _put_off(self, call: Call) -> None:
-        if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(call)
-            return
-        # It may be another's by the time that this one is let go.
-        lock = self._lock
-        if not lock.acquire(timeout=OVERFLOW_SECS):
+        if len(self._waiting) >= WAITING_MAX:
             raise MetricMistake("contended", f"{WAITING_MAX} calls wait to be counted already")
-        try:
-            self._waiting.append(call)
-            self._catch_up(OVERFLOW_CALLS)
-        finally:
-            lock.release()
+        self._waiting.append(call)
 
-    def _catch_up(self, calls_max: int) -> None:
-        """Applies calls that found the lock taken. With the lock."""
+    def _catch_up(self, calls_max: int) -> CaughtUp:
+        """Applies calls that found the lock taken. With the lock; `_settle` what it returns without."""
+        grown = False
+        mistakes: list[MetricMistake] = []
         for _ in range(calls_max):
             try:
                 call = self._waiting.popleft()
             except IndexError:
-                return
+                break
             try:
-                self._apply(*call)
+                grown = self._apply(*call) or grown
             except MetricMistake as mistake:
-                self._count(mistake)
+                mistakes.append(mistake)
             except Exception as error:  # noqa: BLE001  # somebody else's argument
                 text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
-                self._count(MetricMistake("invalid_argument", text))
+                mistakes.append(MetricMistake("invalid_argument", text))
+        return CaughtUp(grown, mistakes)
+
+    def _settle(self, late: CaughtUp) -> None:
+        """Tells what became of others' calls. Without the lock, for a log may block."""
+        for mistake in late.mistakes:
+            self._count(mistake)
+        if late.grown:
+            self._grow()
+
+    def _grow(self) -> None:
+        window = self._window
+        self._on_growth(window.points - window.held >= self._bounds.flush_points)
 
     def _take_lock(self) -> threading.Lock:
         lock = self._lock
@@ -235,6 +259,10 @@ def _find(cells: Mapping[object, Any], alias: object) -> Any:
         return cells.get(alias)
     except TypeError:
         return None  # a tag's value that cannot be looked up has a text all the same
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
 
 
 def _name(name: object) -> str:

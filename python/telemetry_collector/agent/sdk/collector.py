@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from telemetry_collector.agent.sampling import Rule
 from telemetry_collector.agent.sdk.aggregation import COUNTER, GAUGE, HISTOGRAM, Aggregation, Bounds
 from telemetry_collector.agent.sdk.flusher import Flusher, FlusherSettings
 from telemetry_collector.agent.sdk.names import check_name, check_tags
@@ -48,6 +49,10 @@ class MetricStats:
     """Points that were flushed and have no answer yet."""
     dropped: Mapping[str, int]
     """Points, and calls, that came to nothing, by reason."""
+    rates: Mapping[str, float]
+    """The share of flushes that a series is part of, by pattern of `sampling`; empty without, and before a point."""
+    held: Mapping[str, int]
+    """How often a series stayed in the window at a flush, by pattern. Nothing of it is lost."""
 
 
 class Recorder:
@@ -107,15 +112,17 @@ class MetricCollector(Recorder):
         flush_secs: float = 10.0,
         flush_points: int = 1_000,
         series_max: int = 10_000,
-        tag_sets_max: int = 1_000,
+        tag_sets_max: int = 10_000,
         points_max: int = 10_000,
         exit_secs: float = 2.0,
+        sampling: Sequence[Rule] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """`service`, `version` and `tags` are of every point; `bounds` are histograms' upper bounds, by name.
 
         A window is flushed after `flush_secs`, or once `flush_points` series are in it. Of `series_max` series in use,
         of `tag_sets_max` sets of tags a name and of `points_max` points without an answer there are never more.
+        While the destination is behind, series are flushed less often by the first rule of `sampling` that fits.
         `strict` is on where the environment has TELEMETRY_COLLECTOR_DEV. Raises ValueError for an argument that cannot
         be used.
         """
@@ -124,8 +131,8 @@ class MetricCollector(Recorder):
             ("flush_points", flush_points),
             ("series_max", series_max),
         ):
-            if not number > 0:
-                raise ValueError(f"{argument} = {number}: expected a number above 0")
+            if not 0 < number < float("inf"):
+                raise ValueError(f"{argument} = {number}: expected a finite number above 0")
         standard = {"service": service, "version": version}
         self._route = to or AgentSocket()
         self._exit_secs = exit_secs
@@ -134,6 +141,7 @@ class MetricCollector(Recorder):
             points_max=points_max,
             window_points_max=series_max + DROP_REASONS_MAX,
             common_tags=check_tags({**standard, **(tags or {})}),
+            sampling=sampling,
         )
         self._clock = clock or SystemClock()
         self._troubles = Troubles()
@@ -156,13 +164,17 @@ class MetricCollector(Recorder):
     @property
     def stats(self) -> MetricStats:
         """The counters as they stand now."""
-        sender: SenderStats | None = self._flusher.stats if self._flusher else None
+        flusher = self._flusher
+        sender: SenderStats | None = flusher.stats if flusher else None
+        pacing = flusher.pacing if flusher else None
         return MetricStats(
             points_waiting=self._aggregation.points,
             points_sent=sender.points_sent if sender else 0,
             points_stored=sender.points_acknowledged if sender else 0,
             points_pending=sender.points_pending if sender else 0,
             dropped=self._troubles.counts,
+            rates=pacing.rates if pacing else {},
+            held=pacing.held if pacing else {},
         )
 
     def flush(self, timeout_secs: float = 5.0) -> bool:
@@ -170,8 +182,10 @@ class MetricCollector(Recorder):
 
         This and `close` are the calls that wait: in a coroutine, `await asyncio.to_thread(metrics.flush)`.
         """
+        if self._flusher is None and self._aggregation.points:
+            self._grown(False)
         flusher = self._flusher
-        return flusher is None or flusher.flush(timeout_secs)
+        return flusher.flush(timeout_secs) if flusher is not None else self._aggregation.points == 0
 
     def close(self, timeout_secs: float = 5.0) -> bool:
         """Sends what was recorded, waits so long for it and disconnects; whether all of it is stored. Idempotent."""
@@ -182,7 +196,14 @@ class MetricCollector(Recorder):
             flusher = self._flusher
         self._aggregation.close()
         _collectors.discard(self)
-        return flusher is None or flusher.stop(timeout_secs)
+        if flusher is None and self._aggregation.points:
+            self._begin()
+            flusher = self._flusher
+        if flusher is not None:
+            return flusher.stop(timeout_secs)
+        if points := self._aggregation.points:
+            self._troubles.count("not_started", points, f"{points} points were closed in, for nothing could be started")
+        return points == 0
 
     def __enter__(self) -> MetricCollector:
         return self
@@ -195,15 +216,23 @@ class MetricCollector(Recorder):
             # Whoever has the lock starts it.
             try:
                 if self._flusher is None and not self._closed:
-                    flusher = Flusher(
-                        self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock
-                    )
-                    flusher.start()
-                    self._flusher = flusher
+                    self._begin()
             finally:
                 self._starting.release()
         if due and self._flusher is not None:
             self._flusher.wake()
+
+    def _begin(self) -> None:
+        """Starts to flush, if the system has a thread and files for it: else the next new series tries again."""
+        try:
+            flusher = Flusher(
+                self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock
+            )
+            flusher.start()
+        except (OSError, RuntimeError) as error:
+            self._troubles.mention("courier", f"nothing is sent yet: {type(error).__name__}: {error}")
+        else:
+            self._flusher = flusher
 
     def _exit(self) -> None:
         self.close(self._exit_secs)

@@ -54,8 +54,12 @@ class Courier:
         self._thread = threading.Thread(target=self._run, name="metrics-courier", daemon=True)
 
     def start(self) -> None:
-        """Begins to connect."""
-        self._thread.start()
+        """Begins to connect. RuntimeError where the system has no thread for it."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     @property
     def stats(self) -> SenderStats | None:

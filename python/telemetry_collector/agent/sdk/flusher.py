@@ -6,14 +6,17 @@ than counts, and memory is bounded by the number of series, however long it take
 
 from __future__ import annotations
 
+import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from telemetry_collector.agent.sampling import Rule
 from telemetry_collector.agent.sdk.aggregation import Aggregation
 from telemetry_collector.agent.sdk.courier import Courier, lost
 from telemetry_collector.agent.sdk.names import Tags
+from telemetry_collector.agent.sdk.pacing import Pacing
 from telemetry_collector.agent.sdk.routes import Route
 from telemetry_collector.agent.sdk.troubles import Troubles
 from telemetry_collector.agent.sdk.window import Cell, HistogramCell, Window
@@ -39,6 +42,8 @@ class FlusherSettings:
     """Points that may wait for their answer; one window always goes."""
     window_points_max: int
     common_tags: Tags
+    sampling: Sequence[Rule] | None = None
+    """Which series are flushed less often when the destination is behind; None for none."""
 
 
 class Flusher:
@@ -52,6 +57,9 @@ class Flusher:
         self._troubles = troubles
         self._clock = clock
         self._told: Mapping[str, int] = {}
+        self._stopping = False
+        rules, flush_secs = settings.sampling, settings.flush_secs
+        self.pacing = None if rules is None else Pacing(rules, seed=os.urandom(16), flush_secs=flush_secs)
         self._courier = Courier(
             route,
             # Room for a window is looked for before it is taken, and one goes in any case: this bound is never met.
@@ -80,6 +88,7 @@ class Flusher:
 
     def stop(self, timeout_secs: float) -> bool:
         """Flushes, waits so long for answers, and ends; what is left is dropped and counted. As `flush`. Idempotent."""
+        self._stopping = True
         stored = self.flush(timeout_secs)
         self._courier.stop()
         return stored
@@ -87,14 +96,19 @@ class Flusher:
     # ---- on the courier's thread
 
     def _flush_if_there_is_room(self, sender: Sender) -> None:
+        pacing = self.pacing
+        if pacing is not None:
+            pacing.turn(sender.stats, self._clock.monotonic())
         if self._has_room(sender):
-            self._offer(sender)
+            # The last turn leaves nothing behind, for there is no next one.
+            holds = None if pacing is None or self._stopping else pacing.holds()
+            self._offer(self._aggregation.drain(holds), sender)
 
     async def _flushed(self, sender: Sender) -> bool:
         before = lost(sender.stats)
         if not self._has_room(sender):
             await sender.drained()
-        self._offer(sender)
+        self._offer(self._aggregation.drain(), sender)
         await sender.drained()
         return lost(sender.stats) == before
 
@@ -102,8 +116,8 @@ class Flusher:
         pending = sender.stats.points_pending
         return pending == 0 or pending + self._aggregation.points <= self._settings.points_max
 
-    def _offer(self, sender: Sender) -> None:
-        for batch in self._batches(self._aggregation.drain()):
+    def _offer(self, window: Window, sender: Sender) -> None:
+        for batch in self._batches(window):
             sender.offer(batch)
 
     def _batches(self, window: Window) -> Iterator[Batch]:

@@ -4,8 +4,10 @@ Counters are sums, gauges their last value, histograms counts in buckets. A wind
 so what is in it is a change, and any number of processes may add to one series (docs/decisions/0028).
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from telemetry_collector.agent.sdk.names import MetricMistake, Tags, check_name, check_tags
@@ -108,11 +110,21 @@ class Window:
         self.counters: dict[object, Cell] = {}
         self.gauges: dict[object, Cell] = {}
         self.histograms: dict[object, HistogramCell] = {}
+        self.held = 0
+        """Of its points, those that stayed from the window before."""
 
     @property
     def points(self) -> int:
         """Points that a flush would make."""
         return len(self._canonical)
+
+    def hold(self, holds: Callable[[str], bool], into: Window) -> None:
+        """Leaves those cells to the next window, which is empty, whose names `holds` says are to stay."""
+        stay = {key: cell for key, cell in self._canonical.items() if holds(cell.name)}
+        for key, cell in stay.items():
+            del self._canonical[key]
+            into._admit(key, cell)
+        into.held = len(stay)
 
     def cells(self, kind: str) -> list[Cell | HistogramCell]:
         """Those of `counter`, `gauge` or `histogram`."""

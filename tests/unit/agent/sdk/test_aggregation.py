@@ -107,22 +107,30 @@ def test_sums_are_exact_over_any_interleaving_of_threads_and_flushes() -> None:
     holds()
 
 
-def test_more_calls_than_may_wait_do_wait_for_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+class Unwaited:
+    """A lock that may be tried and not waited for."""
+
+    def __init__(self) -> None:
+        self.held = threading.Lock()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        assert not blocking or not self.held.locked(), "a call waited"
+        return self.held.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        self.held.release()
+
+
+def test_more_calls_than_may_wait_are_dropped_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregation, "WAITING_MAX", 3)
-    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 0.01)
     recording = Recording()
-    lock = recording.of._lock
-    with lock:
-        for _ in range(4):
+    lock = Unwaited()
+    monkeypatch.setattr(recording.of, "_lock", lock)
+    with lock.held:
+        for _ in range(8):
             recording.increment("x")
-    assert recording.troubles.counts == {"contended": 1}
-    monkeypatch.setattr(aggregation, "OVERFLOW_SECS", 30.0)
-    lock.acquire()
-    last = threading.Thread(target=lambda: recording.increment("x", 10))
-    last.start()
-    lock.release()
-    last.join()
-    assert len(recording.of._waiting) == 0
+        assert recording.troubles.counts == {"contended": 5}
+    recording.increment("x", 10)
     assert sums(recording.of.drain()) == {("x", ()): 13}
 
 
@@ -262,7 +270,7 @@ def test_after_the_end_points_are_dropped_and_counted() -> None:
         ("x", float("nan"), "invalid_value"),
         ("x", float("inf"), "invalid_value"),
         ("x", 10**400, "invalid_value"),
-        ("x", "many", "invalid_argument"),
+        ("x", "many", "invalid_value"),
         ("x", None, "invalid_argument"),
     ],
 )
@@ -272,3 +280,50 @@ def test_a_mistake_is_counted_and_raised_in_development_only(name: str, value: A
     with pytest.raises(MetricMistake):
         strict.increment(name, value)
     assert quiet.troubles.counts == strict.troubles.counts == {reason: 1}
+
+
+@pytest.mark.parametrize("text", ["7", b"7", bytearray(b"7")])
+def test_text_is_no_number_even_where_it_could_be_read_as_one(text: Any) -> None:
+    recording = Recording()
+    recording.increment("a.b", text)
+    assert recording.of.points == 0
+    assert recording.troubles.counts == {"invalid_value": 1}
+
+
+def put_off(recording: Recording, name: str, value: float = 1) -> None:
+    """As from a thread that finds the lock taken."""
+    recording.of._lock.acquire()
+    recording.increment(name, value)
+    recording.of._lock.release()
+
+
+def test_a_series_of_a_call_that_was_put_off_is_growth_too() -> None:
+    recording = Recording()
+    recording.increment("a.b")
+    put_off(recording, "c.d")
+    recording.increment("a.b")
+    assert recording.growth == [False, False]
+
+
+def test_a_refused_call_applies_those_that_were_put_off_all_the_same() -> None:
+    recording = Recording()
+    put_off(recording, "a.b")
+    recording.increment("Not A Name")
+    assert recording.of.points == 1
+    assert recording.growth == [False]
+
+
+def test_mistakes_of_calls_that_were_put_off_are_told_without_the_lock() -> None:
+    recording = Recording()
+    told_with_lock: list[bool] = []
+    count = recording.troubles.count
+
+    def watched(reason: str, amount: int, text: str) -> None:
+        told_with_lock.append(recording.of._lock.locked())
+        count(reason, amount, text)
+
+    recording.troubles.count = watched  # type: ignore[method-assign]
+    for apply in (lambda: recording.increment("a.b"), recording.of.drain, recording.of.close):
+        put_off(recording, "Not A Name")
+        apply()
+    assert told_with_lock == [False, False, False]
