@@ -23,6 +23,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 RUST_SOURCES := $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print 2>/dev/null)
+CLIENT_SOURCES := $(shell find tests/clients -name node_modules -prune -o -type f -print)
 
 # ---- using it ----------------------------------------------------------------------------------------------------
 
@@ -70,7 +71,7 @@ types: $(VENV)/.dev $(VENV)/.extension ## Check types, and the extension against
 	@$(STEP) "stubtest" $(BIN)/stubtest --concise telemetry_collector._core
 
 .PHONY: python-test
-python-test: $(VENV)/.dev $(VENV)/.extension ## Run the Python tests with their coverage
+python-test: $(VENV)/.dev $(VENV)/.extension $(VENV)/.clients ## Run the Python tests with their coverage
 	@$(STEP) "pytest" $(BIN)/python -m pytest --cov --cov-report=term
 
 .PHONY: torture
@@ -121,6 +122,11 @@ $(VENV)/.extension: $(VENV)/.runtime $(RUST_SOURCES) Cargo.toml Cargo.lock pypro
 	@PIP_QUIET=1 $(STEP) "release build" $(BIN)/maturin develop --release --locked
 	@touch $@
 
+# Clients that are not ours, which tests send with: OpenTelemetry's SDKs for Go and JavaScript, telemetrygen, grpcurl.
+$(VENV)/.clients: $(VENV)/.created tools/clients $(CLIENT_SOURCES)
+	@$(STEP) "clients" tools/clients $(VENV)/clients
+	@touch $@
+
 .PHONY: proto
 proto: $(VENV)/.dev ## Write the Python messages of proto/*.proto again
 	@tools/proto $(BIN)/python
@@ -132,5 +138,5 @@ lock: $(VENV)/.created ## Resolve the requirements again (UPGRADE=1: to their ne
 
 .PHONY: clean
 clean: ## Remove what was built, the environment and the demo's data; certificates stay
-	rm -rf $(VENV) target dist data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) target dist data tests/clients/node/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find python tests benches \( -name __pycache__ -o -name '_core*.so' \) -prune -exec rm -rf {} +

@@ -23,6 +23,8 @@ from benches.figures import Figure
 from telemetry_collector.store.compaction import Compacted, Compactor
 from telemetry_collector.store.dataset import Dataset
 from telemetry_collector.store.encoding import PartFile
+from telemetry_collector.store.format import POINTS
+from telemetry_collector.store.joining import HourJoiner
 from telemetry_collector.store.part import PartName
 from telemetry_collector.store.schema import points_schema
 
@@ -88,7 +90,8 @@ def write(root: Path, hour: Hour) -> None:
         for part in range(hour.parts):
             file = PartFile(dataset.stage(".part"), points_schema(), "snappy")
             for first in range(0, hour.rows, 50_000):
-                file.add(rows_of(hour, part, first, min(50_000, hour.rows - first)))
+                for batch in rows_of(hour, part, first, min(50_000, hour.rows - first)).to_batches():
+                    file.add(batch)
             file.finish()
             dataset.publish(file.path, HOUR, PartName(JOURNAL_ID, part * 1_000 + 1, part * 1_000 + 1_001))
     finally:
@@ -147,7 +150,9 @@ def join(root: Path) -> None:
     process = psutil.Process()
     dataset = Dataset(root, JOURNAL_ID, key="bench")
     dataset.open()
-    compactor = Compactor(dataset, compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0)
+    compactor = Compactor(
+        dataset, HourJoiner(POINTS), compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0
+    )
     base = peak = process.memory_info().rss
     finished = threading.Event()
 

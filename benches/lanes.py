@@ -1,7 +1,7 @@
 """What lanes are worth: the Parquet writer alone, fed from a journal that it is behind with, with one and with several.
 
-The reference data set of the hot path, several million points of it, is journalled first. Then writers with one lane and
-with as many as there are processors take turns with all of it, as the fan-out feeds them: read, hand over, flush at
+Several million points of the hot path's reference data set are journalled first. Then writers with one lane and
+as many as processors take turns with all of it, as the fan-out feeds them: read, hand over, flush at
 the end. Wall time says what lanes bring, processor time what they cost.
 """
 

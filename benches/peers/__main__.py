@@ -29,8 +29,8 @@ def titles() -> dict[str, str]:
     return {**{name: case.title for name, case in PEERS.items()}, **ours}
 
 
-def measure(only: list[str], seconds: float, rounds: int) -> list[Run]:
-    """Runs every case that is wanted, and says how each went."""
+def measure(only: list[str], seconds: float, rounds: int, path: Path | None) -> list[Run]:
+    """Runs every case that is wanted, and says how each went. What was measured so far is in the file at any time."""
     os.sched_setaffinity(0, {LOAD_CPU})
     encoded = {case.peer.title: payloads_of(case) for name, case in PEERS.items() if name in only}
     runs = []
@@ -46,6 +46,8 @@ def measure(only: list[str], seconds: float, rounds: int) -> list[Run]:
                 file=sys.stderr,
             )
             runs.append(run)
+            if path is not None:
+                path.write_text(json.dumps([asdict(run) for run in runs], indent=2))
     return runs
 
 
@@ -65,7 +67,7 @@ def main() -> None:
             parser.error(f"{program} is missing: --build makes it")
     machine = f"{processor()}, kernel {platform.release()}, one fdatasync {sync_ms():.2f} ms, load average "
     machine += " ".join(f"{average:.1f}" for average in os.getloadavg())
-    runs = measure(arguments.only, arguments.seconds, arguments.rounds)
+    runs = measure(arguments.only, arguments.seconds, arguments.rounds, arguments.json)
     when = {name: case.peer.acknowledged_when for name, case in PEERS.items()} | dict.fromkeys(
         OURS, OURS_ACKNOWLEDGED_WHEN
     )
@@ -78,8 +80,6 @@ def main() -> None:
     )
     database = asked.stdout.strip()
     print(f"{machine}\n{database}\n\n{table}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([asdict(run) for run in runs], indent=2))
 
 
 if __name__ == "__main__":

@@ -109,11 +109,11 @@ def test_record_batch(benchmark: BenchmarkFixture, blocks: Blocks) -> None:
 
 
 def test_parquet_file(benchmark: BenchmarkFixture, blocks: Blocks, tmp_path: Path) -> None:
-    table = pa.Table.from_batches([pa.record_batch(blocks.record_batch())])
+    rows = pa.record_batch(blocks.record_batch())
 
     def write() -> int:
-        file = PartFile(tmp_path / "part", table.schema, "snappy")
-        file.add(table)
+        file = PartFile(tmp_path / "part", rows.schema, "snappy")
+        file.add(rows)
         return file.finish()
 
     assert benchmark(write) > 0

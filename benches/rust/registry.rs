@@ -1,21 +1,27 @@
 //! What the registry of series costs from ten thousand series to ten million: `cargo bench -p telemetry-core --bench
 //! registry`; `-- 1000000` stops there, and takes a tenth of the memory.
 //!
-//! Prints one JSON object a line. Nanoseconds are processor time of the measuring threads, bytes are resident memory. Keys are those of the reference data set: five tags, about a hundred bytes. They are made
-//! outside what is timed.
+//! Prints one JSON object a line. Nanoseconds are processor time of the measuring threads, bytes are resident memory. Keys
+//! are those of the reference data set: five tags, about a hundred bytes. They are made outside what is timed.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use rustix::time::{ClockId, clock_gettime};
 use telemetry_core::series::{
-    CommonTags, KeyBuilder, Meta, MetricType, RawDefinition, RawTag, Registry, SeriesKey, Source, StreamDictionary,
+    CommonTags, Descriptor, KeyBuilder, Meta, MetricType, RawDefinition, RawTag, Registry, SeriesKey, Source,
+    StreamDictionary,
 };
 
 const SIZES: [usize; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
 const META: Meta<'static> = Meta { metric_type: MetricType::Gauge, unit: "1", delta: false };
 const BATCH: usize = 1_000;
+/// Rows whose series are looked up together.
+const TOGETHER: usize = 64;
+/// Series of one node.
+const NODE: usize = 100;
 /// Series of one stream.
 const STREAM: usize = 1_000;
 /// Series that streams know, at most: what they remember is not the registry's memory.
@@ -34,8 +40,12 @@ fn main() {
         for size in SIZES.into_iter().filter(|size| *size <= largest) {
             fleet.grow(known, size);
             known = size;
-            fleet.look_up(size);
-            fleet.resolve(size);
+            for order in [Order::Nodes, Order::Random] {
+                for together in [false, true] {
+                    fleet.look_up(size, order, together);
+                    fleet.resolve(size, order, together);
+                }
+            }
         }
     }
 }
@@ -70,7 +80,7 @@ impl Fleet {
                 for step in batch.chunks(STEP) {
                     let begun = cpu_ns();
                     for key in step {
-                        self.registry.admit(key.borrowed(), META, SOURCE).expect("there is room");
+                        self.registry.admit(key.borrowed(), META, at(0)).expect("there is room");
                     }
                     let took = cpu_ns() - begun;
                     spent.cpu_ns += took;
@@ -94,48 +104,64 @@ impl Fleet {
         );
     }
 
-    /// Looks for known series by their keys, in no order.
-    fn look_up(&self, size: usize) {
+    /// Looks for known series by their keys: those of a batch together, as points of rows do, or each by itself.
+    fn look_up(&self, size: usize, order: Order, together: bool) {
         let spent = self.run(|thread| {
             let (mut keys, mut random, mut spent) = (Keys::default(), Random(thread as u64 + 1), Spent::default());
-            for _ in 0..LOOKUPS / BATCH {
-                let batch: Vec<SeriesKey> = (0..BATCH).map(|_| keys.key(random.below(size))).collect();
+            let mut found = Vec::new();
+            for round in 0..LOOKUPS / BATCH {
+                let numbers = order.series(size, BATCH, &mut random);
+                let batch: Vec<SeriesKey> = numbers.into_iter().map(|number| keys.key(number)).collect();
+                let source = at(round);
                 let begun = cpu_ns();
-                for key in &batch {
-                    self.registry.admit(key.borrowed(), META, SOURCE).expect("it is known");
+                for keys in batch.chunks(TOGETHER) {
+                    if together {
+                        self.registry.lookup_together(keys.iter().map(SeriesKey::borrowed), &mut found);
+                    } else {
+                        found.resize(keys.len(), None);
+                    }
+                    for (key, series) in keys.iter().zip(found.drain(..)) {
+                        self.registry.admit_found(series, key.borrowed(), META, source).expect("it is known");
+                    }
                 }
                 spent.cpu_ns += cpu_ns() - begun;
             }
             spent
         });
-        self.print("look up a known series by its key, of", size, sum(&spent) / (LOOKUPS * self.threads) as f64);
+        let what = format!("look up a known series by its key, {}, {}, of", way(together), order.name());
+        self.print(&what, size, sum(&spent) / (LOOKUPS * self.threads) as f64);
     }
 
-    /// Resolves the series of streams, one stream after the other, as batches come in.
-    fn resolve(&self, size: usize) {
+    /// Resolves the series of streams, one stream after the other, as batches of columns come in: those of a batch
+    /// together, or each by itself.
+    fn resolve(&self, size: usize, order: Order, together: bool) {
         let streams = (size / STREAM).min(STREAMS_MAX);
-        let apart = size / STREAM / streams;
         let before = resident_bytes();
         let share = streams / self.threads;
         let bytes = AtomicUsize::new(0);
         let spent = self.run(|thread| {
             let (mut builder, mut spent) = (KeyBuilder::default(), Spent::default());
+            let mut random = Random(thread as u64 + 1);
             let mut common = CommonTags::default();
             common.update(&[], b"node");
-            let mut open: Vec<StreamDictionary> = (thread * share..(thread + 1) * share)
-                .map(|stream| stream_of(stream * apart * STREAM, &common, &mut builder, &self.registry))
+            let mut open: Vec<(StreamDictionary, Vec<Arc<Descriptor>>)> = (0..share)
+                .map(|_| stream_of(&order.series(size, STREAM, &mut random), &common, &mut builder, &self.registry))
                 .collect();
             if thread == 0 {
                 bytes.store((resident_bytes() - before).max(0.0) as usize, Relaxed);
             }
             let rounds = (LOOKUPS / STREAM / share).max(1);
-            for _ in 0..rounds {
-                for dictionary in &mut open {
+            for round in 0..rounds {
+                let source = at(round + 1);
+                for (dictionary, series) in &mut open {
                     let begun = cpu_ns();
+                    if together {
+                        self.registry.approach(series);
+                    }
                     dictionary.begin();
                     for id in 0..STREAM as u32 {
                         let place = dictionary.place(id).expect("it is defined");
-                        let series = dictionary.resolve(place, &common, &mut builder, &self.registry, SOURCE);
+                        let series = dictionary.resolve(place, &common, &mut builder, &self.registry, source);
                         std::hint::black_box(series.expect("it is known"));
                     }
                     spent.cpu_ns += cpu_ns() - begun;
@@ -144,9 +170,10 @@ impl Fleet {
             spent.cpu_ns /= (rounds * share * STREAM) as f64;
             spent
         });
-        self.print("resolve a known series of a stream, of", size, sum(&spent) / self.threads as f64);
-        if self.threads == 1 {
-            let each = bytes.load(Relaxed) as f64 / (streams * STREAM) as f64;
+        let what = format!("resolve a known series of a stream, {}, {}, of", way(together), order.name());
+        self.print(&what, size, sum(&spent) / self.threads as f64);
+        if self.threads == 1 && !together {
+            let each = bytes.load(Relaxed) as f64 / (streams * STREAM) as f64 - size_of::<usize>() as f64;
             println!(r#"{{"stage": "memory of a stream's definition, {streams} streams", "bytes": {each:.1}}}"#);
         }
     }
@@ -164,7 +191,43 @@ impl Fleet {
     }
 }
 
-const SOURCE: Source<'static> = Source { identity: "bench", series_max: usize::MAX, now_secs: 1 };
+/// A batch's source. Time goes on from one to the next, so each has to note when its series were seen.
+fn at(batch: usize) -> Source<'static> {
+    Source { identity: "bench", series_max: usize::MAX, now_secs: 1 + batch as u64 }
+}
+
+fn way(together: bool) -> &'static str {
+    if together { "together" } else { "one by one" }
+}
+
+/// In which order a batch names its series.
+#[derive(Clone, Copy)]
+enum Order {
+    /// All of a node's, then another's.
+    Nodes,
+    /// None.
+    Random,
+}
+
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nodes => "node by node",
+            Self::Random => "in no order",
+        }
+    }
+
+    /// The numbers of `count` of `size` series.
+    fn series(self, size: usize, count: usize, random: &mut Random) -> Vec<usize> {
+        match self {
+            Self::Nodes => (0..count / NODE)
+                .map(|_| random.below(size / NODE) * NODE)
+                .flat_map(|first| first..first + NODE)
+                .collect(),
+            Self::Random => (0..count).map(|_| random.below(size)).collect(),
+        }
+    }
+}
 
 fn sum(spent: &[Spent]) -> f64 {
     spent.iter().map(|spent| spent.cpu_ns).sum()
@@ -184,17 +247,23 @@ impl Keys {
             common.update(&[], b"node");
             common
         });
-        let (node, device) = (format!("node-{:05}", number / 100), format!("device-{}", number % 100));
+        let (node, device) = names(number);
         self.builder.build(b"system.cpu.usage", &tags(&node, &device), common).expect("it is valid").to_key()
     }
 }
 
-/// A stream that has resolved all its series.
-fn stream_of(first: usize, common: &CommonTags, builder: &mut KeyBuilder, registry: &Registry) -> StreamDictionary {
+/// A stream that has resolved all its series, and these.
+fn stream_of(
+    series: &[usize],
+    common: &CommonTags,
+    builder: &mut KeyBuilder,
+    registry: &Registry,
+) -> (StreamDictionary, Vec<Arc<Descriptor>>) {
     let mut dictionary = StreamDictionary::new(b"node");
+    let mut resolved = Vec::new();
     dictionary.begin();
-    for (id, number) in (0_u32..).zip(first..first + STREAM) {
-        let (node, device) = (format!("node-{:05}", number / 100), format!("device-{}", number % 100));
+    for (id, &number) in (0_u32..).zip(series) {
+        let (node, device) = names(number);
         let tags = tags(&node, &device);
         let raw = RawDefinition {
             name: b"system.cpu.usage",
@@ -206,9 +275,14 @@ fn stream_of(first: usize, common: &CommonTags, builder: &mut KeyBuilder, regist
         };
         dictionary.define(id, raw).expect("there is room");
         let place = dictionary.place(id).expect("it is defined");
-        dictionary.resolve(place, common, builder, registry, SOURCE).expect("it is known");
+        resolved.push(Arc::clone(dictionary.resolve(place, common, builder, registry, at(0)).expect("it is known")));
     }
-    dictionary
+    (dictionary, resolved)
+}
+
+/// The node and the device of a series.
+fn names(number: usize) -> (String, String) {
+    (format!("node-{:05}", number / NODE), format!("device-{}", number % NODE))
 }
 
 fn tags<'a>(node: &'a str, device: &'a str) -> [RawTag<'a>; 5] {

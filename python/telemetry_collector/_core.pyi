@@ -46,6 +46,7 @@ __all__ = [
     "RequestForm",
     "RequestTooLargeError",
     "Requests",
+    "Schema",
     "SignalBlocks",
     "SignalCursor",
     "Signals",
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "identity_of",
     "inspect_journal",
+    "unpack_small",
 ]
 
 class _ArrowSchema(Protocol):
@@ -550,7 +552,10 @@ class Blocks:
     def otlp(self, bytes_max: int) -> Requests:
         """The points as OTLP's ExportMetricsServiceRequests in protobuf, not compressed."""
     def remote_write(self, bytes_max: int) -> Requests:
-        """The points as Prometheus' WriteRequests (remote write 1.0), in snappy."""
+        """The points as Prometheus' WriteRequests (remote write 1.0), in snappy.
+
+        Changes become what they add up to. The totals stay with the cursor: written again, these blocks say the same.
+        """
     def line_protocol(self, bytes_max: int) -> LineProtocol:
         """The points as InfluxDB line protocol with timestamps in ns, in chunks of at most about `bytes_max` bytes."""
 
@@ -560,7 +565,15 @@ class RecordBatch:
 
     @property
     def num_rows(self) -> int: ...
+    @property
+    def schema(self) -> Schema: ...
     def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
+
+@final
+class Schema:
+    """The columns of a record batch, which leave through the Arrow C data interface: `pyarrow.schema(it)`."""
+
+    def __arrow_c_schema__(self) -> CapsuleType: ...
 
 @final
 class PartEncoder:
@@ -694,7 +707,8 @@ class FrameEncoder:
     def question(*, sequence: int, epoch: int, oldest_unacknowledged: int = ...) -> bytes:
         """A frame, with its length prefix, that asks on any stream whether the batch of this name is stored.
 
-        DUPLICATE says yes; REJECTED with UNKNOWN_SERIES no, and leaves the name as it is.
+        DUPLICATE says yes. REJECTED says no: with WITHDRAWN for good, with UNKNOWN_SERIES (from an older collector) of
+        this moment.
         """
 
 @final
@@ -730,9 +744,12 @@ class Spool:
         machine_id: str,
         identity: str,
         node: str,
+        started_unix_us: int = 0,
         disk: FaultDisk | None = None,
     ) -> Spool:
-        """With `disk`, the spool is on that one rather than in `directory`."""
+        """With `disk`, the spool is on that one rather than in `directory`. Unless it is new, its sequences go on above
+        `started_unix_us`, when this life of it begins: so a disk that is put back uses no name twice.
+        """
     @property
     def opening(self) -> dict[str, Any]:
         """What opening found: renewal (None, fresh, another_machine, another_identity), batches and points that waited,
@@ -758,9 +775,9 @@ class Spool:
     def put(self, batch: Batch) -> int:
         """Takes a batch, names it, and hands it to the thread that writes; its sequence."""
     def points_of(self, sequence: int) -> int | None:
-        """Points of a batch without an answer; None when it has one or was dropped."""
+        """Points of a batch without an answer; None when it has one, was dropped, or halves are to take its place."""
     def durable(self, sequence: int) -> bool:
-        """Whether a batch is on stable storage, or has its answer."""
+        """Whether a batch is on stable storage, has its answer, or was given up."""
     def next_after(self, sequence: int) -> int | None:
         """The lowest sequence above another, if it is on stable storage or never will be because the disk fails."""
     def batch(self, sequence: int) -> Batch | None:
@@ -778,7 +795,7 @@ class Spool:
     def told(self) -> list[tuple[int, int, str | None]]:
         """Clears the eventfd; (sequence, points, reason) of batches that were dropped since the last call.
 
-        Without a reason: a split did not reach the disk, and the whole batch is there again.
+        Without a reason: a split did not reach the disk and never will, and the whole batch is there again.
         """
     def maintain(self) -> None:
         """Makes answers durable, gives room back, drops the oldest batches where there is none."""
@@ -815,13 +832,20 @@ class RelayedBatch:
     @property
     def oldest_unacknowledged(self) -> int: ...
     @property
+    def withdraws(self) -> bool:
+        """No batch, but the question whether this one was taken; if not, it is not to be any more."""
+    @property
     def batch(self) -> Batch | None:
         """The points to send on; None when there are none."""
     @property
     def rejections(self) -> list[tuple[int, int, str]]:
         """(reason, points, example) a reason."""
     def reply(
-        self, answer: Literal["kept", "duplicate", "retry_later"], *, credit: int, retry_after_ms: int = ...
+        self,
+        answer: Literal["kept", "duplicate", "retry_later", "withdrawn"],
+        *,
+        credit: int,
+        retry_after_ms: int = ...,
     ) -> bytes:
         """The BatchAck with its length prefix. Where all that could be kept is, it says what was refused."""
 
@@ -989,4 +1013,10 @@ def inspect_journal(
 
     `progress` is called with the bytes read and the bytes there are, after each segment. JournalError when the
     directory cannot be read, holds files of two journals, or of a newer format.
+    """
+
+def unpack_small(body: bytes, encoding: str, bytes_max: int) -> bytes | None:
+    """What a request's body unpacks to; None when that is more than `bytes_max`, of which no more is unpacked.
+
+    RequestError when it is damaged, or the encoding is not known.
     """

@@ -25,11 +25,20 @@ class Component(Protocol):
         """Ends work and frees everything. Idempotent, and safe before `start`."""
 
 
+class ArrowSchema(Protocol):
+    """A schema that leaves through the Arrow C data interface: `pyarrow.schema(it)`."""
+
+    def __arrow_c_schema__(self) -> CapsuleType: ...
+
+
 class ArrowRecordBatch(Protocol):
     """A record batch that leaves through the Arrow C data interface: `pyarrow.record_batch(it)`."""
 
     @property
     def num_rows(self) -> int: ...
+
+    @property
+    def schema(self) -> ArrowSchema: ...
 
     def __arrow_c_array__(self, requested_schema: CapsuleType | None = None) -> tuple[CapsuleType, CapsuleType]: ...
 

@@ -52,6 +52,7 @@ class Reason(_Numbered):
     IDENTITY_MISMATCH = 8
     NOT_IN_CATALOGUE = 9
     MALFORMED = 10
+    WITHDRAWN = 11
 
 
 class CloseCode(_Numbered):

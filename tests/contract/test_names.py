@@ -373,3 +373,105 @@ def test_a_definition_does_not_outlive_its_stream(door: Door) -> None:
     other_id = batch(series=[definition(9)], points=[columns(9)], sequence=1, epoch=1)
     expect_stored(two.ask(other_id))
     expect_duplicate(one.ask(again))
+
+
+def withdrawal(sequence: int, epoch: int = 1, oldest: int = 0) -> Any:
+    """The question whether a batch is stored, which takes its name back if it is not."""
+    unknown = [columns(2**32 - 1)]
+    return batch(points=unknown, sequence=sequence, epoch=epoch, oldest_unacknowledged=oldest, withdraw=True)
+
+
+def test_a_name_that_was_taken_back_is_stored_no_more(door: Door) -> None:
+    stream, other = door.stream(), door.stream()
+    for _ in range(2):
+        expect_refused(stream.ask(withdrawal(1)), Reason.WITHDRAWN)
+    expect_refused(other.ask(named(1)), Reason.WITHDRAWN)
+    expect_refused(other.ask(batch(metric(), metric(), sequence=1, epoch=1)), Reason.WITHDRAWN, 2)
+    expect_refused(other.ask(batch(points=[columns(9)], sequence=1, epoch=1)), Reason.WITHDRAWN)
+    # Others are as they were.
+    expect_stored(other.ask(named(2)))
+    expect_stored(other.ask(named(1, epoch=2)))
+    expect_stored(door.stream("spiffe://fleet/b", "b").ask(named(1)))
+    expect_duplicate(stream.ask(withdrawal(2)))
+    assert [row["sequence"] for row in door.stored()] == [2, 1, 1]
+    refused = door.core.stats()["points_refused"]
+    assert (refused["withdrawn"], refused["unknown_series"]) == (4, 0), "questions are no points"
+
+
+def test_what_is_on_its_way_to_the_disk_is_waited_for(door: Door) -> None:
+    streams = [door.stream() for _ in range(3)]
+    early = streams[0].send(as_frame(named(1)))
+    asked = [stream.send(as_frame(withdrawal(1))) for stream in streams[1:]]
+    expect_stored((early + streams[0].settle())[0])
+    for acks, stream in zip(asked, streams[1:], strict=True):
+        expect_duplicate((acks + stream.settle())[0])
+
+
+def test_a_question_counts_as_a_batch_for_what_is_settled(door: Door) -> None:
+    expect_refused(door.ask(withdrawal(10, oldest=5)), Reason.WITHDRAWN)
+    expect_duplicate(door.ask(named(4)))
+    expect_duplicate(door.ask(withdrawal(4)))
+    expect_stored(door.ask(named(11, oldest=11)))
+    expect_duplicate(door.ask(named(10)))
+
+
+def test_without_a_name_nothing_can_be_taken_back(door: Door) -> None:
+    expect_stored(door.ask(batch(metric(), sequence=1, withdraw=True)))
+    expect_stored(door.ask(batch(metric(), sequence=1)))
+
+
+def test_the_rest_of_a_question_does_not_count(door: Door) -> None:
+    whole = named(1)
+    whole.withdraw = True
+    whole.heartbeat.worker_id = "another"
+    expect_refused(door.ask(whole), Reason.WITHDRAWN)
+    expect_refused(door.ask(batch(sequence=2, epoch=1, withdraw=True)), Reason.WITHDRAWN, 0)
+    assert door.stored() == []
+
+
+def test_names_that_were_taken_back_are_bounded(door: Door) -> None:
+    stream = door.stream()
+    for start in range(0, RANGES_MAX, 8):
+        for ack in stream.ask_all(withdrawal(2 * place + 4, oldest=2) for place in range(start, start + 8)):
+            expect_refused(ack, Reason.WITHDRAWN)
+    beyond = 2 * RANGES_MAX + 4
+    expect_later(stream.ask(withdrawal(beyond, oldest=2)))
+    expect_refused(stream.ask(withdrawal(2, oldest=2)), Reason.WITHDRAWN)
+    expect_refused(stream.ask(withdrawal(beyond, oldest=6)), Reason.WITHDRAWN)
+    expect_refused(stream.ask(named(6)), Reason.WITHDRAWN)
+    expect_stored(stream.ask(named(7)))
+
+
+def test_of_a_batch_and_its_question_on_two_threads_one_has_its_way(door: Door) -> None:
+    """A batch is stored or its name taken back, and both are told the same."""
+    sequences = range(1, 201)
+    together = threading.Barrier(2)
+
+    def send(make: Any) -> list[Any]:
+        stream = door.stream()
+        acks = []
+        for start in range(0, len(sequences), 8):
+            together.wait()
+            acks += stream.send(b"".join(as_frame(make(one)) for one in sequences[start : start + 8]))
+            assert door.core.drain(PATIENCE_SECS)
+            acks += stream.settle()
+        return acks
+
+    with ThreadPoolExecutor(2) as pool:
+        batches, questions = pool.map(send, (named, withdrawal))
+    stored = {row["sequence"] for row in door.stored()}
+    for sequence, whole, question in zip(sequences, batches, questions, strict=True):
+        kept = sequence in stored
+        assert whole.outcome == (Outcome.STORED if kept else Outcome.REJECTED)
+        assert question.outcome == (Outcome.DUPLICATE if kept else Outcome.REJECTED)
+
+
+def test_a_restart_forgets_what_was_taken_back_and_nothing_that_was_stored(tmp_path: Path) -> None:
+    """No frame is late that long: connections end with the process."""
+    with opened(tmp_path) as door:
+        expect_refused(door.ask(withdrawal(1)), Reason.WITHDRAWN)
+        expect_stored(door.ask(named(2)))
+    with opened(tmp_path) as door:
+        expect_duplicate(door.ask(withdrawal(2)))
+        expect_stored(door.ask(named(1)))
+        expect_duplicate(door.ask(withdrawal(1)))

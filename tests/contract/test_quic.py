@@ -377,3 +377,26 @@ async def test_an_agent_that_vanishes_leaves_its_batches_and_its_names(site: Sit
             assert set(outcomes) <= {Outcome.STORED, Outcome.DUPLICATE}
             assert outcomes[0] == Outcome.DUPLICATE
     assert sorted(row["sequence"] for row in site.rows()) == list(range(1, 9))
+
+
+async def test_a_name_that_was_taken_back_is_not_stored_from_an_old_connection(site: Site) -> None:
+    """What the client has given up may be read at any time: here its last byte comes when all is told."""
+    question = batch(points=[columns(2**32 - 1)], sequence=1, epoch=1, withdraw=True)
+    whole = as_frame(named(1))
+    async with site.running(), site.client() as old, site.client() as new:
+        old.write(0, whole[:-1])
+        expect_stored(await old.ask(4, named(9)))
+        for _ in range(2):
+            expect_refused(await new.ask(0, question), Reason.WITHDRAWN)
+        expect_stored(await new.ask(0, named(2)))
+        expect_stored(await new.ask(0, named(3)))
+        old.write(0, whole[-1:])
+        (late,) = await old.answers(0, 1)
+        expect_refused(late, Reason.WITHDRAWN)
+        expect_refused(await new.ask(4, named(1)), Reason.WITHDRAWN)
+        # What is stored cannot be taken back, and what was settled is neither.
+        stored = batch(points=[columns(2**32 - 1)], sequence=2, epoch=1, withdraw=True)
+        expect(await new.ask(0, stored), Outcome.DUPLICATE)
+    assert sorted(row["sequence"] for row in site.rows()) == [2, 3, 9]
+    async with site.running(), site.client() as client:
+        expect_stored(await client.ask(0, named(1)))

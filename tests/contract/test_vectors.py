@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from google.protobuf.message import DecodeError
-from tests.contract.door import Door, expect, expect_malformed, expect_stored
+from tests.contract.door import Door, expect, expect_malformed, expect_refused, expect_stored
 from tests.support import dense
 from tests.support.protobuf import pb
 
-from telemetry_collector.model import STANDARD_TAGS, Outcome
+from telemetry_collector.model import STANDARD_TAGS, Outcome, Reason
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "wire-vectors"
 VECTORS = {path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))}
@@ -91,6 +91,20 @@ def test_malformed_frames_are_answered_as_they_say(door: Door, name: str) -> Non
             pb.MetricBatch.FromString(body(name))
     else:
         pb.MetricBatch.FromString(body(name))
+
+
+@those("withdraw")
+def test_names_are_taken_back_as_they_say(door: Door, name: str) -> None:
+    said = VECTORS[name]["withdraw"]
+    sent = pb.MetricBatch.FromString(body(name))
+    assert sent.withdraw
+    assert {key: str(getattr(sent, key)) for key in said} == said
+    stream = door.stream()
+    expect_refused(stream.ask(body(name), NOW), Reason.WITHDRAWN)
+    whole = pb.MetricBatch(sequence=sent.sequence, epoch=sent.epoch, metrics=[{"name": "m", "value": 1.0}])
+    expect_refused(stream.ask(whole, NOW), Reason.WITHDRAWN)
+    whole.sequence += 1
+    expect_stored(stream.ask(whole, NOW))
 
 
 @those("batch")

@@ -96,3 +96,20 @@ def test_missing_programs_of_the_tests_are_told_with_the_line_to_run(tmp_path: P
     )
     assert done.returncode == 1
     assert "apt-get install --yes --no-install-recommends victoria-metrics\n" in done.stderr
+
+
+def test_what_the_tests_clients_are_built_with_is_told_at_once(tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    old_node = 'case "$1" in --version) echo v18.19.0;; *) exit 1;; esac'
+    done = subprocess.run(
+        [bash, "tools/clients", tmp_path / "clients"],
+        cwd=REPOSITORY,
+        env=machine(tmp_path, {"node": old_node, "npm": "exit 0"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert " or later: no go found" in done.stderr
+    assert "Node 20 or later: node is v18.19.0" in done.stderr

@@ -1,6 +1,7 @@
 """What a reader of the repository must never stumble over."""
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -53,6 +54,13 @@ def test_no_file_names_a_registry() -> None:
 def test_cargo_resolves_from_the_default_registry_alone() -> None:
     sources = {line for line in (REPOSITORY / "Cargo.lock").read_text().splitlines() if line.startswith("source = ")}
     assert sources == {CARGO_SOURCE}
+
+
+def test_nodes_packages_are_pinned_by_hashes_and_by_no_address() -> None:
+    locked = json.loads((REPOSITORY / "tests/clients/node/package-lock.json").read_text())["packages"]
+    packages = {name: package for name, package in locked.items() if name}
+    assert packages
+    assert [name for name, package in packages.items() if "resolved" in package or "integrity" not in package] == []
 
 
 def test_no_file_has_a_path_of_somebodys_machine() -> None:

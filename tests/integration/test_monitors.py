@@ -4,11 +4,14 @@ import asyncio
 import json
 import os
 import shlex
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -17,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.certificates import SERVER, Authority, pem
 from tests.support.waiting import until
 
-from telemetry_collector.agent.monitors import MonitorsConfig, MonitorThread
+from telemetry_collector.agent.monitors import MonitorsConfig, MonitorThread, tcp
 from telemetry_collector.agent.monitors.outcome import Outcome, Reason, State
 from telemetry_collector.agent.monitors.thread import make
 from telemetry_collector.clock import SystemClock
@@ -75,6 +78,15 @@ async def _bearer(request: web.Request) -> web.Response:
     return web.Response(status=200 if request.headers.get("Authorization") == "Bearer t0p" else 401)
 
 
+async def _redirect_to(request: web.Request) -> web.Response:
+    raise web.HTTPFound(request.query["to"])
+
+
+async def _key(request: web.Request) -> web.Response:
+    assert request.headers["User-Agent"].startswith("telemetry-collector/")
+    return web.Response(text=request.headers.get("X-Api-Key", "none"))
+
+
 def _application() -> web.Application:
     application = web.Application()
     application.router.add_get("/ok", _ok)
@@ -83,6 +95,8 @@ def _application() -> web.Application:
     application.router.add_get("/endless", _endless)
     application.router.add_get("/redirect", _redirect)
     application.router.add_get("/bearer", _bearer)
+    application.router.add_get("/redirect_to", _redirect_to)
+    application.router.add_get("/key", _key)
     return application
 
 
@@ -128,6 +142,21 @@ async def test_an_answer_is_as_expected_or_the_check_says_why_not(
     assert (outcome.state, outcome.reason) == (State.UP if reason is None else State.DOWN, reason), outcome.detail
     assert measures(outcome) == {"service.check.status_code": status}
     assert 0 < outcome.secs < 10
+
+
+async def test_configured_headers_follow_redirects_to_the_same_origin_only(server: str) -> None:
+    runner, port = await _serve()
+    elsewhere = f"http://127.0.0.1:{port}"
+    for to, seen in (
+        ("/key", "t0p"),
+        (f"{server}/key", "t0p"),
+        (f"{elsewhere}/key", "none"),
+        (f"{elsewhere}/redirect_to?to={server}/key", "none"),
+    ):
+        path = f"/redirect_to?to={quote(to, safe='')}"
+        settings = {"headers": {"X-Api-Key": "t0p"}, "redirects_max": 2, "expected_body": seen}
+        assert (await look("http", url=server + path, **settings)).state is State.UP, to
+    await runner.cleanup()
 
 
 async def test_a_server_that_does_not_answer_costs_the_timeout_and_no_more(server: str) -> None:
@@ -193,6 +222,26 @@ async def test_a_port_accepts_or_does_not(unused_tcp_port: int) -> None:
     closed = await look("tcp", address=f"127.0.0.1:{unused_tcp_port}")
     assert (closed.state, closed.reason) == (State.DOWN, Reason.CONNECT)
     assert (await look("tcp", address="a..b:80")).reason is Reason.NAME
+
+
+async def test_an_address_that_never_answers_does_not_keep_the_others_from_being_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def both(*_: object) -> list[tuple[int, str]]:
+        return [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET, "127.0.0.1")]
+
+    monkeypatch.setattr(tcp, "addresses", both)
+    with socket.socket() as silent, ExitStack() as waiting:
+        silent.bind(("127.0.0.2", 0))
+        silent.listen(0)
+        port = silent.getsockname()[1]
+        for _ in range(4):  # nobody accepts: the queue is full, and the kernel drops what else comes
+            other = waiting.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(("127.0.0.2", port))
+        async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port):
+            assert (await look("tcp", address=f"name:{port}", timeout_secs=1)).state is State.UP
+        assert (await look("tcp", address=f"name:{port}", timeout_secs=1)).reason is Reason.CONNECT
 
 
 # ---- process

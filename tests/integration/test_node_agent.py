@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.support.protobuf import Frames, framed, pb
 from tests.support.quic_collector import QuicCollector
 from tests.support.waiting import until
 
@@ -12,6 +13,7 @@ from telemetry_collector.agent import NodeAgent, NodeAgentConfig
 from telemetry_collector.agent.sources import Source, gauge
 from telemetry_collector.config import Address, AgentSecurity
 from telemetry_collector.errors import CertificateError, TelemetryCollectorError
+from telemetry_collector.model import Outcome
 from telemetry_collector.security.authority import Authority
 from telemetry_collector.sender import Point
 
@@ -232,3 +234,37 @@ async def test_an_agents_batches_outlive_it(certificates: Path, tmp_path: Path) 
         names = {point.name for point in collector.books.points}
         assert {"steady.value", "agent.spool.size"} <= names
         assert len({epoch for epoch, _ in collector.books.stored}) == 1
+
+
+async def test_a_batch_of_a_service_that_the_agent_gave_up_may_come_again(certificates: Path, tmp_path: Path) -> None:
+    """The collector is away and memory full: what no collector can have is taken anew, rather than said to be there."""
+    path = tmp_path / "agent.sock"
+    running = agent(
+        certificates,
+        Address("127.0.0.1", 9),
+        Steady(),
+        sources=("cpu",),
+        outbox_points_max=30,
+        drain_secs=0.1,
+        socket=path,
+    )
+    await running.start()
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        frames = Frames()
+
+        async def ask() -> tuple[int, int]:
+            made = pb.MetricBatch(sequence=1, epoch=9, metrics=[{"name": "orders.placed", "value": 1.0}])
+            writer.write(framed(made))
+            async with asyncio.timeout(20):
+                while not (bodies := frames.feed(await reader.read(4_096))):
+                    pass
+            (ack,) = (pb.BatchAck.FromString(body) for body in bodies)
+            return ack.outcome, ack.accepted_points
+
+        assert await ask() == (Outcome.STORED, 1)
+        await until(lambda: running.stats.sender.points_dropped % 25 == 1)
+        assert await ask() == (Outcome.STORED, 1)
+        writer.close()
+    finally:
+        await running.stop()

@@ -24,7 +24,12 @@ from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import Address, AgentSecurity
 from telemetry_collector.errors import CertificateError
 from telemetry_collector.probe import Burst, EchoEndpoint, Failure, Material, Measurement, probe
-from telemetry_collector.probe.echo import CONNECTIONS_PER_ADDRESS_MAX, PROBES_MAX, RETRIES_PER_SEC_MAX
+from telemetry_collector.probe.echo import (
+    CONNECTIONS_PER_ADDRESS_MAX,
+    HANDSHAKE_SECS_MAX,
+    PROBES_MAX,
+    RETRIES_PER_SEC_MAX,
+)
 from telemetry_collector.security.authority import Authority
 from telemetry_collector.sender import Point
 
@@ -161,6 +166,25 @@ async def test_what_gets_lost_is_told_and_is_no_reason_to_call_a_peer_unreachabl
     assert measured.reachable
     assert measured.sent == 20
     assert 0.1 <= measured.loss <= 0.9
+
+
+async def test_an_answer_that_gets_lost_in_the_handshake_costs_no_second_place(certificates: Path) -> None:
+    lost = 0
+
+    def loses(data: bytes) -> bool:
+        nonlocal lost
+        is_initial = data[0] & 0xF0 == 0xC0
+        lost += is_initial
+        return is_initial and lost == 1
+
+    async with (
+        echoing(material(certificates, "gpu-8")) as (endpoint, told),
+        network(endpoint.port, loses=loses) as between,
+    ):
+        measured = await ask(between.port, material(certificates, "gpu-7"), QUICK)
+        await until(lambda: endpoint.connections == 0, HANDSHAKE_SECS_MAX / 2)
+        assert not told.drops
+    assert (measured.reachable, lost > 1) == (True, True)
 
 
 async def test_who_is_not_there_does_not_answer_or_loses_everything_is_told_apart(

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.support.gate import Gate
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
@@ -247,6 +248,37 @@ async def test_a_stored_batch_that_is_too_large_by_now_is_not_stored_in_parts(
             assert second._core.stats()["points_accepted"] == 20  # type: ignore[union-attr]
             assert (sender.stats.batches_duplicate, sender.stats.points_dropped) == (1, 0)
     assert rows(tmp_path) == 180
+
+
+@pytest.mark.usefixtures("sender_transport")
+async def test_a_batch_that_was_split_is_not_stored_whole_from_a_frame_that_is_read_late(
+    certificates: Path, tmp_path: Path, transport: str
+) -> None:
+    """An agent that starts again with smaller frames asks what is stored. Its former connection is still there."""
+    spool = SpoolSettings(directory=tmp_path / "spool")
+    async with (
+        collecting(certificates, tmp_path, transport) as collector,
+        Gate(("127.0.0.1", Address.parse(collector.listen_addr).port)) as gate,
+    ):
+        address = f"127.0.0.1:{gate.port}"
+        async with sending(certificates, address, spool, compression="none") as (first, _):
+            first.offer(batch(10))
+            await first.drained()
+            gate.hold()
+            sent = first.stats.frame_bytes_sent
+            first.offer(batch(150))
+            await until(lambda: gate.held_bytes > first.stats.frame_bytes_sent - sent > 0)
+            gate.cut()
+        async with sending(certificates, address, spool, compression="none", frame_bytes_max=1_024) as (second, _):
+            await second.drained()
+            assert (second.stats.points_acknowledged, second.stats.batches_duplicate) == (150, 0)
+            assert second.stats.batches_split > 0
+            core = collector._core
+            assert core is not None
+            assert core.stats()["points_refused"].get("withdrawn", 0) == 0
+            gate.let_go()
+            await until(lambda: core.stats()["points_refused"].get("withdrawn") == 150)
+    assert rows(tmp_path) == 160
 
 
 @pytest.mark.usefixtures("sender_transport")

@@ -83,6 +83,10 @@ class Books:
     heartbeats: list[Any] = field(default_factory=list)
     oldest: dict[int, int] = field(default_factory=dict)
     """The highest `oldest_unacknowledged` of each epoch."""
+    withdrawn: set[tuple[int, int]] = field(default_factory=set)
+    """Names that agents have taken back."""
+    knows_withdraw: bool = True
+    """Else a collector of before `withdraw`, which skips it."""
     knows_dense: bool = True
     """Else a collector of before the dense form, which skips fields that it does not know."""
     knows_references: bool = True
@@ -145,6 +149,10 @@ class FakeStream:
             books.oldest[batch.epoch] = max(books.oldest.get(batch.epoch, 0), batch.oldest_unacknowledged)
             if batch.sequence < books.oldest[batch.epoch] or name in books.stored:
                 return pb.BatchAck(sequence=batch.sequence, outcome=Outcome.DUPLICATE)
+        if batch.epoch and batch.withdraw and books.knows_withdraw:
+            books.withdrawn.add(name)
+        if name in books.withdrawn:
+            return rejected(batch, Reason.WITHDRAWN)
         if points is None:
             return rejected(batch, Reason.UNKNOWN_SERIES)
         ack = books.answer(batch)

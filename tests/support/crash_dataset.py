@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.support.blocks import HOUR, blocks_of
-from tests.support.dataset import opened, publish
+from tests.support.dataset import joiner, opened, publish
 
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.store.compaction import Compactor, Failed
@@ -35,7 +35,9 @@ def work(root: Path, kill_at: int) -> int:
     for start in range(dataset.published_end, POINTS, PART_POINTS):
         publish(dataset, blocks_of(PART_POINTS, start, first=start))
         print(start + PART_POINTS, flush=True)  # noqa: T201  # what the test reads
-    compactor = Compactor(dataset, compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0)
+    compactor = Compactor(
+        dataset, joiner(dataset), compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0
+    )
     for outcome in compactor.run(LATER):
         if isinstance(outcome, Failed):
             raise outcome.error

@@ -12,6 +12,8 @@ from tests.support.writing import JOURNAL_ID
 from telemetry_collector.clock import Clock
 from telemetry_collector.store.dataset import Dataset, Step
 from telemetry_collector.store.encoding import PartFile
+from telemetry_collector.store.format import POINTS, OpenPart, PartFormat
+from telemetry_collector.store.joining import HourJoiner
 from telemetry_collector.store.part import PartName
 
 GLOB = "date=*/hour=*/*.parquet"
@@ -23,11 +25,22 @@ def opened(root: Path, step: Step | None = None, clock: Clock | None = None) -> 
     return dataset
 
 
+def joiner(dataset: Dataset, part_format: PartFormat = POINTS) -> HourJoiner:
+    """What makes files of a dataset's files, in the caller's own thread, with the dataset's steps."""
+    return HourJoiner(part_format, step=lambda name: dataset.step(name))
+
+
+def add(file: OpenPart, table: pa.Table) -> None:
+    """All rows of a table."""
+    for batch in table.to_batches():
+        file.add(batch)
+
+
 def publish(dataset: Dataset, blocks: FakeBlocks, journal_id: str = JOURNAL_ID) -> Path:
     """One part with these points."""
-    table = pa.Table.from_batches([blocks.record_batch()])
-    file = PartFile(dataset.stage(".part"), table.schema, "snappy")
-    file.add(table)
+    rows = blocks.record_batch()
+    file = PartFile(dataset.stage(".part"), rows.schema, "snappy")
+    file.add(rows)
     file.finish()
     return dataset.publish(file.path, blocks.hour, PartName(journal_id, blocks.start, blocks.end))
 

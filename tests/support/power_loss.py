@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from telemetry_collector.store import exchange
@@ -243,9 +242,11 @@ def recorded(root: Path) -> Iterator[Record]:
     def renameat2(source: Path, target: Path, flags: int) -> None:
         (record.exchanged if flags == 2 else record.renamed)(source, target)
 
-    def opened(path: str, mode: str) -> None:
-        assert mode == "wb"
-        record.created(Path(path))
+    reading_or_making = Path.open
+
+    def opened(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        make = tell(reading_or_making, lambda *_, **__: record.created(path))
+        return (make if mode == "wb" else reading_or_making)(path, mode, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "mkdir", tell(os.mkdir, lambda path, *_, **__: record.created(Path(path), directory=True)))
@@ -255,5 +256,5 @@ def recorded(root: Path) -> Iterator[Record]:
         patch.setattr(os, "rmdir", tell(os.rmdir, removed))
         patch.setattr(os, "fsync", sync(os.fsync))
         patch.setattr(exchange, "_renameat2", tell(exchange._renameat2, renameat2))
-        patch.setattr(pa, "OSFile", tell(pa.OSFile, opened))
+        patch.setattr(Path, "open", opened)
         yield record

@@ -27,6 +27,9 @@ class WireLink:
         self.tally = Tally()
         self.outbox = MemoryOutbox(points_max=points_max, bytes_max=1 << 30, on_drop=self._dropped)
         self.delivery = Delivery(self.outbox, settings, random=Random(1), tally=self.tally, on_event=self.events.append)
+        self.unread: list[FakeStream] = []
+        """Streams of connections that are gone, with frames that the collector has not come to read."""
+        self.streams: dict[int, FakeStream] = {}
         self.connect()
 
     def _dropped(self, sequence: int, points: int, reason: str) -> None:
@@ -39,9 +42,16 @@ class WireLink:
 
     def handshake(self) -> None:
         """A new connection, without a word yet."""
-        self.streams: dict[int, FakeStream] = {}
+        self.unread += [stream for stream in self.streams.values() if stream.pending]
+        self.streams = {}
         self.session = Session(self.delivery, self.settings, self.now)
         self.session.active = True
+
+    def read_late(self) -> None:
+        """The collector reads what it still has of connections that are gone; nobody hears its answers."""
+        for stream in self.unread:
+            stream.replies()
+        self.unread.clear()
 
     def disconnect(self) -> int:
         return self.session.close()

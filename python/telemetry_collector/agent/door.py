@@ -11,7 +11,7 @@ import grp
 import os
 import socket
 import stat
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import Literal, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from telemetry_collector.agent.taken import SETTLED, WITHDRAWN, TakenNames
 from telemetry_collector.clock import Clock
 from telemetry_collector.errors import AddressError, CoreError
+from telemetry_collector.model import Reason
 from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.sender import Batch, RelayedBatch, RelayStream, wire
@@ -43,10 +45,6 @@ KEEP_SECS = 5.0
 RETRY_MS = 1_000
 """How long a service is asked to wait while there is no room."""
 CREDIT = wire.CREDIT_INITIAL
-EPOCHS_MAX = 1_024
-"""Services' lives whose last batches are remembered; the one not heard of for longest is forgotten."""
-NAMES_MAX = 64
-"""Batches remembered of each, more than it may have unanswered."""
 BACKLOG = 64
 
 _OFTEN_SECS = 30.0
@@ -61,7 +59,7 @@ REFUSED = Event(
 )
 PUT_OFF = Event(
     "agent_service_batches_put_off",
-    "Batches of services that there was no room for, to come again",
+    "Batches of services that there was no room for, or that were not kept in time, to come again",
     level="warning",
     every_secs=_OFTEN_SECS,
 )
@@ -107,6 +105,8 @@ class Door:
         self._events = Events(registry, log, clock)
         self._events.declare(POINTS, REFUSED, PUT_OFF, TURNED_AWAY)
         self._names = TakenNames()
+        self._answering: Counter[int] = Counter()  # batches of ours that services wait to hear about
+        self._lost: set[int] = set()  # of these, the ones that were given up
         self._listening: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._inode: tuple[int, int] | None = None
@@ -168,6 +168,15 @@ class Door:
             if (found.st_dev, found.st_ino) == self._inode:
                 self._settings.path.unlink()
         self._events.finish()
+
+    def given_up(self, sequence: int, *, sent: bool) -> None:
+        """The agent has dropped a batch, and counted it. A service that waits for it hears so, and may bring it again
+        unless a collector may have it.
+        """
+        if not sent:
+            self._names.forget(sequence)
+        if sequence in self._answering:
+            self._lost.add(sequence)
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -246,66 +255,51 @@ class Door:
     async def _answer(self, arrived: RelayedBatch) -> bytes:
         name = (arrived.epoch, arrived.sequence) if arrived.epoch else None
         sequence = self._names.taken(name, arrived.oldest_unacknowledged)
+        if sequence == SETTLED:
+            return arrived.reply("duplicate", credit=CREDIT)
         again = sequence is not None
         batch = arrived.batch
-        if sequence is None and batch is not None:
+        if not again and (batch is not None or arrived.withdraws):
             remembered = self._names.has_room(name, arrived.oldest_unacknowledged)
-            if not (remembered and self._outlet.has_room(_points_alike(batch))):
-                self._events.happened(PUT_OFF)
-                return arrived.reply("retry_later", credit=CREDIT, retry_after_ms=RETRY_MS)
-            sequence = self._outlet.offer(batch)
+            if not (remembered and (batch is None or self._outlet.has_room(_points_alike(batch)))):
+                return self._put_off(arrived)
+            sequence = WITHDRAWN if batch is None else self._outlet.offer(batch)
             self._names.take(name, sequence)
-            self.points += batch.points
-            self._events.happened(POINTS, batch.points)
+        if sequence == WITHDRAWN:
+            if batch is not None:
+                self._events.happened(REFUSED, batch.points, reason=Reason.WITHDRAWN.label)
+            return arrived.reply("withdrawn", credit=CREDIT)
         if not again:
+            if batch is not None:
+                self.points += batch.points
+                self._events.happened(POINTS, batch.points)
             for number, points, example in arrived.rejections:
                 self._events.happened(REFUSED, points, reason=wire.reason_label(number), example=example)
         if sequence is not None and not await self._is_kept(sequence):
-            return arrived.reply("retry_later", credit=CREDIT, retry_after_ms=RETRY_MS)
+            return self._put_off(arrived)
         answer: Literal["duplicate", "kept"] = "duplicate" if again else "kept"
         return arrived.reply(answer, credit=CREDIT)
 
+    def _put_off(self, arrived: RelayedBatch) -> bytes:
+        self._events.happened(PUT_OFF)
+        return arrived.reply("retry_later", credit=CREDIT, retry_after_ms=RETRY_MS)
+
     async def _is_kept(self, sequence: int) -> bool:
-        with contextlib.suppress(TimeoutError):
+        """Waits until a batch is as safe as it gets. False when it was given up first, or that takes too long: then its
+        service asks again under its name, and it is not taken twice.
+        """
+        self._answering[sequence] += 1
+        try:
             async with asyncio.timeout(KEEP_SECS):
                 await self._outlet.kept(sequence)
-                return True
-        return False  # under its name it will be asked for again, and not be taken twice
-
-
-class TakenNames:
-    """Which batches were taken, by the names that services gave them: one that comes again is not sent twice."""
-
-    def __init__(self) -> None:
-        self._epochs: OrderedDict[int, dict[int, int]] = OrderedDict()
-
-    def taken(self, name: tuple[int, int] | None, oldest_unacknowledged: int) -> int | None:
-        """The agent's own sequence of a batch that was taken before. Forgets what its service has settled."""
-        if name is None:
-            return None
-        epoch, sequence = name
-        known = self._epochs.get(epoch)
-        if known is None:
-            return None
-        self._epochs.move_to_end(epoch)
-        for settled in [one for one in known if one < oldest_unacknowledged]:
-            del known[settled]
-        return known.get(sequence)
-
-    def has_room(self, name: tuple[int, int] | None, oldest_unacknowledged: int) -> bool:
-        """Whether another batch of its epoch can be remembered. The oldest always can: names are forgotten below it."""
-        if name is None or name[1] == oldest_unacknowledged:
-            return True
-        return len(self._epochs.get(name[0], ())) < NAMES_MAX
-
-    def take(self, name: tuple[int, int] | None, sequence: int) -> None:
-        """Remembers a batch."""
-        if name is None:
-            return
-        self._epochs.setdefault(name[0], {})[name[1]] = sequence
-        self._epochs.move_to_end(name[0])
-        if len(self._epochs) > EPOCHS_MAX:
-            self._epochs.popitem(last=False)
+            return sequence not in self._lost
+        except TimeoutError:
+            return False
+        finally:
+            self._answering[sequence] -= 1
+            if not self._answering[sequence]:
+                del self._answering[sequence]
+                self._lost.discard(sequence)
 
 
 def _points_alike(batch: Batch) -> int:

@@ -42,6 +42,7 @@ from telemetry_collector.sender import (
     TimedPoints,
     TransportSettings,
     batch_of_readings,
+    events,
 )
 from telemetry_collector.sender.points import Tags
 from telemetry_collector.sender.report import SenderReport
@@ -106,7 +107,7 @@ class NodeAgent:
             ),
             outbox=OutboxSettings(points_max=config.outbox_points_max, bytes_max=config.outbox_bytes_max),
             spool=_spool(config, security),
-            on_event=self._report,
+            on_event=self._happened,
         )
         self._report.watch(lambda: self._sender.stats)
         self._door = _door(config, self.node, self._sender, registry, self._clock)
@@ -210,6 +211,11 @@ class NodeAgent:
         self._peers.finish()
         self._report.finish()
         log.info("agent_stopped", node=self.node, points_acknowledged=self._sender.stats.points_acknowledged)
+
+    def _happened(self, event: events.SenderEvent) -> None:
+        self._report(event)
+        if self._door is not None and isinstance(event, events.Dropped):
+            self._door.given_up(event.sequence, sent=event.sent)
 
     def _start_reading(self, sampler: Sampler) -> None:
         missed = self._schedule.missed if self._schedule else 0

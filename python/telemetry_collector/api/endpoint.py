@@ -82,7 +82,8 @@ class ApiEndpoint:
             "/health": self._health,
             "/telemetry": self._all,
             "/workers": self._all,
-            "/telemetry/{worker_id}": self._one,
+            # Without an expression, aiohttp has no braces in what it matches.
+            "/telemetry/{worker_id:[^/]+}": self._one,
             "/openapi.json": self._openapi,
             "/docs": self._docs,
         }.items():

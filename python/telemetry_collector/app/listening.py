@@ -9,7 +9,6 @@ from telemetry_collector.config import Config
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import ConfigError, Mistake
 from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_aioquic import QuicListener
 from telemetry_collector.listeners.quic_quinn import QuinnListener
 from telemetry_collector.listeners.settings import Deadlines, QuicListenerSettings
 from telemetry_collector.pipeline.ingest import Ingest
@@ -46,6 +45,9 @@ def listener_of(
     settings = listener_settings(config)
     if config.server.transport == "quinn":
         return QuinnListener(settings, core, verifier, allowlist, events)
+    # aioquic is loaded where it is asked for.
+    from telemetry_collector.listeners.quic_aioquic import QuicListener
+
     return QuicListener(settings, ingest, verifier, allowlist, events)
 
 

@@ -20,7 +20,7 @@ from telemetry_collector.security.issuing import certificate_pem, new_key, priva
 
 CERTIFICATE_DAYS: Final = 7
 PARQUET_FLUSH_SECS: Final = 2.0
-SHUTDOWN_SECS_MAX: Final = 120.0
+SHUTDOWN_SECS_MAX: Final = 600.0
 """So long the collector may take for what its writers have not written when the load ends."""
 JOURNAL_BYTES_MAX: Final = 8 * 1024**3
 _UNBOUNDED: Final = 1_000_000

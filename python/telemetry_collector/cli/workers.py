@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -147,25 +147,44 @@ def _count(found: dict[str, dict[str, Any]]) -> str:
 
 
 def _watch(ask: Callable[[], dict[str, dict[str, Any]]], *, as_json: bool) -> None:
+    looks = _looks(ask)
     if as_json:
-        while True:
-            click.echo(json.dumps(ask()))
-            time.sleep(WATCH_SECS)
+        for found, problem in looks:
+            click.echo(problem or json.dumps(found), err=bool(problem))
+        return
     from rich.live import Live
 
-    with Live(_table(ask()), auto_refresh=False) as live:
-        while True:
-            time.sleep(WATCH_SECS)
-            live.update(_table(ask()), refresh=True)
+    with Live(_table(*next(looks)), auto_refresh=False) as live:
+        for found, problem in looks:
+            live.update(_table(found, problem), refresh=True)
 
 
-def _table(found: dict[str, dict[str, Any]]) -> Table:
+def _looks(ask: Callable[[], dict[str, dict[str, Any]]]) -> Iterator[tuple[dict[str, dict[str, Any]], str]]:
+    """What was known last, every two seconds, and what keeps it from being known now.
+
+    The first question may fail; later ones find a collector that is started anew, sooner or later.
+    """
+    from telemetry_collector.errors import AddressError
+
+    found, problem = ask(), ""
+    while True:
+        yield found, problem
+        time.sleep(WATCH_SECS)
+        try:
+            found, problem = ask(), ""
+        except AddressError as error:
+            problem = str(error)
+
+
+def _table(found: dict[str, dict[str, Any]], problem: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     from telemetry_collector.cli.tables import ROWS_MAX
 
-    table = Table(title=f"{_count(found)}  (Ctrl-C ends)", title_justify="left")
+    table = Table(
+        title=f"{_count(found)}  (Ctrl-C ends)", title_justify="left", caption=Text(problem) if problem else None
+    )
     for column in _COLUMNS:
         table.add_column(column)
     for worker in _ordered(found)[:ROWS_MAX]:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
-from structlog.typing import FilteringBoundLogger
 
 from telemetry_collector.clock import Clock, SystemClock
-from telemetry_collector.observe.logs import Level
+from telemetry_collector.observe.logs import Level, Logger
 from telemetry_collector.observe.metrics import counter
 from telemetry_collector.observe.occasional import Occasional
 
@@ -42,7 +41,7 @@ class Event:
 class Events:
     """Counts and logs events. Not safe from several threads."""
 
-    def __init__(self, registry: CollectorRegistry, log: FilteringBoundLogger, clock: Clock | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry, log: Logger, clock: Clock | None = None) -> None:
         self._registry = registry
         self._log = log
         self._clock = clock or SystemClock()

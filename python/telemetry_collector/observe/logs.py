@@ -10,11 +10,16 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, Final, Literal, TextIO
 
-import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from telemetry_collector.observe.without import without
+
+# structlog loads it wherever it is installed, for tracebacks that we do not use: they show local variables.
+with without("rich"):
+    import structlog
+    from structlog.typing import FilteringBoundLogger, Processor
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
+Logger = FilteringBoundLogger
 
 MASK: Final = "**********"
 
@@ -33,12 +38,12 @@ _QUIET: Final = ("aiohttp", "aioquic", "asyncio", "urllib3")
 _SILENT: Final = ("quic",)
 
 
-def logger(name: str) -> FilteringBoundLogger:
+def logger(name: str) -> Logger:
     """The logger of a module: `log = logger(__name__)`, then `log.info("connection_opened", identity=identity)`.
 
     May be called at import; it follows whatever `configure` sets later.
     """
-    found: FilteringBoundLogger = structlog.get_logger(name)
+    found: Logger = structlog.get_logger(name)
     return found
 
 

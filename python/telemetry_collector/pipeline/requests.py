@@ -14,7 +14,8 @@ from typing import Final
 from telemetry_collector import _core
 
 LOOP_BYTES_MAX: Final = 64 * 1024
-"""A larger request is taken on a thread: reading it takes longer than the loop should stand still."""
+"""A larger request is taken on a thread: reading it takes longer than the loop should stand still. What is packed
+counts as it is unpacked, of which no more than this happens on the loop."""
 
 
 class RequestIngest:
@@ -43,12 +44,13 @@ class RequestIngest:
     ) -> _core.Request:
         """Takes a request of another protocol; returns it when its commits are known. RequestError refuses it whole."""
 
-        def work() -> _core.Request:
+        def work(body: bytes, encoding: str) -> _core.Request:
             return self._core.take(
                 form, body, encoding, identity=identity, node=node, relay=relay, now_unix_ns=time.time_ns()
             )
 
-        request = work() if len(body) <= LOOP_BYTES_MAX else await asyncio.to_thread(work)
+        small = _core.unpack_small(body, encoding, LOOP_BYTES_MAX) if len(body) <= LOOP_BYTES_MAX else None
+        request = await asyncio.to_thread(work, body, encoding) if small is None else work(small, "")
         # Nothing is missed between asking and waiting: commits are heard of on this loop.
         while not request.done():
             heard = self._waiting[request.id] = asyncio.get_running_loop().create_future()

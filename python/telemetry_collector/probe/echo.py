@@ -163,7 +163,9 @@ class EchoEndpoint(asyncio.DatagramProtocol):
             original_destination_connection_id=original,
             retry_source_connection_id=header.destination_cid,
         )
-        connection = _EchoConnection(transport, addr, self._send, self._forget, self._events, self._routes)
+        connection = _EchoConnection(
+            transport, addr, self._send, self._forget, self._events, self._routes, header.destination_cid
+        )
         self._connections.add(connection)
         return connection
 
@@ -220,6 +222,7 @@ class _EchoConnection:
         forget: Callable[["_EchoConnection"], None],
         events: EchoEvents,
         routes: dict[bytes, "_EchoConnection"],
+        retry_id: bytes,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
@@ -228,7 +231,8 @@ class _EchoConnection:
         self._forget = forget
         self._events = events
         self._routes = routes
-        self._ids = {transport.host_cid, transport.original_destination_connection_id}
+        # Until it knows ours, the peer writes to the name that the Retry gave it: again where an answer gets lost.
+        self._ids = {transport.host_cid, retry_id}
         self._probes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._ends = self._loop.call_later(HANDSHAKE_SECS_MAX, self.end)

@@ -38,6 +38,8 @@ READ_RETRY_SECS = 1.0
 class _Attempt:
     first_sent: float
     unknown_series: int = 0
+    lost: bool = False
+    """A copy of it got no answer: a collector may still come to read it."""
 
 
 class _Lane:
@@ -54,7 +56,8 @@ class _Lane:
         return bool(self._again) or self._fresh() is not None
 
     def again(self, sequence: int) -> None:
-        heapq.heappush(self._again, sequence)
+        if sequence <= self._cursor or (self._below is not None and sequence >= self._below):
+            heapq.heappush(self._again, sequence)  # another comes by itself when its turn is
 
     def take(self) -> int | None:
         while self._again:
@@ -128,8 +131,9 @@ class Delivery:
 
     def dropped(self, sequence: int, points: int, reason: str) -> None:
         """The outbox has given a batch up."""
+        sent = self._may_be_sent(sequence)
         self._forget(sequence)
-        self._drop(reason, points, sequence)
+        self._drop(reason, points, sequence, sent=sent)
 
     def connected(self) -> None:
         """A connection begins, with nothing on its way: all that waits is the backlog now."""
@@ -212,23 +216,30 @@ class Delivery:
                 self._tally.points_sent += points
 
     def again(self, sequence: int) -> None:
-        """The batch has to be sent again under its name: its stream or connection is gone, or it could not be sent."""
+        """The batch has to be sent again under its name: it was not taken, or could not be sent."""
         self._backlog_inflight.discard(sequence)
         if self._outbox.points_of(sequence) is not None:
             self._lane(sequence).again(sequence)
 
+    def lost(self, sequence: int) -> None:
+        """The batch is without an answer, and its stream or connection gone."""
+        attempt = self._attempts.get(sequence)
+        if attempt is not None:
+            attempt.lost = True
+        self.again(sequence)
+
     def too_large(self, sequence: int, now: float) -> bool:
-        """The batch must not be sent as it is. True: it may be stored, so ask first. Else it is split.
+        """The batch must not be sent as it is. True: it may be stored, or come to be, so ask first. Else it is split.
 
         Sending it all the same would not tell: of a frame that is too large a collector reads not even the name.
         """
-        if sequence in self._attempts or sequence < self._outbox.inherited_below:
+        if self._may_be_sent(sequence):
             return True
         self.not_stored(sequence, now)
         return False
 
     def not_stored(self, sequence: int, now: float) -> None:
-        """The batch is too large: two halves take its place. A single point that is too large is dropped."""
+        """The batch is too large, and certainly not stored: two halves take its place. A single point is dropped."""
         self._backlog_inflight.discard(sequence)
         points = self._outbox.points_of(sequence)
         if points is None:
@@ -287,6 +298,13 @@ class Delivery:
         reasons = {reason for reason, _, _ in ack.rejections}
         if Reason.BATCH_TOO_LARGE in reasons:
             self._points_max = min(self._points_max or points, (points + 1) // 2)  # the larger half
+            if points > 1 and self._may_come_late(sequence):
+                self.again(sequence)  # now that it is too large, it is asked about when its turn comes
+                return False
+            self.not_stored(sequence, now)
+            return False
+        if Reason.WITHDRAWN in reasons:
+            # It was asked about, and the halves that were to take its place did not come to be: a crash, a full disk.
             self.not_stored(sequence, now)
             return False
         if Reason.UNKNOWN_SERIES in reasons:
@@ -340,10 +358,19 @@ class Delivery:
         self._backlog_inflight.discard(sequence)
         self._aged.discard(sequence)
 
-    def _drop(self, reason: str, points: int, sequence: int = 0, batches: int = 1) -> None:
+    def _may_be_sent(self, sequence: int) -> bool:
+        """In this life, or in one before."""
+        return sequence in self._attempts or sequence < self._outbox.inherited_below
+
+    def _may_come_late(self, sequence: int) -> bool:
+        """Whether the collector may still read a copy of a batch that is not on its way."""
+        attempt = self._attempts.get(sequence)
+        return (attempt is not None and attempt.lost) or sequence < self._outbox.inherited_below
+
+    def _drop(self, reason: str, points: int, sequence: int = 0, batches: int = 1, *, sent: bool = False) -> None:
         self._tally.dropped[reason] += points
         self._tally.batches_dropped += batches
-        self._on_event(events.Dropped(reason, points, self._outbox.epoch, sequence))
+        self._on_event(events.Dropped(reason, points, self._outbox.epoch, sequence, sent))
 
     def heartbeat_refused(self, outcome: str, example: str) -> None:
         """The collector did not take a heartbeat; a newer one follows anyway."""

@@ -1,7 +1,7 @@
 """What happens to a sender, for logs and metrics. Counting is done already: see `SenderStats`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from telemetry_collector.model import Outcome
 
@@ -63,6 +63,8 @@ class Dropped:
     points: int
     epoch: int
     sequence: int
+    sent: bool = field(default=False, compare=False)
+    """A collector may have them: they were on their way, and never answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -371,8 +371,10 @@ class Session:
     def _give_back(self, stream: _Stream) -> None:
         for sent in stream.unanswered:
             self._inflight_bytes -= sent.frame_bytes
-            if sent.named:
+            if sent.asks:
                 self._delivery.again(sent.sequence)
+            elif sent.named:
+                self._delivery.lost(sent.sequence)
         stream.unanswered.clear()
 
 

@@ -127,5 +127,8 @@ class SpoolSettings:
     """The node that the certificate names: the tag `node_id` of batches that a renamed machine left changes with it."""
     machine_id: str | None = None
     """What tells this machine from a copy of its disk; None: /etc/machine-id."""
+    started_unix_us: int | None = None
+    """When this life begins, microseconds since 1970; None: now. Sequences go on from there, so that a disk that is put
+    back to an earlier state gives no name twice."""
     disk: FaultDisk | None = None
     """Takes the place of the directory: a disk that fails on command, for `torture`."""

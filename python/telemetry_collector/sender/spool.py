@@ -4,6 +4,7 @@ What takes long (opening, `maintain`, closing) runs outside the event loop; comm
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class SpoolOutbox:
             machine_id=machine_id() if settings.machine_id is None else settings.machine_id,
             identity=settings.identity,
             node=settings.node,
+            started_unix_us=time.time_ns() // 1_000 if settings.started_unix_us is None else settings.started_unix_us,
             disk=settings.disk,
         )
 
@@ -171,8 +173,11 @@ class SpoolOutbox:
         return self._spool.points_of(sequence)
 
     def is_durable(self, sequence: int) -> bool:
-        """Whether a batch is on stable storage, or gone."""
-        return self._spool.durable(sequence)
+        """Whether a batch is on stable storage, or gone; that one was dropped has been told then."""
+        durable = self._spool.durable(sequence)
+        if durable and self._spool.points_of(sequence) is None:
+            self._woken()
+        return durable
 
     def next_after(self, sequence: int) -> int | None:
         return self._spool.next_after(sequence)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from telemetry_collector.component import ArrowRecordBatch, ArrowSchema
+from telemetry_collector.errors import TelemetryCollectorError
+from telemetry_collector.store.encoding import Compression, PartFile
 
-from telemetry_collector.component import ArrowRecordBatch
-from telemetry_collector.store.encoding import Compression, PartFile, read_row_group
-from telemetry_collector.store.schema import DICTIONARY_COLUMNS, points_schema
+Kind = Literal["points", "traces", "logs"]
 
-TimestampUnit = Literal["us", "ns"]
+
+class PartError(TelemetryCollectorError):
+    """A part cannot be read, encoded or joined with others; the text names it and says why."""
 
 
 class OpenPart(Protocol):
@@ -27,7 +28,7 @@ class OpenPart(Protocol):
     def file_bytes(self) -> int:
         """Bytes in the file so far; rows that still wait for their group are not in it."""
 
-    def add(self, rows: pa.Table | ArrowRecordBatch) -> None:
+    def add(self, rows: ArrowRecordBatch) -> None:
         """Takes rows of the file's schema; writes a row group when enough have gathered."""
 
     def finish(self) -> int:
@@ -39,15 +40,12 @@ class OpenPart(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartFormat:
-    """How the parts of a dataset are written and read back."""
+    """How the parts of a dataset are written. How they are read back, which compaction does, is in `row_groups`."""
 
-    schema: Callable[[TimestampUnit], pa.Schema]
-    dictionary_columns: tuple[str, ...]
-    """Columns that are read back as dictionaries."""
-    create: Callable[[Path, pa.Schema, Compression], OpenPart]
-    read_row_group: Callable[[pq.ParquetFile, int], Iterator[pa.Table]]
-    """A row group's rows, some at a time."""
+    kind: Kind
+    create: Callable[[Path, ArrowSchema, Compression], OpenPart]
+    """A new part of these columns. What it raises is OSError, CoreError or PartError."""
 
 
-POINTS: Final = PartFormat(points_schema, DICTIONARY_COLUMNS, PartFile, read_row_group)
+POINTS: Final = PartFormat("points", PartFile)
 """Points of metrics, by the core's own encoder."""

@@ -124,14 +124,15 @@ class Lanes:
 
     def __init__(
         self,
-        create: Callable[[], OpenPart],
+        create: Callable[[ArrowRecordBatch], OpenPart],
         publish: Callable[[Lane], None],
         *,
         count: int,
         file_bytes_max: int,
         name: str,
     ) -> None:
-        """`create` stages a new file, `publish` makes a finished one visible; a part ends at about `file_bytes_max`.
+        """`create` stages a file for such rows, `publish` makes a finished one visible; a part ends at about
+        `file_bytes_max`.
 
         `count` parts at most are in the making, in threads of this name.
         """
@@ -160,7 +161,7 @@ class Lanes:
         if self._open is not None and (self._open.hour != hour or self._is_better_ended(self._open, rows.num_rows)):
             self._close()
         if rows.num_rows:
-            self._opened(hour).add(rows)
+            self._opened(rows, hour).add(rows)
         self.position = end
         if self._open is not None and self._open.file_bytes >= self._file_bytes_max:
             self._close()
@@ -190,12 +191,12 @@ class Lanes:
             return False
         return part.is_behind()
 
-    def _opened(self, hour: int) -> Lane:
+    def _opened(self, rows: ArrowRecordBatch, hour: int) -> Lane:
         if self._open is None:
             while len(self._lanes) >= self._count:
                 self._publish_first()
             thread = ThreadPoolExecutor(1, thread_name_prefix=self._name) if self._count > 1 else None
-            self._open = Lane(self._create(), hour, self._start, thread)
+            self._open = Lane(self._create(rows), hour, self._start, thread)
             self._lanes.append(self._open)
         return self._open
 

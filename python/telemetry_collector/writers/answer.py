@@ -2,6 +2,7 @@
 
     204, 201 without a body    accepted
     400, 422, 201 with a body  refused, in whole or in part: the lines at fault never will be accepted
+    409                        refused: they are older than what is there, or another value of what is there already
     413                        too large: the same lines may pass in smaller bodies
     408, 425, 429, 5xx, none   retry, after Retry-After where the server says so
     everything else            mend: a token, a bucket's name or an address is wrong; retried until someone mends it
@@ -61,6 +62,8 @@ def _judge(status: int, has_body: bool) -> tuple[Verdict, str]:
             return (Verdict.REFUSED, "partial_write") if has_body else (Verdict.ACCEPTED, "accepted")
         case 400 | 422:
             return Verdict.REFUSED, "bad_request" if status == 400 else "unprocessable"
+        case 409:
+            return Verdict.REFUSED, "conflict"
         case 413:
             return Verdict.TOO_LARGE, "too_large"
         case 429:

@@ -10,7 +10,6 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, TextIO, final
 
-import pyarrow as pa
 from pydantic import Field
 
 from telemetry_collector.component import Blocks, WriterContext
@@ -89,6 +88,8 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _first_rows(blocks: Blocks, count: int) -> list[str]:
+    import pyarrow as pa
+
     batch = pa.record_batch(blocks.record_batch("us"))
     return [_line(row) for row in batch.slice(0, count).to_pylist()]
 

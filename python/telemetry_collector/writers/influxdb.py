@@ -22,14 +22,13 @@ from telemetry_collector.clock import Clock, SystemClock
 from telemetry_collector.component import Blocks, WriterContext
 from telemetry_collector.config import PositiveInt, Seconds, Secret, Section, Text, Url, WriterSection
 from telemetry_collector.writers.answer import Answer, Verdict
+from telemetry_collector.writers.body_size import BODY_BYTES_MIN, BodySize
 from telemetry_collector.writers.dead_letter import DeadLetter, DeadLetters
 from telemetry_collector.writers.delivery import Delivery, Gzip, compresses
 
 # How often one body's refused pieces are halved to find the lines at fault. One bad line among 16,000 takes 14; where
 # most lines are bad, more would only multiply the destination's work.
 _HALVINGS_MAX: Final = 24
-# A destination that calls bodies too large gets smaller ones, down to this.
-_BODY_BYTES_MIN: Final = 4096
 # Room for the largest body that can be refused, several times.
 _DEAD_LETTER_BYTES_MIN: Final = 16 * 1024 * 1024 * 4
 
@@ -51,7 +50,7 @@ class InfluxConfig(WriterSection):
     token: Secret = Field(description="a token that may write to the bucket, best as ${INFLUXDB_TOKEN}")
     gzip: Gzip = Field("auto", description="auto, on or off; auto compresses what leaves the machine")
     batch_bytes: int = Field(
-        512 * 1024, ge=_BODY_BYTES_MIN, le=16 * 1024 * 1024, description="bytes of one request before compression"
+        512 * 1024, ge=BODY_BYTES_MIN, le=16 * 1024 * 1024, description="bytes of one request before compression"
     )
     flush_interval_secs: Seconds = Field(1, description="within how many seconds what was received is sent")
     timeout_secs: Seconds = Field(10, description="how long one request may take")
@@ -85,7 +84,7 @@ class InfluxWriter:
         self._compress = compresses(config.gzip, config.url)
         self._client: Any = None
         self._delivery = Delivery(context, compress=self._compress)
-        self._body_bytes_max = config.batch_bytes
+        self._body_size = BodySize(config.batch_bytes)
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
         self._position = 0
@@ -112,17 +111,17 @@ class InfluxWriter:
             # A redirected POST arrives as a GET, whose 200 would pass for an acceptance.
             allow_redirects=False,
         )
-        self._body_bytes_max = self._config.batch_bytes
+        self._body_size = BodySize(self._config.batch_bytes)
         self._position = stored
         return stored
 
     async def write(self, blocks: Blocks) -> None:
         """Sends whole bodies and keeps the rest for `flush`. Waits as long as the destination does not answer."""
-        lines = await asyncio.to_thread(blocks.line_protocol, self._body_bytes_max)
+        lines = await asyncio.to_thread(blocks.line_protocol, self._body_size.bytes)
         if lines.rewritten:
             self._events.rewritten(lines.rewritten)
         for chunk in lines.chunks:
-            if self._gathered and self._gathered_bytes + len(chunk) > self._body_bytes_max:
+            if self._gathered and self._gathered_bytes + len(chunk) > self._body_size.bytes:
                 await self._send_gathered()
             self._gathered.append(chunk if chunk.endswith(b"\n") else chunk + b"\n")
             self._gathered_bytes += len(chunk)
@@ -163,9 +162,10 @@ class InfluxWriter:
             answer = await self._delivery.answer(piece, self._post)
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.written(lines)
+                self._body_size.accepted()
             elif lines > 1 and (answer.verdict is Verdict.TOO_LARGE or halvings < _HALVINGS_MAX):
                 if answer.verdict is Verdict.TOO_LARGE:
-                    self._body_bytes_max = max(min(self._body_bytes_max, len(piece) // 2), _BODY_BYTES_MIN)
+                    self._body_size.too_large(len(piece))
                 else:
                     halvings += 1
                 pieces.extend(reversed(_halves(piece)))

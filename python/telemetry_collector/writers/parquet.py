@@ -3,7 +3,7 @@
 Blocks gather in a staged file; `flush` finishes, syncs and publishes it under the journal range that it holds. So a
 crash loses at most what the cursor has not passed, and what was published is never written again: `start` returns the
 greatest end among the published names. One thread makes record batches of blocks and publishes; others encode, each a
-part of its own (`store/lanes`), and one more compacts.
+part of its own (`store/lanes`); one more waits for compaction, whose work a process of its own does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, TypeVar, final
 
-import pyarrow as pa
 from pydantic import Field
 
 from telemetry_collector.clock import Clock, SystemClock
@@ -23,10 +22,11 @@ from telemetry_collector.component import ArrowRecordBatch, Blocks, WriterContex
 from telemetry_collector.config import PositiveInt, Seconds, Section, WholeSeconds, WriterSection
 from telemetry_collector.errors import CoreError, PermanentError, RetryableError
 from telemetry_collector.observe.logs import logger
-from telemetry_collector.store.compaction import Compactor, Failed
+from telemetry_collector.store.compaction import Compactor, Failed, Joiner
 from telemetry_collector.store.dataset import Dataset
 from telemetry_collector.store.encoding import Compression
-from telemetry_collector.store.format import POINTS, OpenPart, PartFormat
+from telemetry_collector.store.format import POINTS, OpenPart, PartError, PartFormat
+from telemetry_collector.store.joining_process import JoinerProcess
 from telemetry_collector.store.lanes import Lane, Lanes, usable_lanes
 from telemetry_collector.store.part import PartName, partition
 
@@ -67,11 +67,13 @@ class ParquetWriter:
         context: WriterContext,
         clock: Clock | None = None,
         part_format: PartFormat = POINTS,
+        joiner: Callable[[PartFormat], Joiner] = JoinerProcess,
         lanes: int | None = None,
     ) -> None:
         """`lanes` parts at most are in the making; by default as many as there are processors to use."""
         self._config = config
         self._format = part_format
+        self._joiner = joiner
         self._context = context
         self._clock = clock or SystemClock()
         self._dataset = Dataset(
@@ -108,11 +110,11 @@ class ParquetWriter:
         position = await self._in_thread(lambda: self._begin(stored))
         self._compactor = Compactor(
             self._dataset,
+            self._joiner(self._format),
             compression=self._config.compression,
             file_bytes_max=self._config.file_max_bytes,
             period_secs=self._config.rotation_interval_secs,
             settle_secs=self._settle_secs,
-            part_format=self._format,
         )
         return position
 
@@ -179,16 +181,15 @@ class ParquetWriter:
     def _rows(self, blocks: Blocks) -> ArrowRecordBatch:
         try:
             return blocks.record_batch(self._config.timestamp_unit)
-        except (CoreError, pa.ArrowException) as error:
+        except CoreError as error:
             raise PermanentError(f"blocks [{blocks.start}, {blocks.end}) make no record batch: {error}") from error
 
     def _flush(self) -> int:
         with self._faults():
             return self._lanes.flush()
 
-    def _create(self) -> OpenPart:
-        schema = self._format.schema(self._config.timestamp_unit)
-        return self._format.create(self._dataset.stage(".part"), schema, self._config.compression)
+    def _create(self, rows: ArrowRecordBatch) -> OpenPart:
+        return self._format.create(self._dataset.stage(".part"), rows.schema, self._config.compression)
 
     def _publish(self, part: Lane) -> None:
         name = PartName(self._context.journal_id, part.start, part.end)
@@ -199,7 +200,7 @@ class ParquetWriter:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, CoreError, pa.ArrowException) as error:
+        except (OSError, CoreError, PartError) as error:
             raise RetryableError(f"cannot write to {self._config.output_dir}: {error}") from error
 
     # Compaction.

@@ -11,7 +11,6 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
-from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar, Final, Protocol
 
@@ -23,12 +22,10 @@ from telemetry_collector.config import Seconds, Secret, Section, Text, Url, Writ
 from telemetry_collector.config.files import CertificateFile
 from telemetry_collector.errors import ConfigError, Mistake
 from telemetry_collector.writers.answer import Answer, Verdict
+from telemetry_collector.writers.body_size import BODY_BYTES_MIN, BodySize
 from telemetry_collector.writers.delivery import Delivery, Gzip, compresses
 
-# A destination that calls requests too large gets smaller ones, down to this.
-_BODY_BYTES_MIN: Final = 4096
 _ANSWER_BYTES_MAX: Final = 64 * 1024
-_WORDS_BYTES_MAX: Final = 1024
 
 
 class PushConfig(WriterSection):
@@ -40,7 +37,7 @@ class PushConfig(WriterSection):
         None, description="the authorities that an https server's certificate must come from, or null for the system's"
     )
     batch_bytes: int = Field(
-        1024 * 1024, ge=_BODY_BYTES_MIN, le=64 * 1024 * 1024, description="bytes of one request before compression"
+        1024 * 1024, ge=BODY_BYTES_MIN, le=64 * 1024 * 1024, description="bytes of one request before compression"
     )
     flush_interval_secs: Seconds = Field(1, description="within how many seconds what was received is sent")
     timeout_secs: Seconds = Field(10, description="how long one request may take")
@@ -87,7 +84,7 @@ class PushWriter:
         self._gzip = gzip
         self._session: aiohttp.ClientSession | None = None
         self._delivery = Delivery(context, compress=gzip)
-        self._body_bytes_max = config.batch_bytes
+        self._body_size = BodySize(config.batch_bytes)
         self._position = 0
 
     @property
@@ -108,7 +105,7 @@ class PushWriter:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=config.timeout_secs),
         )
-        self._body_bytes_max = config.batch_bytes
+        self._body_size = BodySize(config.batch_bytes)
         self._position = stored
         return stored
 
@@ -142,7 +139,7 @@ class PushWriter:
             await session.close()
 
     async def _deliver(self, blocks: Blocks) -> None:
-        requests = await asyncio.to_thread(self._protocol.requests, blocks, self._body_bytes_max)
+        requests = await asyncio.to_thread(self._protocol.requests, blocks, self._body_size.bytes)
         if requests.rewritten:
             self._events.rewritten(requests.rewritten)
         for body, points in zip(requests.bodies, requests.points, strict=True):
@@ -151,11 +148,12 @@ class PushWriter:
             refused = min(answer.points_refused, points)
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.written(points - refused)
+                self._body_size.accepted()
                 if refused:
                     self._events.refused("partial_success", refused, answer.words)
-            elif answer.verdict is Verdict.TOO_LARGE and self._body_bytes_max > _BODY_BYTES_MIN:
+            elif answer.verdict is Verdict.TOO_LARGE and not self._body_size.is_least:
                 # All of these blocks once more, in smaller requests: what was accepted of them is sent again.
-                self._body_bytes_max = max(self._body_bytes_max // 2, _BODY_BYTES_MIN)
+                self._body_size.too_large()
                 await self._deliver(blocks)
                 return
             else:
@@ -172,9 +170,6 @@ class PushWriter:
             return Answer(Verdict.RETRY, "timeout", f"no answer within {self._config.timeout_secs} s")
         except (aiohttp.ClientError, OSError) as error:
             return Answer(Verdict.RETRY, "connection", str(error) or type(error).__name__)
-        if status == HTTPStatus.CONFLICT:
-            # Samples that are older than what is there, or there already: they never will be taken.
-            return Answer(Verdict.REFUSED, "conflict", words[:_WORDS_BYTES_MAX].decode(errors="replace"))
         if not 200 <= status < 300:
             return Answer.of_status(status, words, headers)
         refused, why = self._protocol.refused(words)

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use telemetry_core::columns::{ArrowAssembler, TimestampUnit};
+use telemetry_core::export::Totals;
 use telemetry_core::ingest;
 use telemetry_core::line_protocol::LineEncoder;
 
@@ -26,11 +27,16 @@ pub(crate) struct Blocks {
 pub(crate) struct Encoders {
     arrow: Mutex<ArrowAssembler>,
     lines: Mutex<LineEncoder>,
+    totals: Mutex<Totals>,
 }
 
 impl Default for Encoders {
     fn default() -> Self {
-        Self { arrow: Mutex::new(ArrowAssembler::new()), lines: Mutex::new(LineEncoder::new(0)) }
+        Self {
+            arrow: Mutex::new(ArrowAssembler::new()),
+            lines: Mutex::new(LineEncoder::new(0)),
+            totals: Mutex::default(),
+        }
     }
 }
 
@@ -108,7 +114,11 @@ impl Blocks {
     }
 
     fn remote_write(&self, py: Python<'_>, bytes_max: usize) -> Requests {
-        py.detach(|| Requests::remote_write(&self.inner.blocks, bytes_max))
+        py.detach(|| {
+            let mut totals = self.encoders.totals.lock();
+            totals.begin(self.inner.start.get(), self.inner.end.get());
+            Requests::remote_write(&self.inner.blocks, bytes_max, &mut totals)
+        })
     }
 
     fn line_protocol(&self, py: Python<'_>, bytes_max: usize) -> LineProtocol {

@@ -57,6 +57,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<cursor::Cursor>()?;
     module.add_class::<blocks::Blocks>()?;
     module.add_class::<record_batch::RecordBatch>()?;
+    module.add_class::<record_batch::Schema>()?;
     module.add_class::<part_encoder::PartEncoder>()?;
     module.add_class::<line_protocol::LineProtocol>()?;
     module.add_class::<batch::Batch>()?;
@@ -79,5 +80,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add_function(wrap_pyfunction!(quic_server::identity_of, module)?)?;
     }
     module.add_function(wrap_pyfunction!(inspection::inspect_journal, module)?)?;
+    module.add_function(wrap_pyfunction!(request::unpack_small, module)?)?;
     Ok(())
 }

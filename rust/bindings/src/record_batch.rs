@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::{Array, StructArray};
+use arrow_schema::SchemaRef;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
@@ -37,6 +38,11 @@ impl RecordBatch {
         self.0.num_rows()
     }
 
+    #[getter]
+    fn schema(&self) -> Schema {
+        Schema(self.0.schema())
+    }
+
     /// The schema asked for is not honoured, which the interface allows: the columns come in the types they have.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_array__<'py>(
@@ -45,11 +51,22 @@ impl RecordBatch {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let _ = requested_schema;
-        let schema = FFI_ArrowSchema::try_from(self.0.schema_ref().as_ref())
-            .map_err(|error| CoreError::new_err(error.to_string()))?;
+        let schema = self.schema().__arrow_c_schema__(py)?;
         let array = FFI_ArrowArray::new(&StructArray::from(self.0.clone()).to_data());
-        let schema = PyCapsule::new_with_value(py, schema, SCHEMA_CAPSULE)?;
         let array = PyCapsule::new_with_value(py, array, ARRAY_CAPSULE)?;
         PyTuple::new(py, [schema, array])
+    }
+}
+
+/// A schema that leaves through the same interface.
+#[pyclass(frozen, module = "telemetry_collector._core")]
+pub(crate) struct Schema(SchemaRef);
+
+#[pymethods]
+impl Schema {
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let schema =
+            FFI_ArrowSchema::try_from(self.0.as_ref()).map_err(|error| CoreError::new_err(error.to_string()))?;
+        PyCapsule::new_with_value(py, schema, SCHEMA_CAPSULE)
     }
 }

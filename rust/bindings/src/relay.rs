@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use telemetry_core::limits::Limits;
 use telemetry_core::relay::{Relay, Relayed};
-use telemetry_core::wire::{BatchAck, FrameReader, Outcome};
+use telemetry_core::wire::{BatchAck, FrameReader, Outcome, Reason, Rejection};
 
 use crate::batch::Batch;
 use crate::errors::CoreError;
@@ -70,6 +70,11 @@ impl RelayedBatch {
     }
 
     #[getter]
+    fn withdraws(&self) -> bool {
+        self.0.withdraw
+    }
+
+    #[getter]
     fn batch(&self) -> Option<Batch> {
         self.0.batch.clone().map(Batch)
     }
@@ -110,8 +115,14 @@ impl RelayedBatch {
             },
             "duplicate" => none(Outcome::Duplicate),
             "retry_later" => none(Outcome::RetryLater),
+            "withdrawn" => {
+                let example = "its client has taken this name back".into();
+                let points = accepted_points + self.0.rejections.iter().map(|one| one.points).sum::<u32>();
+                let rejections = vec![Rejection { reason: Reason::Withdrawn, points, example }];
+                BatchAck { rejected_points: points, rejections, ..none(Outcome::Rejected) }
+            }
             other => {
-                let message = format!("answer is {other:?}; kept, duplicate or retry_later are right");
+                let message = format!("answer is {other:?}; kept, duplicate, retry_later or withdrawn are right");
                 return Err(PyValueError::new_err(message));
             }
         };

@@ -1,10 +1,12 @@
 //! `RequestForm` and `Request`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use telemetry_core::ingest::{self, Answer, Peer};
 use telemetry_core::signals::{Signal, SignalJournal, SignalRequest};
 use telemetry_core::translate::exposition::Target;
@@ -83,6 +85,24 @@ fn refused(fault: &RequestFault) -> PyErr {
     }
 }
 
+/// What a body unpacks to, unless that is more than `bytes_max`.
+#[pyfunction]
+pub(crate) fn unpack_small<'py>(
+    py: Python<'py>,
+    body: Bound<'py, PyBytes>,
+    encoding: &str,
+    bytes_max: usize,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let unpacked = Encoding::named(encoding).and_then(|encoding| encoding.unpack(body.as_bytes(), bytes_max));
+    let owned = match unpacked {
+        Ok(Cow::Borrowed(_)) => None,
+        Ok(Cow::Owned(contents)) => Some(contents),
+        Err(RequestFault::TooLarge { .. }) => return Ok(None),
+        Err(fault) => return Err(refused(&fault)),
+    };
+    Ok(Some(owned.map_or(body, |contents| PyBytes::new(py, &contents))))
+}
+
 fn renamed(pairs: &[(String, String)]) -> Renames {
     Renames::new(pairs.iter().map(|(from, to)| (from.as_str(), to.as_str())))
 }
@@ -128,7 +148,7 @@ impl Request {
         py.detach(|| {
             let encoding = Encoding::named(encoding)?;
             let translated = translate(form, encoding, body, &ingest.policy().limits)?;
-            let inner = ingest.take(peer, &translated.frames, now_unix_ns);
+            let inner = ingest.take(peer, &translated, now_unix_ns);
             Ok(Self {
                 id: inner.id(),
                 points: translated.points,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use telemetry_core::columns::PointBlock;
-use telemetry_core::export::{self, otlp, prometheus};
+use telemetry_core::export::{self, Totals, otlp, prometheus};
 
 /// Holds its bodies as Python bytes, so that reading them twice copies nothing.
 #[pyclass(frozen, module = "telemetry_collector._core")]
@@ -20,8 +20,8 @@ impl Requests {
         Self::of(otlp::encode(blocks, bytes_max))
     }
 
-    pub(crate) fn remote_write(blocks: &[Arc<PointBlock>], bytes_max: usize) -> Self {
-        Self::of(prometheus::encode(blocks, bytes_max))
+    pub(crate) fn remote_write(blocks: &[Arc<PointBlock>], bytes_max: usize, totals: &mut Totals) -> Self {
+        Self::of(prometheus::encode(blocks, bytes_max, totals))
     }
 
     /// Each body goes into Python's memory by itself: two copies of all would be much.

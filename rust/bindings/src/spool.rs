@@ -22,7 +22,7 @@ pub(crate) struct Spool {
 #[pymethods]
 impl Spool {
     #[new]
-    #[pyo3(signature = (*, directory, bytes_max, memory_bytes_max, machine_id, identity, node, disk = None))]
+    #[pyo3(signature = (*, directory, bytes_max, memory_bytes_max, machine_id, identity, node, started_unix_us = 0, disk = None))]
     #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keyword arguments, in Python's own form
     fn new(
         py: Python<'_>,
@@ -32,11 +32,13 @@ impl Spool {
         machine_id: String,
         identity: String,
         node: String,
+        started_unix_us: u64,
         disk: Option<&FaultDisk>,
     ) -> PyResult<Self> {
         let wake = WakeFd::new()?;
         let signal = wake.clone();
-        let settings = SpoolSettings { bytes_max, memory_bytes_max, owner: Owner { machine_id, identity, node } };
+        let owner = Owner { machine_id, identity, node };
+        let settings = SpoolSettings { bytes_max, memory_bytes_max, owner, started_unix_us };
         let storage = storage_of("spool", &directory, disk)?;
         let (inner, opening) =
             detached(py, || spool::Spool::open(storage, &settings, Box::new(move || signal.signal())))?;

@@ -39,6 +39,8 @@ pub struct Relayed {
     pub epoch: u64,
     /// Every lower sequence of the epoch is settled.
     pub oldest_unacknowledged: u64,
+    /// Not a batch, but the question whether it was taken; if it was not, it must not be any more.
+    pub withdraw: bool,
     /// Points that are to be sent on; None when there are none.
     pub batch: Option<OutgoingBatch>,
     /// What was refused, one a reason.
@@ -71,11 +73,15 @@ impl Relay {
             rejections: vec![Rejection { reason, points: decoded.points as u32, example }],
             ..Relayed::named(&decoded)
         };
+        if decoded.withdraw && decoded.epoch != 0 {
+            let question = whole(Reason::Withdrawn, "a question".to_owned());
+            return Relayed { withdraw: true, ..question };
+        }
         let rows_only = || "an agent takes the row form only".to_owned();
         if decoded.definitions().len() > 0 {
             return Relayed::malformed(decoded.sequence, rows_only());
         }
-        // Nothing is ever defined here. It is also how a client asks whether a name was taken, which its owner answers.
+        // Nothing is ever defined here. It is also how clients of before `withdraw` ask whether a name was taken.
         if !decoded.series_ids().is_empty() || decoded.points_unread() > 0 {
             return whole(Reason::UnknownSeries, rows_only());
         }
@@ -107,12 +113,12 @@ impl Relay {
 impl Relayed {
     fn named(decoded: &DecodedBatch<'_>) -> Self {
         let DecodedBatch { sequence, epoch, oldest_unacknowledged, .. } = *decoded;
-        Self { sequence, epoch, oldest_unacknowledged, batch: None, rejections: Vec::new() }
+        Self { sequence, epoch, oldest_unacknowledged, withdraw: false, batch: None, rejections: Vec::new() }
     }
 
     fn malformed(sequence: u64, example: String) -> Self {
         let rejections = vec![Rejection { reason: Reason::Malformed, points: 0, example }];
-        Self { sequence, epoch: 0, oldest_unacknowledged: 0, batch: None, rejections }
+        Self { sequence, epoch: 0, oldest_unacknowledged: 0, withdraw: false, batch: None, rejections }
     }
 }
 

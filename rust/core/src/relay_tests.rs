@@ -109,6 +109,10 @@ fn a_batch_that_is_not_the_agents_to_send_is_refused_whole() {
     let undefined = [8, 4, 17, 9, 0, 0, 0, 0, 0, 0, 0, 50, 13, 10, 1, 1, 34, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     let relayed = relay(10).take(&undefined, NOW);
     assert_eq!((relayed.epoch, reasons(&relayed)), (9, vec![(Reason::UnknownSeries, 1)]), "a question has its name");
+    let mut question = Vec::new();
+    crate::wire::question(BatchName { sequence: 4, epoch: 9, oldest_unacknowledged: 2 }, &mut question).unwrap();
+    let relayed = relay(10).take(&question[4..], NOW);
+    assert_eq!((relayed.sequence, relayed.withdraw, reasons(&relayed)), (4, true, vec![(Reason::Withdrawn, 1)]));
     let relayed = relay(10).take(&[0xff], NOW);
     assert_eq!(reasons(&relayed), [(Reason::Malformed, 0)]);
 }

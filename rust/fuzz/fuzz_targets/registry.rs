@@ -39,7 +39,11 @@ fuzz_target!(|data: &[u8]| {
                 let key = KeyRef::from_canonical(&bytes).expect("a name is a key");
                 let unit = UNITS[usize::from(how / 3) % 3];
                 let meta = Meta { metric_type: MetricType::Gauge, unit, delta: how >= 128 };
-                match registry.admit(key, meta, source) {
+                let mut found = Vec::new();
+                if what >= 128 {
+                    registry.lookup_together([key], &mut found);
+                }
+                match registry.admit_found(found.pop().flatten(), key, meta, source) {
                     Ok(series) => {
                         assert!(series.meta() == meta && series.key.as_bytes() == bytes && series.is_current());
                         active.insert(bytes[1], Arc::clone(&series));

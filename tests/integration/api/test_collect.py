@@ -12,7 +12,8 @@ import grpc
 import grpc.aio
 import pytest
 from tests.integration.api.conftest import Served, serving
-from tests.support.grpc_client import wire
+from tests.support.grpc_bomb import UNPACKED_MIB, answer_to_bomb
+from tests.support.grpc_client import stubs, wire
 from tests.support.waiting import until
 
 from telemetry_collector.api.grpc import collecting
@@ -198,3 +199,14 @@ async def test_a_client_that_leaves_is_counted_and_leaves_nothing_behind(served:
     call.cancel()
     # Whether gRPC tells of the end of its stream or of the cancelling first is chance.
     await until(lambda: served.calls("CollectMetrics", "CANCELLED") + served.calls("CollectMetrics", "OK") == 1)
+
+
+async def test_packed_messages_are_unpacked_within_the_bound(served: Served) -> None:
+    address = str(served.collector.grpc_addr)
+    async with grpc.aio.insecure_channel(address, compression=grpc.Compression.Gzip) as channel:
+        telemetry = stubs.TelemetryServiceStub(channel)
+        summary = await telemetry.CollectMetrics(iter([batch(1, *[1.0] * 50), batch(2, *[2.0] * 50)]))
+        assert (summary.stored, summary.accepted_points) == (2, 100)
+    status, grown_mib = await answer_to_bomb(address, "/telemetry.v1.TelemetryService/CollectMetrics")
+    assert status == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+    assert grown_mib < UNPACKED_MIB // 4

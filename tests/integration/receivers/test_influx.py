@@ -66,11 +66,13 @@ async def test_a_token_is_asked_for_where_there_is_one(tmp_path: Path, certifica
             ("/api/v2/write", (), 401),
             ("/api/v2/write", ("-H", "Authorization: Token other"), 401),
             ("/api/v2/write", ("-H", "Authorization: Token s3cret"), 204),
+            ("/api/v2/write", ("-H", "Authorization: bearer s3cret"), 204),
             ("/write?p=s3cret", (), 204),
             ("/write", ("--user", "telegraf:s3cret"), 204),
+            ("/write", ("-H", "Authorization: BASIC dTpzM2NyZXQ="), 204),
             ("/write", ("--user", "s3cret:"), 401),
         ]:
             status, _, _ = await curl(running.url("influx", path), *flags, "--data-binary", "@-", data=b"m value=1")
             assert status == expected, (path, flags)
         assert running.counted("requests_refused_total", receiver="influx", outcome="denied") == 3
-        assert len(await running.rows(3)) == 3
+        assert len(await running.rows(5)) == 5

@@ -28,6 +28,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 from tests.integration.receivers.conftest import Running, curl, receiving
 from tests.support.documents import server_tls
+from tests.support.grpc_bomb import UNPACKED_MIB, answer_to_bomb
 
 from telemetry_collector.security.authority import Files
 
@@ -236,3 +237,14 @@ async def test_clients_prove_themselves_where_they_are_asked_to(tmp_path: Path, 
         assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
         rows = await running.rows(2, "identity, node_id")
         assert rows == [("spiffe://telemetry/node/node-1", "node-1")] * 2
+
+
+async def test_packed_messages_are_unpacked_within_the_bound(running: Running) -> None:
+    message = json_format.ParseDict(request_of([gauge("packed", *[1.0] * 50)]), ExportMetricsServiceRequest())
+    address = running.address("otlp_grpc")
+    async with grpc.aio.insecure_channel(address, compression=grpc.Compression.Gzip) as channel:
+        await channel.unary_unary(EXPORT)(message.SerializeToString())
+    assert await running.rows(50, "name") == [("packed",)] * 50
+    status, grown_mib = await answer_to_bomb(address, EXPORT)
+    assert status == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+    assert grown_mib < UNPACKED_MIB // 4

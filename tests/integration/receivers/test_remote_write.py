@@ -81,9 +81,9 @@ async def test_good_samples_are_stored_and_refused_ones_told(running: Running) -
     status, _, body = await curl(url, *flags, data=packed)
     assert status == 400
     assert b"1 x invalid_timestamp (up: " in body
-    assert b"1 x invalid_value (up: " in body
+    assert b"invalid_value" not in body
     assert await running.rows(1, "name, value, tags") == [("up", 1.0, {"job": "a"})]
     assert (await curl(url, *flags, data=b"\xff\xff\xff"))[0] == 400
     v2 = "Content-Type: application/x-protobuf;proto=io.prometheus.write.v2.Request"
     assert (await curl(url, "-H", v2, "--data-binary", "@-", data=packed))[0] == 415
-    assert running.counted("request_parts_left_out_total", receiver="remote_write", kind="no_value") == 1
+    assert running.counted("request_parts_left_out_total", receiver="remote_write", kind="no_value") == 2

@@ -249,6 +249,35 @@ def test_a_response_in_parts_passes_part_by_part_and_is_closed(recorded: Recorde
     assert recorded.requests() == {("PUT", "/x", "201", "2xx"): 1}
 
 
+def test_what_ends_a_worker_is_recorded_and_goes_on(recorded: Recorded) -> None:
+    def ends(_environ: dict[str, Any], _start_response: Callable[..., object]) -> Iterable[bytes]:
+        raise SystemExit(1)
+
+    def ends_later(_environ: dict[str, Any], start_response: Callable[..., object]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"a"
+        raise SystemExit(1)
+
+    for app in (ends, ends_later):
+        with pytest.raises(SystemExit):
+            list(wsgi.MetricsMiddleware(app, recorded.metrics)({}, lambda *_: lambda _: None))
+    assert recorded.requests() == {("other", "unrouted", "500", "5xx"): 2}
+
+
+def test_a_response_that_is_closed_before_it_began_counts_as_499(recorded: Recorded) -> None:
+    def app(_environ: dict[str, Any], start_response: Callable[..., object]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"a"
+
+    wrapped = wsgi.MetricsMiddleware(app, recorded.metrics)
+    wrapped({}, lambda *_: lambda _: None).close()  # type: ignore[attr-defined]
+    assert recorded.requests() == {("other", "unrouted", "499", "4xx"): 1}
+    begun = wrapped({}, lambda *_: lambda _: None)
+    assert next(iter(begun)) == b"a"
+    begun.close()  # type: ignore[attr-defined]
+    assert recorded.requests()["other", "unrouted", "200", "2xx"] == 1
+
+
 def test_an_error_in_the_middle_of_a_response_counts_as_500(recorded: Recorded) -> None:
     def app(_environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         start_response("200 OK", [])
@@ -281,3 +310,36 @@ async def test_a_request_that_is_given_up_before_its_response_counts_as_499(reco
     with pytest.raises(asyncio.CancelledError):
         await running
     assert recorded.requests() == {("GET", "unrouted", "499", "4xx"): 1}
+
+
+async def test_a_client_that_leaves_before_the_response_counts_as_499(recorded: Recorded) -> None:
+    arrived: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def reads(request: Request) -> PlainTextResponse:
+        arrived.put_nowait(True)
+        await request.body()  # raises where the client leaves
+        return PlainTextResponse("all of it")
+
+    async def waits(request: Request) -> PlainTextResponse:
+        arrived.put_nowait(True)
+        await until_gone(request)
+        return PlainTextResponse("to nobody")
+
+    async def until_gone(request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    app = Starlette(
+        routes=[Route("/reads", reads, methods=["POST"]), Route("/waits", waits, methods=["POST"])],
+        middleware=[Middleware(asgi.MetricsMiddleware, metrics=recorded.metrics)],
+    )
+    async with serving_asgi(app) as port, asyncio.timeout(20):
+        for path in (b"/reads", b"/waits"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+            await arrived.get()
+            writer.transport.abort()
+    assert recorded.requests() == {
+        ("POST", "/reads", "499", "4xx"): 1,
+        ("POST", "/waits", "499", "4xx"): 1,
+    }

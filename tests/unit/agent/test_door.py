@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from prometheus_client import CollectorRegistry
 from tests.support.protobuf import Frames, framed, pb
 from tests.support.waiting import until
 
-from telemetry_collector.agent import door
-from telemetry_collector.agent.door import Door, DoorSettings, TakenNames
+from telemetry_collector import _core
+from telemetry_collector.agent import door, taken
+from telemetry_collector.agent.door import Door, DoorSettings, Outlet
+from telemetry_collector.agent.taken import SETTLED, TakenNames
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import AddressError
 from telemetry_collector.model import MetricType, Outcome, Reason
-from telemetry_collector.sender import Batch
+from telemetry_collector.sender import Address, Batch, Point, Sender, SpoolSettings, TransportSettings, batch_of
+from telemetry_collector.sender.events import Dropped, SenderEvent
 
 NODE = "gpu-7"
 
@@ -88,7 +93,7 @@ class Client:
 
 @asynccontextmanager
 async def open_door(
-    directory: Path, kept: Kept, registry: CollectorRegistry | None = None, **settings: Any
+    directory: Path, kept: Outlet, registry: CollectorRegistry | None = None, **settings: Any
 ) -> AsyncIterator[Door]:
     chosen = {"mode": 0o660, "group": None, "clients_max": 4, "points_max": 10, **settings}
     opened = Door(
@@ -248,16 +253,135 @@ async def test_the_socket_is_for_its_group_and_goes_with_the_agent(tmp_path: Pat
 
 def test_names_are_remembered_within_bounds() -> None:
     names = TakenNames()
-    for sequence in range(1, door.NAMES_MAX + 1):
+    for sequence in range(1, taken.NAMES_MAX + 1):
         assert names.has_room((1, sequence), 0)
         names.take((1, sequence), 100 + sequence)
     assert not names.has_room((1, 99), 0)
     assert names.has_room((1, 99), 99), "the oldest always is, or its service would wait for ever"
     assert names.taken((1, 2), 0) == 102
-    assert names.taken((1, 2), 3) is None, "it is settled, and forgotten"
+    assert names.taken((1, 2), 3) == SETTLED, "and forgotten"
     assert names.has_room((1, 99), 3)
     assert names.taken(None, 0) is None
-    for epoch in range(2, door.EPOCHS_MAX + 2):
+    for epoch in range(2, taken.EPOCHS_MAX + 2):
         names.take((epoch, 1), epoch)
     assert names.taken((1, 5), 0) is None, "the epoch not heard of for longest is forgotten"
     assert names.taken((2, 1), 0) == 2
+
+
+def question(sequence: int, *, epoch: int = 9, oldest: int = 0) -> Any:
+    """Whether a batch was taken; if not, it must not be any more."""
+    unknown = {"series_ids": [2**32 - 1], "values": [0]}
+    return pb.MetricBatch(sequence=sequence, epoch=epoch, oldest_unacknowledged=oldest, points=[unknown], withdraw=True)
+
+
+async def test_a_name_that_was_taken_back_is_taken_no_more(tmp_path: Path) -> None:
+    """Also not from a copy that is read late, on a connection that the service has given up."""
+    kept = Kept()
+    registry = CollectorRegistry()
+    late = framed(batch(1, 3))
+    async with open_door(tmp_path, kept, registry):
+        old, new = await connected(tmp_path), await connected(tmp_path)
+        old.write(late[:-1])
+        for _ in range(2):
+            ack = await new.ask(question(1))
+            assert (ack.outcome, [one.reason for one in ack.rejections]) == (Outcome.REJECTED, [Reason.WITHDRAWN])
+        assert (await new.ask(batch(2))).outcome == Outcome.STORED
+        old.write(late[-1:])
+        ack = await old.ack()
+        assert (ack.outcome, ack.rejected_points, ack.rejections[0].reason) == (Outcome.REJECTED, 3, Reason.WITHDRAWN)
+        assert (await new.ask(question(2))).outcome == Outcome.DUPLICATE, "it is too late for that"
+        assert kept.points == 1
+        for each in (old, new):
+            each.close()
+    name = "telemetry_collector_agent_service_points_refused_total"
+    assert registry.get_sample_value(name, {"reason": "withdrawn"}) == 3
+
+
+async def test_a_copy_of_what_is_settled_is_not_taken_again(tmp_path: Path) -> None:
+    kept = Kept()
+    late = framed(batch(1))
+    async with open_door(tmp_path, kept):
+        old, new = await connected(tmp_path), await connected(tmp_path)
+        old.write(late[:-1])
+        assert (await new.ask(batch(1))).outcome == Outcome.STORED
+        settling = batch(2)
+        settling.oldest_unacknowledged = 2
+        assert (await new.ask(settling)).outcome == Outcome.STORED
+        old.write(late[-1:])
+        assert (await old.ack()).outcome == Outcome.DUPLICATE
+        assert kept.points == 2
+        for each in (old, new):
+            each.close()
+
+
+@asynccontextmanager
+async def spooling(directory: Path) -> AsyncIterator[tuple[Sender, _core.FaultDisk, list[Door]]]:
+    """A sender with a spool for 4 KB in memory, on a disk that fails on command, and no collector."""
+    disk = _core.FaultDisk(str(directory / "spool"), 1)
+    doors: list[Door] = []
+
+    def happened(event: SenderEvent) -> None:
+        if isinstance(event, Dropped):
+            for each in doors:
+                each.given_up(event.sequence, sent=event.sent)
+
+    nowhere = TransportSettings(
+        endpoints=(Address("127.0.0.1", 9),),
+        cert_path=directory / "none.pem",
+        key_path=directory / "none.key",
+        ca_path=directory / "none.ca",
+    )
+    spool = SpoolSettings(directory=directory / "spool", bytes_max=1 << 20, memory_bytes_max=4_000, disk=disk)
+    sender = Sender(nowhere, spool=spool, on_event=happened)
+    await sender.start()
+    try:
+        yield sender, disk, doors
+    finally:
+        disk.heal()
+        await sender.stop(drain_secs=0)
+
+
+async def well(sender: Sender) -> None:
+    """Waits until the spool has seen that its disk is well."""
+    point = [Point("own", 1.0, MetricType.GAUGE, "1")]
+
+    def kept_or_dropped(sequence: int, dropped_before: int) -> bool:
+        return sender.durable(sequence) or sender.stats.batches_unspooled != dropped_before
+
+    unspooled = -1
+    while sender.stats.batches_unspooled != unspooled:
+        unspooled = sender.stats.batches_unspooled
+        last = sender.offer(batch_of(point, common_tags=(), timestamp_unix_ns=1))
+        await until(partial(kept_or_dropped, last, unspooled))
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_what_was_given_up_before_it_was_safe_is_not_said_to_be_stored(tmp_path: Path, *, named: bool) -> None:
+    """A spool that cannot write gives up the oldest of what it has in memory: the service is to bring it again."""
+    registry = CollectorRegistry()
+    epoch = 9 if named else 0
+    async with spooling(tmp_path) as (sender, disk, doors), open_door(tmp_path, sender, registry) as opened:
+        doors.append(opened)
+        disk.fail("sync_data", times=1_000_000, errno=errno.EIO)
+        client = await connected(tmp_path)
+        client.write(framed(batch(1, 5, epoch=epoch)))
+        asking = asyncio.create_task(client.ack())
+        await until(lambda: sender.stats.points_pending == 5)
+        own = [Point("own", float(place), MetricType.GAUGE, "1") for place in range(40)]
+        while not sender.stats.points_dropped:
+            sender.offer(batch_of(own, common_tags=(), timestamp_unix_ns=1))
+            await asyncio.sleep(0)
+        ack = await asking
+        assert (ack.outcome, ack.retry_after_ms) == (Outcome.RETRY_LATER, door.RETRY_MS)
+        assert sender.stats.dropped_by_reason["outbox_full"] >= 5
+        disk.heal()
+        await well(sender)
+        while (waiting := sender._outbox.next_after(0)) is not None:  # as if a collector had answered them
+            sender._outbox.acknowledge(waiting)
+        ack = await client.ask(batch(1, 5, epoch=epoch))
+        assert ack.outcome == Outcome.STORED, "it is taken anew"
+        assert (await client.ask(batch(1, 5, epoch=9))).outcome == (Outcome.DUPLICATE if named else Outcome.STORED)
+        client.close()
+    put_off = registry.get_sample_value("telemetry_collector_agent_service_batches_put_off_total")
+    assert put_off is not None
+    assert put_off >= 1

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -95,6 +96,16 @@ async def test_one_worker_is_asked_for_by_its_name(site: Site, path: str, worker
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK")
     assert json.loads(body) == json.loads(site.manager.map_as_json())[worker]
+
+
+async def test_a_worker_may_have_any_name(site: Site) -> None:
+    for name in ("{a}", "{", "}", "a{b:c}", "%7B", "."):
+        site.beat(name)
+        quoted = quote(name).replace(".", "%2E")
+        for path in {quoted, quoted.replace("%7B", "{").replace("%7D", "}")}:
+            answer = await site.raw(f"GET /telemetry/{path} HTTP/1.0\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.0 200 OK"), path
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["worker_id"] == name
 
 
 @pytest.mark.parametrize(

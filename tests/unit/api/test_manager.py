@@ -87,6 +87,17 @@ def test_the_same_heartbeat_again_is_not_stored_again() -> None:
     in_virtual_time(main())
 
 
+async def test_one_that_is_ended_while_it_starts_stays_ended(tmp_path: Path) -> None:
+    stand = Stand(tmp_path / "workers.json")
+    starting = asyncio.create_task(stand.manager.start())
+    await asyncio.sleep(0)
+    assert not starting.done(), "it waits for the file"
+    await stand.manager.shutdown()
+    await starting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert stand.core.asked == []
+
+
 def test_a_flood_is_taken_in_parts_and_within_one_turn() -> None:
     async def main() -> None:
         stand = Stand()

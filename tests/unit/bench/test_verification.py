@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from tests.support.blocks import HOUR, blocks_of
-from tests.support.dataset import opened
+from tests.support.dataset import add, opened
 from tests.support.writing import JOURNAL_ID
 
 from telemetry_collector.bench.frames import Lane, Prepared, content_of
@@ -58,7 +58,7 @@ def stored(root: Path, tables: Sequence[pa.Table], answers: Sequence[LaneAnswers
     try:
         for place, table in enumerate(tables):
             file = PartFile(dataset.stage(".part"), table.schema, "snappy")
-            file.add(table)
+            add(file, table)
             file.finish()
             dataset.publish(file.path, HOUR, PartName(JOURNAL_ID, place * 10, place * 10 + 10))
     finally:

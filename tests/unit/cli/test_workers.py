@@ -8,13 +8,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from tests.support.api_thread import serving
 from tests.unit.cli.conftest import Command
 
 from telemetry_collector.api.workers import Heartbeat, TelemetryManager
+from telemetry_collector.cli import workers as module
 from telemetry_collector.clock import ManualClock, SystemClock
+from telemetry_collector.errors import AddressError
 
 EVIL = "worker\x1b[2J [red]3"
 
@@ -87,6 +90,27 @@ def test_where_nobody_listens_it_is_said_where_it_was_tried_and_what_sets_it(
     )
     for key in ("api.http_addr", "api.http_port", "HTTP_PORT", "--addr"):
         assert key in result.stderr
+
+
+def test_watching_goes_on_while_the_collector_is_started_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECS", 0.0)
+    for as_json in (True, False):
+        answers: list[dict[str, Any] | BaseException] = [{}, AddressError("not there"), {}, KeyboardInterrupt()]
+
+        def ask(answers: list[dict[str, Any] | BaseException] = answers) -> dict[str, Any]:
+            answer = answers.pop(0)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        with pytest.raises(KeyboardInterrupt):
+            module._watch(ask, as_json=as_json)
+        told = capsys.readouterr()
+        assert not answers
+        if as_json:
+            assert (told.out, told.err) == ("{}\n{}\n", "not there\n")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pytest
 from tests.support.blocks import HOUR, FakeBlocks, Point, blocks_of
 from tests.support.dataset import opened, paths, publish
@@ -218,9 +217,9 @@ async def test_a_damaged_file_is_an_error_and_not_an_empty_answer(root: Path) ->
 
 def publish_ns(root: Path, *points: Point) -> None:
     dataset = opened(root)
-    table = pa.Table.from_batches([FakeBlocks(points).record_batch("ns")])
-    part = PartFile(dataset.stage(".part"), table.schema, "snappy")
-    part.add(table)
+    rows = FakeBlocks(points).record_batch("ns")
+    part = PartFile(dataset.stage(".part"), rows.schema, "snappy")
+    part.add(rows)
     part.finish()
     dataset.publish(part.path, HOUR, PartName("b" * 32, 0, 10))
     dataset.close()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.collector import points_in, rejected, retry_later, usual
 from tests.support.protobuf import pb
@@ -24,6 +24,7 @@ def partial(batch: Any) -> Any:
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     "store": usual,
     "retry": lambda batch: retry_later(batch, 50),
+    "hold": lambda batch: retry_later(batch, 50) if batch.sequence <= 2 else None,
     "too_large": lambda batch: rejected(batch, Reason.BATCH_TOO_LARGE) if points_in(batch) > 4 else None,
     "refuse": lambda batch: rejected(batch, Reason.MALFORMED),
     "unknown": lambda batch: rejected(batch, Reason.UNKNOWN_SERIES),
@@ -33,12 +34,19 @@ STEPS = st.one_of(
     st.tuples(st.just("put"), st.integers(1, 12)),
     st.tuples(st.just("answer"), st.sampled_from(sorted(ANSWERS))),
     st.tuples(st.just("lose_replies"), st.sampled_from([2_500, 4_000, 1 << 20])),
-    st.tuples(st.sampled_from(["send", "lose", "wait"]), st.none()),
+    st.tuples(st.just("shrink"), st.sampled_from([2_500, 4_000])),
+    st.tuples(st.sampled_from(["send", "lose", "lose", "wait", "read_late"]), st.none()),
 )
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STEPS, max_size=40), st.integers(1, 4))
+@example(  # a copy that is read when its halves are stored, and nothing is settled
+    [("answer", "hold"), ("put", 1), ("put", 1), ("put", 12), ("send", None), ("shrink", 2_500), ("lose", None)]
+    + [("wait", None)] * 3
+    + [("read_late", None)],
+    1,
+)
 def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], streams: int) -> None:
     link = WireLink(DeliverySettings(compression="none", streams_max=streams), points_max=60)
     for action, value in steps:
@@ -57,6 +65,10 @@ def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], str
             link.disconnect()
             link.delivery.shrink_frames(value)
             link.connect()
+        elif action == "shrink":
+            link.delivery.shrink_frames(value)
+        elif action == "read_late":
+            link.read_late()
         elif action == "lose":
             link.disconnect()
             link.connect()
@@ -67,5 +79,6 @@ def test_every_point_ends_in_exactly_one_place(steps: list[tuple[str, Any]], str
         assert placed == stats.points_offered
     link.books.answer = usual
     link.advance(5)
+    link.read_late()
     assert link.stats.points_pending == 0, "with a collector that stores, everything ends"
     assert len(set(link.books.points)) == len(link.books.points), "and nothing is stored twice"

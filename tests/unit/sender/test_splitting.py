@@ -1,5 +1,7 @@
 """Batches that are too large: when they are split, and what is asked before, against a scripted collector."""
 
+from typing import Any
+
 import pytest
 from tests.support.collector import Books, points_in, rejected, retry_later
 from tests.support.protobuf import framed, pb
@@ -176,3 +178,61 @@ def test_a_refusal_that_cannot_be_of_a_size_does_not_stop_everything() -> None:
     link.delivery.put(batch(1))
     link.step()
     assert link.stats.points_acknowledged == 1
+
+
+def the_oldest_waits(message: Any) -> Any:
+    """So that nothing behind it is settled, which would keep copies out as well."""
+    return retry_later(message, 50) if message.sequence == 1 and message.epoch else None
+
+
+def test_a_copy_that_is_read_late_is_not_stored_beside_its_halves() -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    link.delivery.put(batch(1))
+    link.delivery.put(batch(100))
+    link.send()
+    link.disconnect()
+    link.books.answer = the_oldest_waits
+    link.delivery.shrink_frames(1_500)
+    link.connect()
+    link.advance(1)
+    link.read_late()
+    assert 2 not in names(link.books)
+    assert len(link.books.points) == link.stats.points_acknowledged == 100
+
+
+def test_a_batch_that_the_collector_finds_too_large_is_asked_about_while_a_copy_may_be_read() -> None:
+    """Limits change: the copy may come to be read when it is not too large any more."""
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    link.delivery.put(batch(1))
+    link.delivery.put(batch(100))
+    link.send()
+    link.disconnect()
+    link.books.answer = lambda message: (
+        rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 50 else the_oldest_waits(message)
+    )
+    link.connect()
+    link.advance(1)
+    link.books.answer = the_oldest_waits
+    link.read_late()
+    assert names(link.books) == [3, 4]
+    assert len(link.books.points) == link.stats.points_acknowledged == 100
+
+
+def test_a_batch_whose_name_was_taken_back_in_an_earlier_life_is_split() -> None:
+    link = WireLink(DeliverySettings(compression="none"))
+    link.books.withdrawn.add((link.outbox.epoch, 1))
+    link.delivery.put(batch(10))
+    link.step()
+    assert names(link.books) == [2, 3]
+    assert (link.stats.points_acknowledged, link.stats.points_refused) == (10, 0)
+
+
+def test_a_collector_of_before_withdraw_is_believed() -> None:
+    link = WireLink(DeliverySettings(compression="none", streams_max=1))
+    link.books.knows_withdraw = False
+    link.delivery.put(batch(100))
+    link.send()
+    link.disconnect()
+    link.delivery.shrink_frames(1_500)
+    link.connect()
+    assert len(link.books.points) == link.stats.points_acknowledged == 100

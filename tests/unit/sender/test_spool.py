@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import time
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.waiting import until
 
+from telemetry_collector import _core
 from telemetry_collector.config import Address
 from telemetry_collector.errors import JournalError
 from telemetry_collector.model import MetricType
@@ -42,7 +45,7 @@ def batch(points: int = 3) -> Batch:
 @asynccontextmanager
 async def opened(directory: Path, **changes: Any) -> AsyncIterator[tuple[SpoolOutbox, list[Any]]]:
     told: list[Any] = []
-    settings = SpoolSettings(directory=directory, **{"machine_id": "m1", **changes})
+    settings = SpoolSettings(directory=directory, **{"machine_id": "m1", "started_unix_us": 0, **changes})
     outbox = SpoolOutbox(settings, lambda *drop: told.append(drop), told.append)
     ready = asyncio.Event()
     await outbox.open(ready=ready.set, again=lambda _: None)
@@ -193,3 +196,24 @@ async def test_a_spool_in_use_is_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(JournalError, match="another process"):
             await other.start()
         await other.stop()
+
+
+async def test_a_later_life_goes_on_from_the_time_so_that_a_restored_disk_uses_no_name_twice(tmp_path: Path) -> None:
+    async with opened(tmp_path / "spool") as (outbox, _):
+        assert outbox.put(batch()) == 1
+    begun = time.time_ns() // 1_000
+    async with opened(tmp_path / "spool", started_unix_us=None) as (outbox, _):
+        assert begun <= outbox.next_sequence <= time.time_ns() // 1_000
+        assert outbox.next_after(0) == 1, "what waits keeps its name"
+        assert outbox.inherited_below == outbox.next_sequence
+
+
+async def test_who_waits_for_a_batch_that_is_dropped_has_been_told_so_first(tmp_path: Path) -> None:
+    disk = _core.FaultDisk(str(tmp_path / "spool"), 1)
+    async with opened(tmp_path / "spool", memory_bytes_max=1_000, disk=disk) as (outbox, told):
+        disk.fail("sync_data", times=1_000_000, errno=errno.EIO)
+        first = outbox.put(batch(30))
+        outbox.put(batch(30))
+        assert outbox.is_durable(first)
+        assert (first, 30, "outbox_full") in told
+        disk.heal()

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.blocks import HISTOGRAM, HOUR, SUMMARY, FakeBlocks, Point, blocks_of
-from tests.support.dataset import GLOB, names, opened, publish, values
+from tests.support.dataset import GLOB, joiner, names, opened, publish, values
 from tests.support.writing import JOURNAL_ID
 
 from telemetry_collector.clock import ManualClock
-from telemetry_collector.store.compaction import Compacted, Compactor, Failed, Part, plan
+from telemetry_collector.store.compaction import Compacted, Compactor, Failed
 from telemetry_collector.store.dataset import REPLACED_KEPT_SECS, Dataset
 from telemetry_collector.store.encoding import PartFile
-from telemetry_collector.store.format import POINTS
+from telemetry_collector.store.format import POINTS, PartFormat
+from telemetry_collector.store.joining import Part, plan
 from telemetry_collector.store.part import PartName, partition
 from telemetry_collector.store.schema import SCHEMA_VERSION, SCHEMA_VERSION_KEY, points_schema
 
@@ -32,14 +33,14 @@ LATER = (HOUR + 1) * 3600 + 100.0
 SCHEMA = points_schema()
 
 
-def compactor(dataset: Dataset, **settings: Any) -> Compactor:
+def compactor(dataset: Dataset, part_format: PartFormat = POINTS, **settings: Any) -> Compactor:
     defaults: dict[str, Any] = {
         "compression": "snappy",
         "file_bytes_max": 1 << 30,
         "period_secs": 3600,
         "settle_secs": 20.0,
     }
-    return Compactor(dataset, **{**defaults, **settings})
+    return Compactor(dataset, joiner(dataset, part_format), **{**defaults, **settings})
 
 
 def part(

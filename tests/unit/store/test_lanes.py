@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from tests.support.blocks import HOUR, blocks_of
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector.component import ArrowRecordBatch
+from telemetry_collector.component import ArrowRecordBatch, ArrowSchema
 from telemetry_collector.store import lanes as lanes_module
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.lanes import BATCHES_MAX, LANES_MAX, Lane, Lanes, usable_lanes
-from telemetry_collector.store.schema import points_schema
 
 ROWS = 5
 """Of each batch."""
@@ -27,8 +26,8 @@ GROUP_ROWS = 10
 class GatedPart(PartFile):
     """A part that goes on only when it is let, one step for each batch and one for the end."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, points_schema("us"), "snappy")
+    def __init__(self, path: Path, schema: ArrowSchema) -> None:
+        super().__init__(path, schema, "snappy")
         self.steps = threading.Semaphore(0)
         self.encoded = 0
         self.threads: set[int] = set()
@@ -37,7 +36,7 @@ class GatedPart(PartFile):
     def let(self, steps: int = 100) -> None:
         self.steps.release(steps)
 
-    def add(self, rows: pa.Table | ArrowRecordBatch) -> None:
+    def add(self, rows: ArrowRecordBatch) -> None:
         self._step("add")
         super().add(rows)
         self.encoded += 1
@@ -81,11 +80,14 @@ class World:
         self.lanes.take(blocks_of(ROWS, start).record_batch(), self.hour, start + ROWS)
         self.taken += 1
 
+    def has_encoded(self, batches: int) -> bool:
+        return self.parts[0].encoded == batches
+
     def staged(self) -> list[Path]:
         return [part.path for part in self.parts if part.path.exists()]
 
-    def _create(self) -> GatedPart:
-        part = GatedPart(self._root / f"{len(self.parts)}.part")
+    def _create(self, rows: ArrowRecordBatch) -> GatedPart:
+        part = GatedPart(self._root / f"{len(self.parts)}.part", rows.schema)
         if self._faulty is not None and self._faulty[0] == len(self.parts):
             part.faulty = self._faulty[1]
         self.parts.append(part)
@@ -168,7 +170,7 @@ async def test_a_lane_that_keeps_up_goes_on_with_its_part(tmp_path: Path) -> Non
     world = World(tmp_path, 2, open_gates=True)
     for taken in range(1, 7):
         world.take()
-        await until(lambda taken=taken: world.parts[0].encoded == taken)
+        await until(partial(world.has_encoded, taken))
     assert world.lanes.flush() == 30
     assert world.published == [(0, 30)]
 

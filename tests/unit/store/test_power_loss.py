@@ -9,10 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from tests.support.blocks import HOUR, blocks_of
-from tests.support.dataset import opened, publish
+from tests.support.dataset import joiner, opened, publish
 from tests.support.power_loss import Killed, Record, recorded
 from tests.support.writing import JOURNAL_ID
 
@@ -57,7 +56,9 @@ def write(dataset: Dataset, cursor: int, record: Record | None) -> None:
         publish(dataset, blocks_of(PART_POINTS, start, hour=hour(start)))
         if record is not None:
             record.note(start + PART_POINTS)
-    compactor = Compactor(dataset, compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0)
+    compactor = Compactor(
+        dataset, joiner(dataset), compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0
+    )
     for outcome in compactor.run(LATER):
         if isinstance(outcome, Failed):
             raise outcome.error
@@ -167,7 +168,7 @@ def test_the_model_forgets_what_was_not_synchronized(tmp_path: Path) -> None:
         (tmp_path / "hour").mkdir()
         sync_directory(tmp_path)
         named = len(record.calls)
-        with pa.OSFile(str(tmp_path / "hour" / "part"), "wb") as sink:
+        with (tmp_path / "hour" / "part").open("wb") as sink:
             sink.write(b"bytes")
         sync_file(tmp_path / "hour" / "part")
         stable = len(record.calls)

@@ -11,14 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.blocks import HOUR
-from tests.support.dataset import names, opened, staged
+from tests.support.dataset import add, joiner, names, opened, staged
 from tests.support.repository import REPOSITORY
 from tests.support.writing import JOURNAL_ID
 
-from telemetry_collector.store import signals
+from telemetry_collector.store import arrow_part
+from telemetry_collector.store.arrow_part import ArrowPartFile
 from telemetry_collector.store.compaction import Compacted, Compactor
 from telemetry_collector.store.part import PartName
-from telemetry_collector.store.signals import SIGNALS, ArrowPartFile, Signal, signal_schema
+from telemetry_collector.store.signals import SIGNALS, Signal, signal_schema
 
 TEXT = (REPOSITORY / "docs/signals.md").read_text()
 START_US = HOUR * 3_600_000_000
@@ -49,17 +50,16 @@ def test_a_past_hour_becomes_one_file_with_the_rows_of_all(tmp_path: Path, signa
     dataset = opened(tmp_path)
     for start in range(0, 30, 10):
         file = ArrowPartFile(dataset.stage(".part"), signal_schema(signal), compression)
-        file.add(rows(signal, start, 5))
-        file.add(rows(signal, start + 5, 5).to_batches()[0])
+        add(file, rows(signal, start, 10))
         assert file.finish() == file.path.stat().st_size
         dataset.publish(file.path, HOUR, PartName(JOURNAL_ID, start, start + 10))
     compactor = Compactor(
         dataset,
+        joiner(dataset, SIGNALS[signal]),
         compression=compression,
         file_bytes_max=1 << 30,
         period_secs=3600,
         settle_secs=20.0,
-        part_format=SIGNALS[signal],
     )
     assert list(compactor.run((HOUR + 1) * 3600 + 100.0)) == [Compacted(HOUR, files=3, into=1, rows=30)]
     assert names(tmp_path) == [str(PartName(JOURNAL_ID, 0, 30))]
@@ -68,10 +68,10 @@ def test_a_past_hour_becomes_one_file_with_the_rows_of_all(tmp_path: Path, signa
 
 
 def test_row_groups_are_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr(arrow_part, "ROW_GROUP_ROWS", 10)
     file = ArrowPartFile(tmp_path / "part", signal_schema("logs"), "zstd")
     for first in range(0, 24, 4):
-        file.add(rows("logs", first, 4))
+        add(file, rows("logs", first, 4))
     file.finish()
     metadata = pq.read_metadata(tmp_path / "part")
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [12, 12]
@@ -82,7 +82,7 @@ def test_row_groups_are_of_a_bounded_size(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_file_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     file = ArrowPartFile(dataset.stage(".part"), signal_schema("traces"), "zstd")
-    file.add(rows("traces", 0, 3))
+    add(file, rows("traces", 0, 3))
     file.discard()
     file.discard()
     assert staged(tmp_path) == []
@@ -117,7 +117,7 @@ def test_the_queries_told_are_answered(tmp_path: Path) -> None:
     for signal, dataset in datasets.items():
         opened_there = opened(tmp_path / dataset)
         file = ArrowPartFile(opened_there.stage(".part"), signal_schema(signal), "zstd")
-        file.add(rows(signal, 0, 3))
+        add(file, rows(signal, 0, 3))
         file.finish()
         opened_there.publish(file.path, HOUR, PartName(JOURNAL_ID, 0, 10))
     queries = re.findall(r"```sql\n(.*?)```", TEXT, flags=re.DOTALL)

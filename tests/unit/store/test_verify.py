@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.support.blocks import HOUR, blocks_of
-from tests.support.dataset import opened, publish
+from tests.support.dataset import add, joiner, opened, publish
 from tests.support.writing import JOURNAL_ID
 
 from telemetry_collector.errors import PermanentError
@@ -53,7 +53,7 @@ def store(dataset: Dataset, start: int, batches: Sequence[Batch], hour: int = HO
     """Publishes a part of these batches over [start, start + 10), in so many row groups."""
     table = rows(batches, hour, first_us=start)
     file = PartFile(dataset.stage(".part"), table.schema, "snappy", group_rows_max=-(-table.num_rows // groups))
-    file.add(table)
+    add(file, table)
     file.finish()
     return dataset.publish(file.path, hour, PartName(JOURNAL_ID, start, start + 10))
 
@@ -159,7 +159,7 @@ def test_a_single_flipped_bit_of_a_value_is_found(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     table = rows(numbered(1))
     file = PartFile(dataset.stage(".part"), table.schema, "none")
-    file.add(table)
+    add(file, table)
     file.finish()
     body = bytearray(file.path.read_bytes())
     place = body.index(struct.pack("<q", table["timestamp"].cast(pa.int64())[0].as_py()))
@@ -210,7 +210,9 @@ def test_an_hour_that_is_compacted_while_it_is_read_is_read_again(tmp_path: Path
     dataset = opened(tmp_path)
     for start in range(0, 50, 10):
         store(dataset, start, numbered(start + 1))
-    compactor = Compactor(dataset, compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0)
+    compactor = Compactor(
+        dataset, joiner(dataset), compression="snappy", file_bytes_max=1 << 30, period_secs=3600, settle_secs=0
+    )
     seen: list[tuple[int, int]] = []
 
     def progress(files: int, of: int) -> None:

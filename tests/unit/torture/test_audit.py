@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from tests.support.blocks import HOUR
-from tests.support.dataset import opened
+from tests.support.dataset import add, opened
 from tests.support.writing import JOURNAL_ID
 from tests.unit.store.test_verify import EPOCH, IDENTITY, rows
 
@@ -43,7 +43,7 @@ class Site:
         table = table.set_column(table.schema.get_field_index("value"), table.schema.field("value"), values)
         dataset = opened(self.root)
         file = PartFile(dataset.stage(".part"), table.schema, "snappy")
-        file.add(table)
+        add(file, table)
         file.finish()
         self._end += 10
         path = dataset.publish(file.path, HOUR, PartName(JOURNAL_ID, self._end - 10, self._end))

@@ -241,7 +241,7 @@ def refusing(*bad: bytes, status: int = 400) -> Callable[[Request], Reply]:
     return judge
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 409, 422])
 @pytest.mark.parametrize("index", [0, 2499, 4999])
 async def test_one_bad_line_costs_that_line_alone(status: int, index: int) -> None:
     observed = Observed()
@@ -251,7 +251,7 @@ async def test_one_bad_line_costs_that_line_alone(status: int, index: int) -> No
         assert await writer.flush() == 5000
         assert sorted(influx.accepted) == sorted(line for line in lines(5000) if line != bad)
         assert len(influx.requests) < 40
-    reason = "bad_request" if status == 400 else "unprocessable"
+    reason = {400: "bad_request", 409: "conflict", 422: "unprocessable"}[status]
     assert observed.count("points_refused", "influxdb", reason=reason) == 1
     assert observed.count("points", "influxdb") == 4999
 
@@ -275,7 +275,7 @@ async def test_a_201_that_speaks_of_lines_left_out_is_no_acceptance() -> None:
     assert observed.count("points_refused", "influxdb", reason="partial_write") == 1
 
 
-async def test_bodies_that_are_too_large_become_smaller_and_stay_so() -> None:
+async def test_bodies_that_are_too_large_become_smaller_and_stay_so_for_a_while() -> None:
     observed = Observed()
 
     def small_only(request: Request) -> Reply:

@@ -13,10 +13,11 @@ from tests.support.dataset import names, paths, staged, values
 from tests.support.writing import JOURNAL_ID, Observed
 
 from telemetry_collector.clock import ManualClock
-from telemetry_collector.errors import ConfigError, PermanentError, RetryableError
+from telemetry_collector.errors import ConfigError, CoreError, PermanentError, RetryableError
 from telemetry_collector.store.compaction import Compactor
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.exchange import rename_new
+from telemetry_collector.store.joining import HourJoiner
 from telemetry_collector.store.part import PartName, partition
 from telemetry_collector.writers.parquet import ParquetConfig, ParquetWriter
 
@@ -29,7 +30,8 @@ def writer(
     **keys: Any,
 ) -> ParquetWriter:
     config = ParquetConfig(output_dir=root, **keys)
-    return ParquetWriter(config, (observed or Observed()).context("parquet"), clock, lanes=lanes)
+    context = (observed or Observed()).context("parquet")
+    return ParquetWriter(config, context, clock, joiner=HourJoiner, lanes=lanes)
 
 
 def name(start: int, end: int) -> str:
@@ -250,7 +252,7 @@ async def test_a_fault_after_the_rename_does_not_double_rows(tmp_path: Path, mon
 async def test_blocks_that_make_no_batch_are_refused_and_the_next_ones_taken(tmp_path: Path) -> None:
     class Garbled(FakeBlocks):
         def record_batch(self, timestamp_unit: str = "us") -> pa.RecordBatch:
-            raise pa.ArrowInvalid(f"no {timestamp_unit}")
+            raise CoreError(f"no {timestamp_unit}")
 
     parquet = writer(tmp_path)
     await parquet.start(0)
@@ -433,10 +435,10 @@ async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pyt
     add = PartFile.add
     clock.advance(20)
 
-    def slow(file: PartFile, table: pa.Table) -> None:
+    def slow(file: PartFile, rows: pa.RecordBatch) -> None:
         begun.set()
         assert go_on.wait(10)
-        add(file, table)
+        add(file, rows)
 
     monkeypatch.setattr(PartFile, "add", slow)
     await parquet.maintain()
@@ -462,10 +464,10 @@ async def test_a_stop_that_is_cancelled_during_compaction_releases_the_directory
     add = PartFile.add
     clock.advance(20)
 
-    def hanging(file: PartFile, table: pa.Table) -> None:
+    def hanging(file: PartFile, rows: pa.RecordBatch) -> None:
         begun.set()
         assert go_on.wait(10)
-        add(file, table)
+        add(file, rows)
 
     monkeypatch.setattr(PartFile, "add", hanging)
     await parquet.maintain()

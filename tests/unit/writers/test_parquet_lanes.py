@@ -26,11 +26,13 @@ from tests.support.dataset import paths, staged
 from tests.support.power_loss import Record, recorded
 from tests.support.writing import Observed
 
-from telemetry_collector.component import ArrowRecordBatch
+from telemetry_collector.component import ArrowRecordBatch, ArrowSchema
 from telemetry_collector.errors import RetryableError
 from telemetry_collector.store import dataset as dataset_module
 from telemetry_collector.store import lanes as lanes_module
+from telemetry_collector.store.durable import sync_directory
 from telemetry_collector.store.encoding import Compression, PartFile
+from telemetry_collector.store.exchange import rename_new
 from telemetry_collector.store.format import POINTS
 from telemetry_collector.store.part import PartName
 from telemetry_collector.writers.parquet import ParquetConfig, ParquetWriter
@@ -85,11 +87,11 @@ DISK: Final = Disk()
 class SlowPart(PartFile):
     """A part whose encoder takes long and whose disk may fail."""
 
-    def __init__(self, path: Path, schema: pa.Schema, compression: Compression) -> None:
+    def __init__(self, path: Path, schema: ArrowSchema, compression: Compression) -> None:
         DISK.call("create")
         super().__init__(path, schema, compression)
 
-    def add(self, rows: pa.Table | ArrowRecordBatch) -> None:
+    def add(self, rows: ArrowRecordBatch) -> None:
         threading.Event().wait(SLOW_SECS)
         DISK.call("add")
         super().add(rows)
@@ -116,8 +118,8 @@ def small_world() -> Iterator[None]:
     DISK.calls_left.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanes_module, "ROW_GROUP_ROWS", GROUP_ROWS)
-        patch.setattr(dataset_module, "rename_new", failing("rename", dataset_module.rename_new))
-        patch.setattr(dataset_module, "sync_directory", failing("sync directory", dataset_module.sync_directory))
+        patch.setattr(dataset_module, "rename_new", failing("rename", rename_new))
+        patch.setattr(dataset_module, "sync_directory", failing("sync directory", sync_directory))
         yield
 
 

@@ -118,11 +118,12 @@ async def test_a_destination_that_fails_is_tried_until_it_takes_it(destination: 
 
 async def test_what_is_refused_for_good_is_counted_and_passed_over(destination: Destination) -> None:
     observed = Observed()
-    destination.script = [(400, b"no such thing"), (200, PARTIAL), (200, b"\xff")]
+    destination.script = [(400, b"no such thing"), (200, PARTIAL), (200, b"\xff"), (409, b"older than what is there")]
     async with started(destination.url, observed) as writer:
-        for place in range(3):
+        for place in range(4):
             await writer.write(blocks_of(5, 5 * place))
-        assert await writer.flush() == 15
+        assert await writer.flush() == 20
+    assert observed.count("points_refused", "otlp", reason="conflict") == 5
     assert observed.count("points_refused", "otlp", reason="bad_request") == 5
     assert observed.count("points_refused", "otlp", reason="partial_success") == 2
     assert observed.count("points", "otlp") == 3 + 5

@@ -1,7 +1,7 @@
 """Regular expressions that take time linear in the text, whatever they are.
 
 Python's own may take for ever on an unlucky text, and hold the whole process meanwhile. RE2 cannot, and comes with
-Arrow, which the collector needs anyway; an agent loads it only when a check has an expression.
+Arrow, which reading the dataset needs anyway; an agent loads it only when a check has an expression.
 """
 
 import pyarrow as pa

@@ -1,5 +1,6 @@
 """Whether a web server answers as expected, and how long its certificate is good."""
 
+import contextlib
 import socket
 import ssl
 import time
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
+from yarl import URL
 
 from telemetry_collector import __version__
 from telemetry_collector.agent.monitors.calls import Calls, addresses
@@ -21,6 +23,7 @@ BODY_BYTES_MAX = 64 * 1024
 """A body is read so far, and searched."""
 
 _DAY_SECS = 86_400.0
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"telemetry-collector/{__version__}"}
 
 
 class HttpCheck:
@@ -50,8 +53,14 @@ class HttpCheck:
         config = self._config
         tls = self._contexts.of(config.ca_path, verify=config.verify_certificate) if self._contexts else True
         connector = _Connector(resolver=self._resolver, use_dns_cache=False, force_close=True, limit=1, ssl=tls)
+        redirects = aiohttp.TraceConfig()
+        redirects.on_request_redirect.append(self._redirected)
         session = aiohttp.ClientSession(
-            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(), requote_redirect_url=False
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            requote_redirect_url=False,
+            trace_configs=[redirects],
         )
         async with session:
             try:
@@ -75,7 +84,7 @@ class HttpCheck:
 
     async def _ask(self, session: aiohttp.ClientSession, finding: Finding) -> bytes:
         config = self._config
-        headers = {"Accept-Encoding": "identity", "User-Agent": f"telemetry-collector/{__version__}"}
+        headers = dict(_HEADERS)
         headers.update((name, value.get_secret_value()) for name, value in config.headers.items())
         async with session.request(
             config.method,
@@ -95,6 +104,19 @@ class HttpCheck:
                     break
                 body += piece
             return bytes(body)
+
+    async def _redirected(
+        self, _session: object, _context: object, redirect: aiohttp.TraceRequestRedirectParams
+    ) -> None:
+        # aiohttp takes away Authorization, and any other header may be a secret as well.
+        location = redirect.response.headers.get("Location", "")
+        with contextlib.suppress(ValueError):
+            if redirect.url.join(URL(location)).origin() == redirect.url.origin():
+                return
+        for name in self._config.headers:
+            redirect.headers.popall(name, None)
+        for name, value in _HEADERS.items():
+            redirect.headers.setdefault(name, value)
 
     def _certificate(self, encoded: bytes | None, finding: Finding) -> float | None:
         if encoded is None:

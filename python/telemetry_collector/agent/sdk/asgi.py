@@ -1,10 +1,11 @@
 """ASGI middleware: the time of every HTTP request, from its arrival to the end of its response.
 
-    app.add_middleware(MetricsMiddleware, metrics=metrics)        # Starlette, FastAPI
+    app.add_middleware(MetricsMiddleware, metrics=metrics)        # Starlette from 1.7 (older tell no route), FastAPI
     app = MetricsMiddleware(app, metrics=metrics)                 # any other
 
 Messages pass through as they are, one by one, so streaming stays streaming; WebSockets and the lifespan are none of its
-business. An exception that reaches it counts as status 500 and goes on.
+business. An exception that reaches it counts as status 500 and goes on. A client that leaves before its
+response begins counts as 499, whatever the application makes of it.
 """
 
 import time
@@ -20,9 +21,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-CLIENT_CLOSED = 499
-"""The status of a request that was given up before its response began, as nginx has it."""
-
 
 class MetricsMiddleware:
     """Wraps an ASGI application."""
@@ -35,19 +33,27 @@ class MetricsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = CLIENT_CLOSED
+        status = requests.CLIENT_CLOSED
+        begun = gone = False
+
+        async def receiving() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone |= message["type"] == "http.disconnect" and not begun
+            return message
 
         async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            nonlocal begun, status
+            # What is answered to nobody is as if it were not.
+            if message["type"] == "http.response.start" and not gone:
+                begun, status = True, message["status"]
             await send(message)
 
         started = time.perf_counter()
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receiving, sending)
         except Exception:
-            status = 500
+            status = requests.CLIENT_CLOSED if gone else 500
             raise
         finally:
             # Routers leave what they found in the scope, so this is known only now.

@@ -13,6 +13,9 @@ REQUEST: Final = "api.request"
 UNROUTED: Final = "unrouted"
 """The route of requests that no framework told the template of, such as those that fit none."""
 
+CLIENT_CLOSED: Final = 499
+"""The status of a request that was given up before its response began, as nginx has it."""
+
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
 """Methods that are told apart; a client may send any word."""
 

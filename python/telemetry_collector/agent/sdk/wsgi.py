@@ -39,7 +39,7 @@ class MetricsMiddleware:
 
         try:
             parts = self._app(environ, starting)
-        except Exception:
+        except BaseException:  # SystemExit is how servers end a worker that takes too long
             request.ended(500)
             raise
         if isinstance(parts, list | tuple):
@@ -57,7 +57,7 @@ class _Request:
         self._route_of = route_of
         self._started = time.perf_counter()
         self._open = True
-        self.status = 500
+        self.status: int | None = None
 
     def ended(self, status: int | None = None) -> None:
         """Records, once."""
@@ -68,7 +68,7 @@ class _Request:
         route = None
         with contextlib.suppress(Exception):  # a path that fits none, or a framework that is not set up
             route = self._route_of(self._environ)
-        status = self.status if status is None else status
+        status = status or self.status or 500
         requests.record(self._metrics, secs, method=self._method, route=route, status=status)
 
 
@@ -91,7 +91,7 @@ class _Parts:
         except StopIteration:
             self._request.ended()
             raise
-        except Exception:
+        except BaseException:
             self._request.ended(500)
             raise
 
@@ -102,7 +102,8 @@ class _Parts:
             if close is not None:
                 close()
         finally:
-            self._request.ended()
+            # An application that is a generator begins its response with its first part.
+            self._request.ended(self._request.status or requests.CLIENT_CLOSED)
 
 
 def _number(status: object) -> int:

@@ -17,6 +17,7 @@ from telemetry_collector.alerts import TooManyRules
 from telemetry_collector.api.grpc.events import GrpcEvents
 from telemetry_collector.api.grpc.peers import Context, Peers
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied
+from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, Readings, address_of
 from telemetry_collector.query import (
     AnswerTooLarge,
     InvalidQuery,
@@ -64,6 +65,7 @@ class Calls:
     def __init__(self, peers: Peers, events: GrpcEvents) -> None:
         self._peers = peers
         self._events = events
+        self._readings = Readings()
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -77,8 +79,15 @@ class Calls:
     ) -> grpc.RpcMethodHandler:
         """A method of one request and one answer."""
 
-        async def handle(body: bytes, context: Context) -> bytes:
-            async def answer(_peer: Peer) -> bytes:
+        async def handle(messages: AsyncIterator[bytes], context: Context) -> bytes:
+            async def answer(peer: Peer) -> bytes:
+                client = f"{peer.identity} {address_of(context.peer())}"
+                try:
+                    body = await self._readings.read(client, messages)
+                except TimeoutError as error:
+                    raise Refusal(Code.DEADLINE_EXCEEDED, f"no whole message within {READ_SECS_MAX:g} s") from error
+                if body is None:
+                    raise Refusal(Code.INVALID_ARGUMENT, "a call without a message")
                 try:
                     asked = request.FromString(body)
                 except DecodeError as error:
@@ -87,7 +96,8 @@ class Calls:
 
             return await self._answered(method, context, answer)
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        # Said to take a stream, which on the wire is the same, so that its message is not read before it is its turn.
+        return grpc.stream_unary_rpc_method_handler(handle)
 
     def collecting(self, method: str, work: Streaming[bytes]) -> grpc.RpcMethodHandler:
         """A method that takes a stream and answers once."""

@@ -68,6 +68,8 @@ class GrpcServer:
             options=(
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+                # Else windows grow with the bandwidth, to megabytes a call that nobody reads yet.
+                ("grpc.http2.bdp_probe", 0),
                 # Two collectors on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),
             ),

@@ -163,7 +163,8 @@ class TelemetryManager:
         await self._load()
         # From now on what is saved is not complete until the end.
         await self._save()
-        self._task = asyncio.create_task(self._turns(), name="workers")
+        if not self._over:  # it may have been ended meanwhile
+            self._task = asyncio.create_task(self._turns(), name="workers")
 
     async def shutdown(self) -> None:
         """Takes what the core still has, stores and saves it, and ends. Idempotent, and safe before `start`."""

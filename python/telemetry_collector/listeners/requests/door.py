@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from telemetry_collector import _core
 from telemetry_collector.listeners.requests.events import Outcome, RequestEvents
 from telemetry_collector.listeners.requests.peers import Peer
+from telemetry_collector.listeners.requests.room import Hold, Room
 
 REQUESTS_MAX = 512
 """Requests under way over all receivers; one more is told to come back."""
@@ -61,28 +62,15 @@ class Door:
         self._consumers = consumers
         self.events = events
         self.request_bytes_max = request_bytes_max
-        self._bytes_max = max(bytes_max, request_bytes_max)
-        self._requests = 0
-        self._bytes = 0
+        self._room = Room(bytes_max=max(bytes_max, 2 * request_bytes_max), requests_max=REQUESTS_MAX)
 
     def takes(self, signal: str) -> bool:
         """Whether anybody takes this signal's requests."""
         return signal in self._consumers
 
-    @contextmanager
-    def room_for(self, size: int) -> Iterator[bool]:
-        """Holds room for a body of so many bytes while it is read and taken; False when there is none."""
-        has_room = self._requests < REQUESTS_MAX and self._bytes + size <= self._bytes_max
-        if not has_room:
-            yield False
-            return
-        self._requests += 1
-        self._bytes += size
-        try:
-            yield True
-        finally:
-            self._requests -= 1
-            self._bytes -= size
+    def hold(self, client: str) -> AbstractContextManager[Hold]:
+        """What a request of this client takes of the room while it is read and taken."""
+        return self._room.hold(client)
 
     async def take(self, receiver: str, form: _core.RequestForm, body: bytes, encoding: str, peer: Peer) -> Taken:
         """Hands a request on and waits until it is on stable storage."""
@@ -99,7 +87,10 @@ class Door:
         for kind, count in request.left_out:
             events.left_out(receiver, kind, count)
         events.accepted(receiver, form.signal, request.accepted_points)
-        return self._answered(receiver, peer, _taken(request))
+        taken, missing = _taken(request)
+        if missing:
+            events.unaccounted(receiver, missing)
+        return self._answered(receiver, peer, taken)
 
     def busy(self, receiver: str) -> Taken:
         """The answer to who finds no room."""
@@ -112,15 +103,22 @@ class Door:
         return taken
 
 
-def _taken(request: _core.Request) -> Taken:
+def _taken(request: _core.Request) -> tuple[Taken, int]:
+    """What became of a request, and how many of its points nothing became of: a defect of ours.
+
+    They count as refused. To have them sent again would store the others again, and as often as they are sent.
+    """
     if request.retry_after_ms is not None:
-        return Taken("retry_later", problem="the collector has no room", retry_after_ms=request.retry_after_ms)
+        return Taken("retry_later", problem="the collector has no room", retry_after_ms=request.retry_after_ms), 0
     bad_lines = dict(request.left_out).get("bad_line", 0)
-    rejected = request.rejected_points + bad_lines
+    missing = abs(request.points - request.accepted_points - request.rejected_points)
+    rejected = request.rejected_points + bad_lines + missing
     if not rejected:
-        return Taken("stored", request.accepted_points)
+        return Taken("stored", request.accepted_points), 0
     reasons = [f"{points} x {reason} ({example})" for reason, points, example in request.rejections]
     if bad_lines:
         reasons.insert(0, f"{bad_lines} x malformed ({request.first_fault})")
+    if missing:
+        reasons.insert(0, f"{missing} x lost by a fault of the collector, which its log tells of")
     outcome: Outcome = "partial" if request.accepted_points else "rejected"
-    return Taken(outcome, request.accepted_points, rejected, "; ".join(reasons)[:PROBLEM_CHARS_MAX])
+    return Taken(outcome, request.accepted_points, rejected, "; ".join(reasons)[:PROBLEM_CHARS_MAX]), missing

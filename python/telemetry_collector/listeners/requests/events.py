@@ -26,6 +26,13 @@ _REFUSED = Event(
     every_secs=10.0,
 )
 _FAILED = Event("request_errors", "Requests that failed for a fault of ours", labels=("receiver",), level="error")
+_UNACCOUNTED = Event(
+    "request_points_unaccounted",
+    "Points of requests that were neither stored nor refused, for a fault of ours; told as refused",
+    labels=("receiver",),
+    level="error",
+    every_secs=10.0,
+)
 _UNREACHABLE = Event(
     "scrapes_failed", "Turns of targets that could not be read", labels=("job",), level="warning", every_secs=60.0
 )
@@ -37,7 +44,7 @@ class RequestEvents:
 
     def __init__(self, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._events = Events(registry, logger(__name__), clock)
-        self._events.declare(_ANSWERED, _REFUSED, _FAILED, _UNREACHABLE)
+        self._events.declare(_ANSWERED, _REFUSED, _FAILED, _UNACCOUNTED, _UNREACHABLE)
         self._bytes = counter(registry, "request_bytes_received", "Bytes of requests, as they came", ("receiver",))
         self._points = counter(
             registry, "request_points_accepted", "Points of requests that were stored", ("receiver",)
@@ -75,6 +82,10 @@ class RequestEvents:
     def left_out(self, receiver: str, kind: str, count: int) -> None:
         """Exemplars, values that are none, texts."""
         self._left_out.labels(receiver, kind).inc(count)
+
+    def unaccounted(self, receiver: str, points: int) -> None:
+        """A defect: so many points of a request were neither stored nor refused."""
+        self._events.happened(_UNACCOUNTED, points, receiver=receiver)
 
     def unreachable(self, job: str, target: str, problem: str) -> None:
         """A target could not be read this time."""

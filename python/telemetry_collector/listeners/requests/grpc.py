@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from telemetry_collector.listeners.requests.otlp import (
     retry_details,
 )
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
+from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, Readings, address_of
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -36,10 +37,14 @@ _CODES = {
     "too_large": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "denied": grpc.StatusCode.PERMISSION_DENIED,
     "retry_later": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    # Clients send again what is answered so; what is UNKNOWN or INTERNAL, OTLP's drop.
+    "failed": grpc.StatusCode.UNAVAILABLE,
 }
 
 Context = Any
 """A grpc.aio.ServicerContext; grpc has no types."""
+Method = Callable[[AsyncIterator[bytes], Context], Awaitable[bytes]]
+"""Takes a call, whose one message is read when it is its turn."""
 
 
 class GrpcListener:
@@ -62,6 +67,7 @@ class GrpcListener:
         self._trust = trust
         self._files = files
         self._anonymous = anonymous(name)
+        self._readings = Readings()
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -75,6 +81,8 @@ class GrpcListener:
             handlers=(_Handlers({method: self._method(signal) for signal, method in EXPORTS.items()}),),
             options=(
                 ("grpc.max_receive_message_length", self._door.request_bytes_max),
+                # Else windows grow with the bandwidth, to megabytes a call that nobody reads yet.
+                ("grpc.http2.bdp_probe", 0),
                 # Two collectors on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),
             ),
@@ -101,24 +109,24 @@ class GrpcListener:
         if server is not None:
             await server.stop(timeout_secs)
 
-    def _method(self, signal: Signal) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _method(self, signal: Signal) -> Method:
         if not self._door.takes(signal):
 
-            async def refuse(body: bytes, context: Context) -> bytes:
-                del body
+            async def refuse(messages: AsyncIterator[bytes], context: Context) -> bytes:
+                del messages
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, not_taken(signal))
                 raise AssertionError("abort raises")
 
             return refuse
         form = self._forms[signal]
 
-        async def export(body: bytes, context: Context) -> bytes:
-            return await self._export(form, body, context)
+        async def export(messages: AsyncIterator[bytes], context: Context) -> bytes:
+            return await self._export(form, messages, context)
 
         return export
 
-    async def _export(self, form: _core.RequestForm, body: bytes, context: Context) -> bytes:
-        taken = await self._taken(form, body, context)
+    async def _export(self, form: _core.RequestForm, messages: AsyncIterator[bytes], context: Context) -> bytes:
+        taken = await self._taken(form, messages, context)
         code = _CODES.get(taken.outcome)
         if code is None:
             return export_response(taken)
@@ -127,31 +135,43 @@ class GrpcListener:
         await context.abort(code, taken.problem)
         raise AssertionError("abort raises")
 
-    async def _taken(self, form: _core.RequestForm, body: bytes, context: Context) -> Taken:
+    async def _taken(self, form: _core.RequestForm, messages: AsyncIterator[bytes], context: Context) -> Taken:
         door = self._door
         try:
             peer = self._peer(context)
         except PeerDenied as error:
             door.events.answered(self.name, "denied", str(error))
             return Taken("denied", problem=str(error))
-        with door.room_for(len(body)) as has_room:
-            if not has_room:
+        client = peer.identity if self._trust is not None else address_of(context.peer())
+        try:
+            body = await self._readings.read(client, messages)
+        except TimeoutError:
+            return self._malformed(f"no whole message within {READ_SECS_MAX:g} s")
+        if body is None:
+            return self._malformed("a call without a message")
+        with door.hold(client) as hold:
+            if not (hold.grow(len(body)) and hold.begin()):
                 return door.busy(self.name)
             try:
                 return await door.take(self.name, form, body, "", peer)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # the log has it, and the client comes again
                 door.events.failed(self.name, error)
                 door.events.answered(self.name, "failed")
-                raise
+                return Taken("failed", problem="a fault of the collector, which its log tells of")
+
+    def _malformed(self, problem: str) -> Taken:
+        self._door.events.answered(self.name, "malformed", problem)
+        return Taken("malformed", problem=problem)
 
     def _peer(self, context: Context) -> Peer:
         return self._anonymous if self._trust is None else caller(context, self._trust)
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    def __init__(self, methods: dict[str, Callable[[bytes, Context], Awaitable[bytes]]]) -> None:
-        # Neither requests nor answers are converted: both are bytes.
-        self._methods = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+    def __init__(self, methods: dict[str, Method]) -> None:
+        # Neither requests nor answers are converted: both are bytes. On the wire a call of one message is a stream of
+        # one; said to be a stream, it is not read before it is asked for.
+        self._methods = {name: grpc.stream_unary_rpc_method_handler(method) for name, method in methods.items()}
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a method, or None."""

@@ -10,18 +10,25 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.web_protocol import _ErrInfo
 
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
+from telemetry_collector.listeners.requests.body import (
+    PACE,
+    BodyTooLarge,
+    BodyTooSlow,
+    NoRoomForBody,
+    Pace,
+    read_body,
+)
 from telemetry_collector.listeners.requests.door import Door, Taken
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
 
-BODY_SECS_MAX = 30.0
-"""From a request's headers to the end of its body."""
 KEEPALIVE_SECS = 120.0
 """A connection without a request for so long is closed; clients send every ten to sixty seconds."""
 CONNECTIONS_MAX = 4_096
@@ -34,12 +41,13 @@ ENCODING_DER = 2
 
 
 class Refusal(Exception):
-    """A request that is refused before its body is read."""
+    """A request that ends before any consumer has judged it."""
 
-    def __init__(self, status: int, problem: str) -> None:
+    def __init__(self, status: int, problem: str, *, ends_connection: bool = False) -> None:
         super().__init__(problem)
         self.status = status
         self.problem = problem
+        self.ends_connection = ends_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,9 @@ class HttpProtocol(Protocol):
     def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
         """The protocol's words for what became of the request."""
 
+    def refusal(self, request: web.Request, refusal: Refusal, /) -> web.Response:
+        """The same where nothing became of it."""
+
 
 class HttpListener:
     """Listens on one address for one protocol."""
@@ -80,14 +91,17 @@ class HttpListener:
         door: Door,
         trust: Trust | None,
         tls: ssl.SSLContext | None,
+        pace: Pace = PACE,
     ) -> None:
-        """`trust` judges clients' certificates; None: they show none. `tls` is the server's; None: plain."""
+        """`trust` judges clients' certificates; None: they show none. `tls` is the server's; None: plain. `pace` is
+        what bodies keep to."""
         self.name = name
         self._address = address
         self._protocol = protocol
         self._door = door
         self._trust = trust
         self._tls = tls
+        self._pace = pace
         self._anonymous = anonymous(name)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -99,22 +113,31 @@ class HttpListener:
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
-        app = web.Application(client_max_size=self._door.request_bytes_max)
+        app = web.Application()
         for path in self._protocol.paths:
             app.router.add_post(path, self._take)
         for (method, path), answer in self._protocol.others.items():
             app.router.add_route(method, path, _answering(answer))
-        # What is packed is unpacked in the core, within its bound.
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_SECS, auto_decompress=False)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         served = runner.server
         assert served is not None, "it is set up"
+        loop = asyncio.get_running_loop()
 
         def connected() -> asyncio.BaseProtocol:
-            return served() if len(served.connections) < CONNECTIONS_MAX else _TooMany()
+            if len(served.connections) >= CONNECTIONS_MAX:
+                return _TooMany()
+            return _Connection(
+                served,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type]  # the documented way to have none
+                keepalive_timeout=KEEPALIVE_SECS,
+                # What is packed is unpacked in the core, within its bound.
+                auto_decompress=False,
+            )
 
         try:
-            self._server = await asyncio.get_running_loop().create_server(
+            self._server = await loop.create_server(
                 connected,
                 self._address.host,
                 self._address.port,
@@ -143,7 +166,14 @@ class HttpListener:
                     await runner.cleanup()
 
     async def _take(self, request: web.Request) -> web.Response:
-        return self._protocol.answer(request, await self._taken(request))
+        try:
+            taken = await self._taken(request)
+        except Refusal as refusal:
+            response = self._protocol.refusal(request, refusal)
+            if refusal.ends_connection:
+                response.force_close()
+            return response
+        return self._protocol.answer(request, taken)
 
     async def _taken(self, request: web.Request) -> Taken:
         door, name = self._door, self.name
@@ -155,29 +185,41 @@ class HttpListener:
             return Taken("denied", problem=str(error))
         except Refusal as refusal:
             door.events.answered(name, "malformed", refusal.problem)
-            raise _http_error(refusal) from refusal
-        # Where the length is not told, it may be as long as any.
-        size = request.content_length if request.content_length is not None else door.request_bytes_max
-        if size > door.request_bytes_max:
+            raise
+        expected = request.content_length or 0
+        if expected > door.request_bytes_max:
             return self._too_large()
-        with door.room_for(size) as has_room:
-            if not has_room:
+        client = peer.identity if self._trust is not None else request.remote or ""
+        with door.hold(client) as hold:
+            # What would find no room in the end need not begin.
+            if not hold.fits(expected):
                 return door.busy(name)
             try:
-                async with asyncio.timeout(BODY_SECS_MAX):
-                    body = await request.read()
-            except web.HTTPRequestEntityTooLarge:
+                body = await read_body(request.content, hold, door.request_bytes_max, self._pace)
+            except BodyTooLarge:
                 return self._too_large()
-            except TimeoutError as error:
-                door.events.answered(name, "malformed", f"no whole body within {BODY_SECS_MAX:.0f} s")
-                raise web.HTTPRequestTimeout from error
+            except NoRoomForBody:
+                return door.busy(name)
+            except BodyTooSlow as error:
+                raise self._ended(408, str(error)) from error
+            except web.RequestPayloadError as error:
+                raise self._ended(400, f"the body breaks HTTP's rules: {error}") from error
+            except ConnectionError as error:
+                raise self._ended(400, "the client left before the body was whole") from error
+            if not hold.begin():
+                return door.busy(name)
             try:
                 return await door.take(name, asked.form, body, asked.encoding, peer)
             except Exception as error:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
                 # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise web.HTTPServiceUnavailable from error
+                raise Refusal(503, "a fault of the collector, which its log tells of") from error
+
+    def _ended(self, status: int, problem: str) -> Refusal:
+        """What is said of a body that will not be whole; the connection ends with it."""
+        self._door.events.answered(self.name, "malformed", problem)
+        return Refusal(status, problem, ends_connection=True)
 
     def _too_large(self) -> Taken:
         problem = f"more than {self._door.request_bytes_max} bytes (limits.inflated_bytes_max)"
@@ -201,6 +243,26 @@ def _intermediates(tls: Any) -> tuple[bytes, ...]:
     return tuple(certificate.public_bytes(ENCODING_DER) for certificate in chain[1:])
 
 
+class _Connection(web.RequestHandler):
+    """aiohttp's, but that whoever reads a body hears of it when its framing breaks.
+
+    aiohttp's own lets the reader wait, and answers 400 behind whatever becomes of that.
+    """
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        request = self._current_request
+        if request is None or not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        content = request.content
+        if not content.is_eof():
+            content.set_exception(web.RequestPayloadError("chunks that are none"))
+            # Nothing more of it is waited for, either, when the answer has left.
+            content.feed_eof()
+
+
 class _TooMany(asyncio.Protocol):
     """A connection over the bound: it ends where it begins."""
 
@@ -214,13 +276,6 @@ def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.R
         return answer(request)
 
     return handler
-
-
-def _http_error(refusal: Refusal) -> web.HTTPException:
-    class Refused(web.HTTPClientError):
-        status_code = refusal.status
-
-    return Refused(text=refusal.problem + "\n")
 
 
 def retry_after(taken: Taken) -> dict[str, str]:

@@ -17,7 +17,13 @@ PRECISIONS_KEPT_MAX = 16
 
 # Version 1's clients take only 5xx as "again", version 2's know 429.
 _STATUS = {"malformed": 400, "partial": 400, "rejected": 400, "too_large": 413, "denied": 401}
-_CODES = {400: "invalid", 401: "unauthorized", 413: "request too large", 429: "too many requests"}
+_CODES = {
+    401: "unauthorized",
+    413: "request too large",
+    429: "too many requests",
+    503: "unavailable",
+}
+"""Version 2's; of every other status: invalid."""
 
 
 class InfluxHttp:
@@ -52,20 +58,28 @@ class InfluxHttp:
 
     def answer(self, request: web.Request, taken: Taken) -> web.Response:
         """204, or the error in the words of the version that was asked."""
-        is_v2 = request.path == V2
         if taken.outcome == "stored":
             return web.Response(status=204)
         headers = {}
         if taken.outcome == "retry_later":
-            status = 429 if is_v2 else 503
+            status = 429 if request.path == V2 else 503
             headers = retry_after(taken)
         else:
             status = _STATUS[taken.outcome]
         problem = taken.problem
         if taken.outcome == "partial":
             problem = f"partial write: {problem} dropped={taken.rejected}"
-        body = {"code": _CODES[status], "message": problem} if is_v2 else {"error": problem}
-        return web.json_response(body, status=status, headers=headers)
+        return _error(request, status, problem, headers)
+
+    def refusal(self, request: web.Request, refusal: Refusal) -> web.Response:
+        """In the same words."""
+        return _error(request, refusal.status, refusal.problem, {})
+
+
+def _error(request: web.Request, status: int, problem: str, headers: Mapping[str, str]) -> web.Response:
+    is_v2 = request.path == V2
+    body = {"code": _CODES.get(status, "invalid"), "message": problem} if is_v2 else {"error": problem}
+    return web.json_response(body, status=status, headers=headers)
 
 
 def _ping(_request: web.Request) -> web.Response:

@@ -34,11 +34,22 @@ JSON = "application/json"
 
 INVALID_ARGUMENT = 3
 """google.rpc.Code."""
+DEADLINE_EXCEEDED = 4
 PERMISSION_DENIED = 7
 RESOURCE_EXHAUSTED = 8
+UNIMPLEMENTED = 12
+UNAVAILABLE = 14
 
 _STATUS = {"malformed": 400, "too_large": 413, "denied": 403, "retry_later": 429}
-_CODES = {"too_large": RESOURCE_EXHAUSTED, "denied": PERMISSION_DENIED, "retry_later": RESOURCE_EXHAUSTED}
+_CODES = {
+    403: PERMISSION_DENIED,
+    404: UNIMPLEMENTED,
+    408: DEADLINE_EXCEEDED,
+    413: RESOURCE_EXHAUSTED,
+    429: RESOURCE_EXHAUSTED,
+    503: UNAVAILABLE,
+}
+"""google.rpc.Code by HTTP's status; of every other one: INVALID_ARGUMENT."""
 
 
 class OtlpHttp:
@@ -72,17 +83,26 @@ class OtlpHttp:
 
     def answer(self, request: web.Request, taken: Taken) -> web.Response:
         """An Export…ServiceResponse, or a Status where none of the request was judged."""
-        as_json = request.content_type == JSON
-        status = _STATUS.get(taken.outcome, 200)
-        headers = retry_after(taken) if taken.outcome == "retry_later" else {}
-        if status == 200:
-            body = export_response_json(taken, PATHS[request.path]) if as_json else export_response(taken)
-        else:
-            code = _CODES.get(taken.outcome, INVALID_ARGUMENT)
-            told = {"code": code, "message": taken.problem}
-            status_message = protobuf.number(1, code) + protobuf.message(2, taken.problem)
-            body = json.dumps(told).encode() if as_json else status_message
-        return web.Response(status=status, body=body, headers=headers, content_type=JSON if as_json else PROTOBUF)
+        status = _STATUS.get(taken.outcome)
+        if status is not None:
+            return _error(request, status, taken.problem, retry_after(taken) if taken.outcome == "retry_later" else {})
+        if request.content_type == JSON:
+            return web.Response(body=export_response_json(taken, PATHS[request.path]), content_type=JSON)
+        return web.Response(body=export_response(taken), content_type=PROTOBUF)
+
+    def refusal(self, request: web.Request, refusal: Refusal) -> web.Response:
+        """A Status."""
+        return _error(request, refusal.status, refusal.problem, {})
+
+
+def _error(request: web.Request, status: int, problem: str, headers: Mapping[str, str]) -> web.Response:
+    """A google.rpc.Status, in JSON to who sent JSON."""
+    code = _CODES.get(status, INVALID_ARGUMENT)
+    if request.content_type == JSON:
+        body, content_type = json.dumps({"code": code, "message": problem}).encode(), JSON
+    else:
+        body, content_type = protobuf.number(1, code) + protobuf.message(2, problem), PROTOBUF
+    return web.Response(status=status, body=body, headers=headers, content_type=content_type)
 
 
 def form_of(signal: Signal, ignored_attributes: tuple[str, ...], *, json: bool = False) -> _core.RequestForm:

@@ -98,8 +98,8 @@ class Scraper:
             problem = str(error) or type(error).__name__
             self._door.events.unreachable(target.job, target.url, problem)
         told = f"\nup {up}\nscrape_duration_seconds {time.perf_counter() - began:.6f}\n".encode()
-        with self._door.room_for(len(page)) as has_room:
-            if not has_room:
+        with self._door.hold(target.url) as hold:
+            if not (hold.grow(len(page)) and hold.begin()):
                 self._door.busy(RECEIVER)
                 return
             try:

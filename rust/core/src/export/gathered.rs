@@ -47,8 +47,8 @@ impl<'a> Gathered<'a> {
     }
 
     /// Each series with its points.
-    pub(super) fn series(&self) -> impl Iterator<Item = (&Descriptor, &[(u32, Sample<'a>)])> {
+    pub(super) fn series(&self) -> impl Iterator<Item = (&Arc<Descriptor>, &[(u32, Sample<'a>)])> {
         let runs = self.samples.chunk_by(|(number, _), (next, _)| number == next);
-        runs.map(|run| (&*self.descriptors[run[0].0 as usize], run))
+        runs.map(|run| (&self.descriptors[run[0].0 as usize], run))
     }
 }

@@ -8,6 +8,9 @@ pub mod otlp;
 pub mod prometheus;
 #[cfg(test)]
 mod tests;
+mod totals;
+
+pub use self::totals::Totals;
 
 /// One request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Requests, otlp, prometheus};
+use super::{Requests, Totals, otlp, prometheus};
 use crate::columns::testing::{blocks, descriptor, header};
 use crate::columns::{BlockBuilder, Distribution, Histogram, PointBlock, Quantile, Summary};
 use crate::limits::Limits;
-use crate::series::MetricType;
+use crate::series::{Descriptor, MetricType};
 use crate::translate::{Encoding, Form, Renames, translate};
 use crate::wire::decode::{Row, RowData};
 use crate::wire::{DecodeScratch, DecodedBatch, decode};
@@ -118,7 +118,7 @@ proptest! {
     #[test]
     fn remote_write_has_legal_names_and_every_point(blocks in blocks(), bytes_max in 1..20_000_usize) {
         let blocks: Vec<_> = blocks.into_iter().map(Arc::new).collect();
-        let requests = prometheus::encode(&blocks, bytes_max);
+        let requests = prometheus::encode(&blocks, bytes_max, &mut Totals::default());
         let points: u64 = requests.requests.iter().map(|request| request.points).sum();
         prop_assert_eq!(points, blocks.iter().map(|block| block.len() as u64).sum::<u64>());
         for point in read(&requests, &Form::Prometheus(Renames::default()), Encoding::Snappy) {
@@ -158,7 +158,7 @@ fn remote_write_names_series_as_prometheus_does() {
     let index = builder.descriptor(&summary);
     let quantiles = vec![Quantile { quantile: 0.99, value: 4.0 }];
     builder.push_distribution(index, TIME_NS, Distribution::Summary(Summary { count: 2, sum: 5.0, quantiles }));
-    let requests = prometheus::encode(&[Arc::new(builder.finish(header()))], 1 << 20);
+    let requests = prometheus::encode(&[Arc::new(builder.finish(header()))], 1 << 20, &mut Totals::default());
     let points = read(&requests, &Form::Prometheus(Renames::default()), Encoding::Snappy);
     let mut lines: Vec<_> = points
         .iter()
@@ -185,4 +185,133 @@ fn remote_write_names_series_as_prometheus_does() {
         ]
     );
     assert_eq!((requests.requests.len(), requests.requests[0].points, requests.rewritten), (1, 6, 4));
+}
+
+/// A series whose points are changes.
+fn changing(name: &str, metric_type: MetricType) -> Arc<Descriptor> {
+    let mut series = (*descriptor(name, &[], metric_type)).clone();
+    series.delta = true;
+    Arc::new(series)
+}
+
+/// A block of one series, whose points are changes.
+fn changes(metric_type: MetricType, points: &[(i64, f64)]) -> Arc<PointBlock> {
+    let mut builder = BlockBuilder::default();
+    let index = builder.descriptor(&changing("requests", metric_type));
+    for &(ms, change) in points {
+        if metric_type == MetricType::Histogram {
+            let buckets = Histogram {
+                count: change as u64,
+                sum: change / 2.0,
+                upper_bounds: vec![if change > 100.0 { 2.0 } else { 1.0 }],
+                bucket_counts: vec![change as u64, 0],
+                ..Histogram::default()
+            };
+            builder.push_distribution(index, TIME_NS + ms * 1_000_000, Distribution::Histogram(buckets));
+        } else {
+            builder.push(index, TIME_NS + ms * 1_000_000, change);
+        }
+    }
+    Arc::new(builder.finish(header()))
+}
+
+/// Times in milliseconds, and values, of the series of this name.
+fn written(requests: &Requests, name: &str) -> Vec<(i64, String)> {
+    let points = read(requests, &Form::Prometheus(Renames::default()), Encoding::Snappy);
+    let of_name = points.into_iter().filter(|point| point.0 == name);
+    let mut told: Vec<_> = of_name.map(|point| ((point.5 - TIME_NS) / 1_000_000, point.6)).collect();
+    told.sort();
+    told
+}
+
+fn told(pairs: &[(i64, f64)]) -> Vec<(i64, String)> {
+    pairs.iter().map(|(ms, value)| (*ms, format!("{value:?}"))).collect()
+}
+
+#[test]
+fn changes_are_sent_as_what_they_add_up_to() {
+    let mut totals = Totals::default();
+    let mut send = |start, end, points: &[(i64, f64)]| {
+        totals.begin(start, end);
+        prometheus::encode(&[changes(MetricType::Counter, points)], 1 << 20, &mut totals)
+    };
+    let first = send(0, 10, &[(10, 2.0), (30, 4.0), (20, 3.0), (30, 1.0)]);
+    let added_up = [(9, 0.0), (10, 2.0), (20, 5.0), (30, 10.0)];
+    assert_eq!(
+        written(&first, "requests_total"),
+        told(&added_up),
+        "from a marked beginning, the last of each millisecond"
+    );
+    assert_eq!((first.requests[0].points, first.rewritten), (4, 1));
+    assert_eq!(written(&send(10, 20, &[(40, 1.0)]), "requests_total"), told(&[(40, 11.0)]));
+    assert_eq!(
+        written(&send(10, 20, &[(40, 1.0)]), "requests_total"),
+        told(&[(40, 11.0)]),
+        "written again, it is the same"
+    );
+    let late = send(20, 30, &[(15, 1.0), (15, 1.0), (50, 1.0)]);
+    assert_eq!(
+        written(&late, "requests_total"),
+        told(&[(41, 13.0), (50, 14.0)]),
+        "what is late comes as soon as it can"
+    );
+    assert_eq!(late.requests[0].points, 3);
+    assert_eq!(
+        written(&send(40, 50, &[(60, 1.0)]), "requests_total"),
+        told(&[(60, 15.0)]),
+        "a gap in the journal is no end"
+    );
+    let back = send(10, 20, &[(40, 1.0)]);
+    assert_eq!(written(&back, "requests_total"), told(&[(39, 0.0), (40, 1.0)]), "going back begins anew");
+}
+
+#[test]
+fn changes_of_histograms_and_gauges_add_up_too() {
+    let mut totals = Totals::default();
+    totals.begin(0, 10);
+    let blocks = [
+        changes(MetricType::Histogram, &[(10, 4.0), (20, 6.0), (30, 200.0)]),
+        changes(MetricType::Gauge, &[(10, 2.0), (20, -3.0)]),
+    ];
+    let requests = prometheus::encode(&blocks, 1 << 20, &mut totals);
+    let counts = [(9, 0.0), (10, 4.0), (20, 10.0), (29, 0.0), (30, 200.0)];
+    assert_eq!(written(&requests, "requests_count"), told(&counts), "other bounds are another histogram");
+    assert_eq!(written(&requests, "requests_sum"), told(&counts.map(|(ms, count)| (ms, count / 2.0))));
+    assert_eq!(written(&requests, "requests"), told(&[(10, 2.0), (20, -1.0)]));
+}
+
+#[test]
+fn series_beyond_the_bound_begin_anew() {
+    let mut totals = Totals::new(10);
+    for round in 0..100 {
+        totals.begin(round, round + 1);
+        let mut builder = BlockBuilder::default();
+        for number in 0..40 {
+            let index = builder.descriptor(&changing(&format!("m{number}"), MetricType::Counter));
+            builder.push(index, TIME_NS + round as i64 * 1_000_000_000, 1.0);
+        }
+        let requests = prometheus::encode(&[Arc::new(builder.finish(header()))], 1 << 20, &mut totals);
+        assert_eq!(written(&requests, "m0_total").last(), told(&[(round as i64 * 1_000, 1.0)]).last());
+        assert!(totals.len() <= 20, "{}", totals.len());
+    }
+}
+
+#[test]
+fn of_the_points_within_a_millisecond_one_is_sent_however_many_there_are() {
+    let mut builder = BlockBuilder::default();
+    let gauge = descriptor("g", &[], MetricType::Gauge);
+    let histogram = descriptor("h", &[], MetricType::Histogram);
+    for number in 0..3_500 {
+        let index = builder.descriptor(&gauge);
+        builder.push(index, TIME_NS + number, number as f64);
+    }
+    for count in 0..3 {
+        let index = builder.descriptor(&histogram);
+        let buckets = Histogram { count, bucket_counts: vec![count], ..Histogram::default() };
+        builder.push_distribution(index, TIME_NS + count as i64, Distribution::Histogram(buckets));
+    }
+    let requests = prometheus::encode(&[Arc::new(builder.finish(header()))], 1 << 20, &mut Totals::default());
+    assert_eq!(written(&requests, "g"), told(&[(0, 3_499.0)]));
+    assert_eq!(written(&requests, "h_count"), told(&[(0, 2.0)]));
+    assert_eq!((requests.requests[0].points, requests.rewritten), (3_503, 3_501));
 }

@@ -1,4 +1,4 @@
-//! Judging a frame, in the order of the contract: malformed, stored before, unknown series, too large, identity, then
+//! Judging a frame, in the order of the contract: malformed, stored before, withdrawn, unknown series, too large, identity, then
 //! each point by the first rule that it breaks. What remains becomes one block and one journal record.
 
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Ingest {
         let received = Instant::now();
         self.counters().batches_received.fetch_add(1, Relaxed);
         self.counters().frame_bytes_received.fetch_add(arrival.frame.len() as u64 + 4, Relaxed);
-        let standing = self.accounts.arrive(&arrival.peer.identity, arrival.frame.len(), arrival.now_unix_ns);
+        let standing = self.accounts.arrive(&arrival.peer.identity, 1, arrival.frame.len(), arrival.now_unix_ns);
         if standing == Standing::Out {
             return Judged::QuotaExceeded;
         }
@@ -95,19 +95,25 @@ impl Ingest {
         let Scratch { decode: columns, work, encoder, record } = scratch;
         let batch = match decode_with(&stream.dictionary, arrival.frame, &arrival.policy.limits, columns) {
             Ok(batch) => batch,
-            Err(malformed) => return self.malformed(malformed.sequence, &malformed.to_string()),
+            Err(malformed) => {
+                return Judged::Answered(self.malformed(malformed.sequence, &malformed.to_string()));
+            }
         };
         if let Err(fault) = define(&batch, arrival.peer.node.as_bytes(), &mut stream.dictionary) {
             stream.dictionary.rollback();
-            return self.malformed(batch.sequence, &fault);
+            return Judged::Answered(self.malformed(batch.sequence, &fault));
         }
         keep_references(&batch, &mut stream.dictionary);
+        if batch.withdraw && batch.epoch != 0 {
+            return self.withdraw(arrival, &batch);
+        }
         let counted = points_counted(&batch, arrival.policy.limits.max_batch_size);
         self.counters().points_received.fetch_add(counted, Relaxed);
 
         let name_fits = match self.verdict(arrival.peer, &batch) {
             Verdict::Stored => return Judged::Answered(answer::plain(batch.sequence, Outcome::Duplicate)),
             Verdict::Pending(ticket) => return self.copy_of(arrival.reply_to, batch.sequence, ticket),
+            Verdict::Withdrawn => return self.came_late(batch.sequence, batch.points as u32, counted),
             Verdict::New => true,
             Verdict::NoRoom => false,
         };
@@ -132,35 +138,13 @@ impl Ingest {
             return Judged::Answered(answer::retry_later(batch.sequence, excess.retry_after_ms));
         }
 
-        let series_max = self.accounts.series_max(identity);
-        let judge = PointJudge::new(&arrival.policy.limits, identity, series_max, arrival.now_unix_ns);
-        let rejections = judge.judge(&batch, stream, work, &self.registry, |name, limit| {
-            self.offenders.lock().record(identity, name, 1);
-            if let CardinalityLimit::Identity { .. } = limit {
-                self.counters().quota_series_refused.fetch_add(1, Relaxed);
-                self.accounts.series_refused(identity, 1);
+        let (block, ack) = match self.judge_points(arrival, &batch, stream, work) {
+            Ok(judged) => judged,
+            Err(refused) => {
+                self.count_refused(&refused.rejections);
+                return Judged::Answered(refused);
             }
-        });
-        let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
-        if work.block.is_empty() {
-            self.count_refused(&rejections);
-            return Judged::Answered(answer::rejected(batch.sequence, rejected, rejections));
-        }
-        let outcome = if rejected == 0 { Outcome::Stored } else { Outcome::Partial };
-        let ack = BatchAck {
-            accepted_points: work.block.len() as u32,
-            rejected_points: rejected,
-            rejections,
-            ..answer::plain(batch.sequence, outcome)
         };
-        let block = work.block.finish(BatchHeader {
-            identity: Arc::clone(&arrival.peer.identity),
-            epoch: batch.epoch,
-            sequence: batch.sequence,
-            oldest_unacknowledged: batch.oldest_unacknowledged,
-            received_unix_us: self.receipt(arrival.now_unix_ns),
-        });
-        stream.series = Arc::clone(&block.descriptors);
         record.clear();
         // What is closing stores nothing more, and a record that is not written need not be made.
         let judged = if self.closed.load(Relaxed) {
@@ -176,6 +160,47 @@ impl Ingest {
             self.accounts.give_back(identity, batch.points, arrival.now_unix_ns);
         }
         judged
+    }
+
+    /// Judges the points of a batch that is taken as a whole: what is to be stored, and the answer once it is; or the
+    /// answer alone where none is. Refusals are not counted yet.
+    pub(super) fn judge_points(
+        &self,
+        arrival: &Arrival<'_>,
+        batch: &DecodedBatch<'_>,
+        stream: &mut StreamState,
+        work: &mut Work,
+    ) -> Result<(PointBlock, BatchAck), BatchAck> {
+        let identity = &arrival.peer.identity;
+        let series_max = self.accounts.series_max(identity);
+        let judge = PointJudge::new(&arrival.policy.limits, identity, series_max, arrival.now_unix_ns);
+        let rejections = judge.judge(batch, stream, work, &self.registry, |name, limit| {
+            self.offenders.lock().record(identity, name, 1);
+            if let CardinalityLimit::Identity { .. } = limit {
+                self.counters().quota_series_refused.fetch_add(1, Relaxed);
+                self.accounts.series_refused(identity, 1);
+            }
+        });
+        let rejected: u32 = rejections.iter().map(|rejection| rejection.points).sum();
+        if work.block.is_empty() {
+            return Err(answer::rejected(batch.sequence, rejected, rejections));
+        }
+        let outcome = if rejected == 0 { Outcome::Stored } else { Outcome::Partial };
+        let ack = BatchAck {
+            accepted_points: work.block.len() as u32,
+            rejected_points: rejected,
+            rejections,
+            ..answer::plain(batch.sequence, outcome)
+        };
+        let block = work.block.finish(BatchHeader {
+            identity: Arc::clone(identity),
+            epoch: batch.epoch,
+            sequence: batch.sequence,
+            oldest_unacknowledged: batch.oldest_unacknowledged,
+            received_unix_us: self.receipt(arrival.now_unix_ns),
+        });
+        stream.series = Arc::clone(&block.descriptors);
+        Ok((block, ack))
     }
 
     /// What a compressed body took beyond its frame counts as if it had been sent, whatever became of the batch.
@@ -204,6 +229,10 @@ impl Ingest {
             Verdict::Pending(ticket) => {
                 drop(names);
                 return self.copy_of(arrival.reply_to, block.sequence, ticket);
+            }
+            Verdict::Withdrawn => {
+                let points = ack.accepted_points + ack.rejected_points;
+                return self.came_late(block.sequence, points, u64::from(points));
             }
             Verdict::NoRoom => return self.retry(block.sequence, RetryCause::Names),
         }
@@ -234,15 +263,13 @@ impl Ingest {
     /// A record that no segment holds. Smaller batches do fit, and splitting is what an agent does with this answer: so
     /// it is given for every point of the batch, whatever the answer would have been.
     fn too_large(&self, instead_of: &BatchAck) -> Judged {
-        let points = instead_of.accepted_points + instead_of.rejected_points;
-        self.counters().refused(Reason::BatchTooLarge, u64::from(points));
-        let example = "the batch does not fit into a segment of the journal".into();
-        let rejection = Rejection { reason: Reason::BatchTooLarge, points, example };
-        Judged::Answered(answer::rejected(instead_of.sequence, points, vec![rejection]))
+        let ack = answer::too_large(instead_of, "the batch does not fit into a segment of the journal");
+        self.count_refused(&ack.rejections);
+        Judged::Answered(ack)
     }
 
     /// Counts points that a reply tells as refused.
-    fn count_refused(&self, rejections: &[Rejection]) {
+    pub(super) fn count_refused(&self, rejections: &[Rejection]) {
         for rejection in rejections {
             self.counters().refused(rejection.reason, u64::from(rejection.points));
         }
@@ -253,13 +280,13 @@ impl Ingest {
         names.judge(&peer.identity, batch.epoch, batch.sequence, batch.oldest_unacknowledged)
     }
 
-    fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
+    pub(super) fn copy_of(&self, reply_to: &ReplyTo, sequence: u64, ticket: Ticket) -> Judged {
         self.shared.copies.lock().push((ticket.clone(), reply_to.clone()));
         Judged::CopyOf(sequence, ticket)
     }
 
     /// The rules that concern the batch as a whole. Leaves the place of each point's series in `work`.
-    fn judge_batch(
+    pub(super) fn judge_batch(
         arrival: &Arrival<'_>,
         batch: &DecodedBatch<'_>,
         stream: &mut StreamState,
@@ -357,7 +384,7 @@ impl Ingest {
         (bytes > limits.inflight_bytes_max as u64).then_some(RetryCause::Bytes)
     }
 
-    fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {
+    pub(super) fn retry(&self, sequence: u64, cause: RetryCause) -> Judged {
         Judged::Answered(answer::retry_later(sequence, self.retry_ms(cause)))
     }
 
@@ -370,10 +397,10 @@ impl Ingest {
         }
     }
 
-    fn malformed(&self, sequence: u64, fault: &str) -> Judged {
+    pub(super) fn malformed(&self, sequence: u64, fault: &str) -> BatchAck {
         self.counters().malformed.fetch_add(1, Relaxed);
         let rejection = Rejection { reason: Reason::Malformed, points: 0, example: fault.into() };
-        Judged::Answered(answer::rejected(sequence, 0, vec![rejection]))
+        answer::rejected(sequence, 0, vec![rejection])
     }
 
     /// The time of receipt, which never goes back while the process lives: consumers cut files at the hour.

@@ -26,7 +26,7 @@ pub struct Counters {
     /// Batches whose commit failed.
     pub commits_failed: AtomicU64,
     /// Points refused, by reason; whole batches count with their points.
-    pub points_refused: ByNumber<11>,
+    pub points_refused: ByNumber<{ Reason::ALL.len() }>,
     /// Replies, by outcome.
     pub batches_answered: ByNumber<6>,
     /// Batches told to come later, by what was full.

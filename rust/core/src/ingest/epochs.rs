@@ -19,6 +19,8 @@ pub enum Verdict<T> {
     Stored,
     /// A copy is waiting for this commit.
     Pending(T),
+    /// Its agent has taken it back: it is not stored, and must not be.
+    Withdrawn,
     /// Keeping it would need one range, epoch or identity more than is kept: try later.
     NoRoom,
 }
@@ -52,6 +54,8 @@ pub(super) struct Epoch<T> {
     /// The same without batches that had no points.
     pub(super) durable: RangeSet,
     pub(super) pending: BTreeMap<u64, T>,
+    /// Names that were taken back before they were stored.
+    withdrawn: RangeSet,
     last_use: u64,
 }
 
@@ -178,8 +182,13 @@ impl AtRest {
 
     fn unfolded<T>(&self) -> Epoch<T> {
         let stored = RangeSet::of(self.first, self.last);
-        let pending = BTreeMap::new();
-        Epoch { floor: self.floor, closed: stored.clone(), durable: stored, pending, last_use: self.last_use }
+        Epoch {
+            floor: self.floor,
+            closed: stored.clone(),
+            durable: stored,
+            last_use: self.last_use,
+            ..Epoch::default()
+        }
     }
 }
 
@@ -190,6 +199,7 @@ impl<T> Default for Epoch<T> {
             closed: RangeSet::default(),
             durable: RangeSet::default(),
             pending: BTreeMap::new(),
+            withdrawn: RangeSet::default(),
             last_use: 0,
         }
     }
@@ -201,16 +211,45 @@ impl<T> Epoch<T> {
         T: Clone,
     {
         self.raise_floor(floor);
+        match self.decided(sequence) {
+            Some(verdict) => verdict,
+            None if self.has_room(sequence) => Verdict::New,
+            None => Verdict::NoRoom,
+        }
+    }
+
+    /// Takes a name back, if that is not too late. `certain` says that what is not stored now cannot turn out to be.
+    pub(super) fn withdraw(&mut self, sequence: u64, floor: u64, certain: bool) -> Verdict<T>
+    where
+        T: Clone,
+    {
+        self.raise_floor(floor);
+        if let Some(decided) = self.decided(sequence) {
+            return decided;
+        }
+        // The oldest has room whatever the others take: its agent could settle none of them before it.
+        let fits = self.withdrawn.ranges() < RANGES_PER_EPOCH_MAX || !self.withdrawn.would_grow(sequence);
+        if !(certain && (fits || sequence == self.floor)) {
+            return Verdict::NoRoom;
+        }
+        self.withdrawn.insert(sequence);
+        Verdict::Withdrawn
+    }
+
+    fn decided(&self, sequence: u64) -> Option<Verdict<T>>
+    where
+        T: Clone,
+    {
         if sequence < self.floor {
-            return Verdict::Stored;
+            return Some(Verdict::Stored);
         }
         if let Some(ticket) = self.pending.get(&sequence) {
-            return Verdict::Pending(ticket.clone());
+            return Some(Verdict::Pending(ticket.clone()));
         }
         if self.closed.contains(sequence) {
-            return Verdict::Stored;
+            return Some(Verdict::Stored);
         }
-        if self.has_room(sequence) { Verdict::New } else { Verdict::NoRoom }
+        self.withdrawn.contains(sequence).then_some(Verdict::Withdrawn)
     }
 
     pub(super) fn has_room(&self, sequence: u64) -> bool {
@@ -223,12 +262,17 @@ impl<T> Epoch<T> {
             self.floor = floor;
             self.closed.forget_below(floor);
             self.durable.forget_below(floor);
+            self.withdrawn.forget_below(floor);
         }
     }
 
     /// The same in five numbers, where they say it all.
     fn at_rest(&self, number: NonZeroU64) -> Option<AtRest> {
-        if !self.pending.is_empty() || self.closed.ranges() > 1 || self.closed != self.durable {
+        if !self.pending.is_empty()
+            || self.closed.ranges() > 1
+            || self.closed != self.durable
+            || self.withdrawn.ranges() > 0
+        {
             return None;
         }
         let (first, last) = self.closed.iter().next().unwrap_or((1, 0));

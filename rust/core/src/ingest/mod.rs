@@ -33,8 +33,10 @@ mod recent;
 mod reply_to;
 mod request;
 mod row_cache;
+mod rows;
 #[cfg(test)]
 mod tests;
+mod withdrawal;
 pub mod worker_points;
 
 use std::sync::Arc;

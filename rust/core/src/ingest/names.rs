@@ -5,6 +5,10 @@
 //! points, of which nothing may outlive a restart. A sequence enters both when its record is appended; if the commit
 //! fails it leaves them again. What a checkpoint takes is `durable` without the sequences that are still pending.
 //!
+//! A name that its agent takes back before it is stored stays so for as long as this process lives, or until the agent has
+//! settled it: a copy of its batch that comes late, on a connection that the agent has given up, is not stored. Connections
+//! end with the process, so no checkpoint need say it.
+//!
 //! Nothing is ever guessed to be a duplicate: a batch that would need one range more than the bound waits (the agent is
 //! told to retry) until the agent's `oldest_unacknowledged` makes room.
 
@@ -26,11 +30,13 @@ pub struct Names<T> {
     /// Counts uses, for the least recently used epoch.
     uses: u64,
     epochs_forgotten: u64,
+    /// A commit has failed since the last that did not: what it was to store may be found after a crash.
+    uncertain: bool,
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
-        Self { identities: Identities::default(), uses: 0, epochs_forgotten: 0 }
+        Self { identities: Identities::default(), uses: 0, epochs_forgotten: 0, uncertain: false }
     }
 }
 
@@ -43,6 +49,17 @@ impl<T: Clone> Names<T> {
             Some(epochs) => epochs.judge(epoch, sequence, oldest_unacknowledged),
             None => Verdict::NoRoom,
         }
+    }
+
+    /// Takes a name back: from now on it is [`Verdict::Withdrawn`], unless it is stored or on its way, which is told
+    /// instead. [`Verdict::NoRoom`] where that cannot be promised now.
+    pub fn withdraw(&mut self, identity: &str, epoch: u64, sequence: u64, oldest_unacknowledged: u64) -> Verdict<T> {
+        let certain = !self.uncertain;
+        let mut verdict = Verdict::NoRoom;
+        self.touch_and_change(identity, epoch, |epoch| {
+            verdict = epoch.withdraw(sequence, oldest_unacknowledged, certain);
+        });
+        verdict
     }
 
     /// Closes the name of a batch whose record was just appended, until its commit is known.
@@ -66,11 +83,13 @@ impl<T: Clone> Names<T> {
 
     /// The record of a reserved name is on stable storage.
     pub fn committed(&mut self, identity: &str, epoch: u64, sequence: u64) {
+        self.uncertain = false; // the segment ends in front of what failed
         self.change(identity, epoch, |epoch| epoch.pending.remove(&sequence));
     }
 
     /// The record of a reserved name did not reach stable storage: the name is open again.
     pub fn failed(&mut self, identity: &str, epoch: u64, sequence: u64) {
+        self.uncertain = true;
         self.change(identity, epoch, |epoch| {
             if epoch.pending.remove(&sequence).is_some() {
                 epoch.closed.remove(sequence);
@@ -195,6 +214,46 @@ mod tests {
         assert_eq!(names.judge(who, 7, 1, 0), Verdict::Pending(42));
         names.failed(who, 7, 1);
         assert_eq!(names.judge(who, 7, 1, 0), Verdict::New);
+    }
+
+    #[test]
+    fn a_name_that_was_taken_back_is_stored_no_more_until_its_agent_has_settled_it() {
+        let (mut names, who) = names();
+        assert_eq!(names.withdraw(who, 7, 5, 3), Verdict::Withdrawn);
+        assert_eq!(names.judge(who, 7, 5, 3), Verdict::Withdrawn, "it came late");
+        assert_eq!(names.withdraw(who, 7, 5, 3), Verdict::Withdrawn, "and may be asked about again");
+        assert_eq!(names.judge(who, 8, 5, 3), Verdict::New, "another epoch's");
+        names.judge(who, 7, 4, 0);
+        names.reserve(who, 7, 4, 42);
+        assert_eq!(names.withdraw(who, 7, 4, 3), Verdict::Pending(42));
+        names.committed(who, 7, 4);
+        assert_eq!(names.withdraw(who, 7, 4, 3), Verdict::Stored);
+        assert_eq!(names.judge(who, 7, 6, 6), Verdict::New);
+        assert_eq!(names.judge(who, 7, 5, 0), Verdict::Stored, "forgotten with everything below");
+    }
+
+    #[test]
+    fn nothing_is_promised_while_a_record_that_failed_may_come_back() {
+        let (mut names, who) = names();
+        names.judge(who, 7, 1, 0);
+        names.reserve(who, 7, 1, 42);
+        names.failed(who, 7, 1);
+        assert_eq!(names.withdraw(who, 7, 1, 0), Verdict::NoRoom);
+        store(&mut names, "node-2", 9, 1);
+        assert_eq!(names.withdraw(who, 7, 1, 0), Verdict::Withdrawn);
+    }
+
+    #[test]
+    fn names_that_were_taken_back_are_bounded_and_the_oldest_always_can_be() {
+        let (mut names, who) = names();
+        for place in 1..=RANGES_PER_EPOCH_MAX as u64 {
+            assert_eq!(names.withdraw(who, 7, 2 * place + 2, 2), Verdict::Withdrawn);
+        }
+        let next = 2 * RANGES_PER_EPOCH_MAX as u64 + 4;
+        assert_eq!(names.withdraw(who, 7, next, 2), Verdict::NoRoom);
+        assert_eq!(names.judge(who, 7, next, 2), Verdict::New, "it may be sent");
+        assert_eq!(names.withdraw(who, 7, 2, 2), Verdict::Withdrawn);
+        assert_eq!(names.withdraw(who, 7, next, 5), Verdict::Withdrawn);
     }
 
     #[test]

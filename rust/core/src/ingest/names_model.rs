@@ -12,6 +12,7 @@ struct Model {
     epochs: BTreeMap<(u8, u64), ModelEpoch>,
     uses: u64,
     forgotten: u64,
+    uncertain: bool,
 }
 
 #[derive(Clone, Default)]
@@ -20,6 +21,7 @@ struct ModelEpoch {
     closed: BTreeSet<u64>,
     durable: BTreeSet<u64>,
     pending: BTreeMap<u64, u32>,
+    withdrawn: BTreeSet<u64>,
     last_use: u64,
 }
 
@@ -49,6 +51,7 @@ impl ModelEpoch {
             self.floor = floor;
             self.closed.retain(|&sequence| sequence >= floor);
             self.durable.retain(|&sequence| sequence >= floor);
+            self.withdrawn.retain(|&sequence| sequence >= floor);
         }
     }
 }
@@ -78,8 +81,28 @@ impl Model {
             _ if sequence < epoch.floor => Verdict::Stored,
             Some(&ticket) => Verdict::Pending(ticket),
             None if epoch.closed.contains(&sequence) => Verdict::Stored,
+            None if epoch.withdrawn.contains(&sequence) => Verdict::Withdrawn,
             None if epoch.has_room(sequence) => Verdict::New,
             None => Verdict::NoRoom,
+        }
+    }
+
+    fn withdraw(&mut self, who: u8, number: u64, sequence: u64, floor: u64) -> Verdict<u32> {
+        let uncertain = self.uncertain;
+        match self.judge(who, number, sequence, floor) {
+            decided @ (Verdict::Stored | Verdict::Pending(_) | Verdict::Withdrawn) => decided,
+            _ if uncertain => Verdict::NoRoom,
+            _ => {
+                let Some(epoch) = self.epochs.get_mut(&(who, number)) else { return Verdict::NoRoom };
+                let mut with = epoch.withdrawn.clone();
+                with.insert(sequence);
+                let (before, after) = (ranges(&epoch.withdrawn).len(), ranges(&with).len());
+                if before >= RANGES_PER_EPOCH_MAX && after > before && sequence != epoch.floor {
+                    return Verdict::NoRoom;
+                }
+                epoch.withdrawn = with;
+                Verdict::Withdrawn
+            }
         }
     }
 
@@ -107,6 +130,13 @@ enum Operation {
     Judge {
         floor: u64,
     },
+    Withdraw {
+        floor: u64,
+    },
+    /// As many questions with a gap before each.
+    WithdrawGaps {
+        times: u64,
+    },
     Reserve,
     CloseEmpty,
     Committed,
@@ -127,6 +157,8 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => prop_oneof![3 => Just(0), 1 => 0..40_u64].prop_map(|floor| Operation::Judge { floor }),
+        4 => prop_oneof![3 => Just(0), 1 => 0..40_u64].prop_map(|floor| Operation::Withdraw { floor }),
+        1 => prop_oneof![Just(3), Just(RANGES_PER_EPOCH_MAX as u64)].prop_map(|times| Operation::WithdrawGaps { times }),
         6 => Just(Operation::Reserve),
         2 => Just(Operation::CloseEmpty),
         6 => Just(Operation::Committed),
@@ -160,6 +192,16 @@ fn apply(
         Operation::Judge { floor } => {
             assert_eq!(names.judge(identity, number, sequence, *floor), model.judge(who, number, sequence, *floor));
         }
+        Operation::Withdraw { floor } => {
+            let told = names.withdraw(identity, number, sequence, *floor);
+            assert_eq!(told, model.withdraw(who, number, sequence, *floor));
+        }
+        Operation::WithdrawGaps { times } => {
+            for step in 0..*times {
+                let told = names.withdraw(identity, number, 2 * step + 1, 0);
+                assert_eq!(told, model.withdraw(who, number, 2 * step + 1, 0));
+            }
+        }
         Operation::Reserve => {
             names.reserve(identity, number, sequence, ticket);
             if let Some(epoch) = known {
@@ -176,10 +218,12 @@ fn apply(
         }
         Operation::Committed => {
             names.committed(identity, number, sequence);
+            model.uncertain = false;
             known.map(|epoch| epoch.pending.remove(&sequence));
         }
         Operation::Failed => {
             names.failed(identity, number, sequence);
+            model.uncertain = true;
             if let Some(epoch) = known.filter(|epoch| epoch.pending.contains_key(&sequence)) {
                 epoch.pending.remove(&sequence);
                 epoch.closed.remove(&sequence);
@@ -220,6 +264,7 @@ fn apply(
                 names.reserve(identity, number, 2 * step, ticket);
                 names.committed(identity, number, 2 * step);
             }
+            model.uncertain = false;
             if let Some(epoch) = known {
                 for step in 0..*times {
                     epoch.closed.insert(2 * step);

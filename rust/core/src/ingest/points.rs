@@ -1,14 +1,16 @@
 //! Judging the points of a batch, one by one, and gathering those that pass into a block.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use super::StreamState;
-use super::row_cache::{Lookup, RowCache};
-use crate::columns::{BlockBuilder, BlockEncoder, Distribution, Histogram, Quantile, Summary};
+use super::row_cache::RowCache;
+use crate::columns::{BlockBuilder, BlockEncoder};
 use crate::limits::Limits;
-use crate::series::{CardinalityLimit, CommonTags, InvalidSeries, KeyBuilder, Meta, Place, RawTag, Refusal};
-use crate::series::{Registry, Rule, Source, check_unit};
-use crate::wire::decode::{RECEIPT_TIME, Row, RowData};
+use crate::series::{CardinalityLimit, Descriptor, InvalidSeries, KeyBatch, KeyBuilder, Place, Refusal};
+use crate::series::{Registry, Rule, Source};
+use crate::wire::decode::RECEIPT_TIME;
 use crate::wire::{DecodeScratch, DecodedBatch, Reason, Rejection, validate};
 
 /// Scratches that wait for the next batch; more are dropped. One a thread that judges is enough.
@@ -40,8 +42,11 @@ impl Scratch {
 /// What judging needs besides the decoded columns.
 #[derive(Default)]
 pub(super) struct Work {
-    keys: KeyBuilder,
-    rows: RowCache,
+    pub(super) keys: KeyBuilder,
+    pub(super) rows: RowCache,
+    /// Keys of rows whose series are looked up together, and what was found.
+    pub(super) unadmitted: KeyBatch,
+    pub(super) found: Vec<Option<Arc<Descriptor>>>,
     /// For each point in columns, the place of its series in the stream's dictionary.
     pub(super) places: Vec<Place>,
     /// Points that passed.
@@ -99,63 +104,12 @@ impl<'a> PointJudge<'a> {
     ) -> Vec<Rejection> {
         let mut refusals = Refusals { rejections: Vec::new(), over_limit };
         work.block.expect(&stream.series);
-        if !batch.rows().is_empty() {
-            work.rows.begin(stream.common.given());
-        }
-        let mut tags = Vec::with_capacity(8);
-        for row in batch.rows() {
-            if let Err((reason, fault)) = self.judge_row(batch, row, &stream.common, work, registry, &mut tags) {
-                refusals.add(reason, batch.text(row.name), fault);
-            }
-        }
+        self.judge_rows(batch, &stream.common, work, registry, &mut refusals);
+        // Most likely the columns are of these series again, or of some of them.
+        let series = &stream.series[..stream.series.len().min(work.places.len())];
+        registry.approach(series);
         self.judge_columns(batch, stream, work, registry, &mut refusals);
         refusals.rejections
-    }
-
-    fn judge_row<'b>(
-        &self,
-        batch: &DecodedBatch<'b>,
-        row: &Row,
-        common: &CommonTags,
-        work: &mut Work,
-        registry: &Registry,
-        tags: &mut Vec<RawTag<'b>>,
-    ) -> Result<(), (Reason, Fault)> {
-        let bytes = row.key_span.map(|span| batch.text(span));
-        let seen = bytes.map_or(Lookup::Resting, |bytes| work.rows.find(bytes));
-        let unknown = match seen {
-            Lookup::Known(series) => {
-                let (meta, timestamp) = self.judge_besides_key(batch, row)?;
-                if series.meta() == meta && registry.touch(series, self.source) {
-                    let index = work.block.descriptor(series);
-                    push(batch, row, index, timestamp, &mut work.block);
-                    return Ok(());
-                }
-                None
-            }
-            Lookup::Unknown(hash) => Some(hash),
-            Lookup::Resting => None,
-        };
-        tags.clear();
-        tags.extend(batch.tags(row).iter().map(|tag| (batch.text(tag.key), batch.text(tag.value))));
-        let key = work.keys.build(batch.text(row.name), tags, common).map_err(invalid)?;
-        let (meta, timestamp) = self.judge_besides_key(batch, row)?;
-        let series = registry.admit(key, meta, self.source).map_err(over_limit)?;
-        if let (Some(hash), Some(bytes)) = (unknown, bytes) {
-            work.rows.keep(hash, bytes, &series);
-        }
-        let index = work.block.descriptor(&series);
-        push(batch, row, index, timestamp, &mut work.block);
-        Ok(())
-    }
-
-    /// Judges what a row says besides name and tags.
-    #[inline]
-    fn judge_besides_key<'b>(&self, batch: &DecodedBatch<'b>, row: &Row) -> Result<(Meta<'b>, i64), (Reason, Fault)> {
-        let unit = check_unit(batch.text(row.unit)).map_err(invalid)?;
-        let metric_type = validate::check_row(batch, row).map_err(|fault| (Reason::InvalidValue, fault.into()))?;
-        let timestamp = self.timestamp(row.timestamp_unix_ns)?;
-        Ok((Meta { metric_type, unit, delta: row.delta }, timestamp))
     }
 
     fn judge_columns(
@@ -243,7 +197,7 @@ pub(super) enum Fault {
     CardinalityLimit(#[from] CardinalityLimit),
 }
 
-fn invalid(fault: InvalidSeries) -> (Reason, Fault) {
+pub(super) fn invalid(fault: InvalidSeries) -> (Reason, Fault) {
     let reason = match fault.rule() {
         Rule::Name => Reason::InvalidName,
         Rule::Tag => Reason::InvalidTag,
@@ -252,44 +206,19 @@ fn invalid(fault: InvalidSeries) -> (Reason, Fault) {
     (reason, Fault::Series(fault))
 }
 
-fn over_limit(limit: CardinalityLimit) -> (Reason, Fault) {
+pub(super) fn over_limit(limit: CardinalityLimit) -> (Reason, Fault) {
     (Reason::CardinalityLimit, Fault::CardinalityLimit(limit))
 }
 
-/// Adds a row that was found valid to the block.
-fn push(batch: &DecodedBatch<'_>, row: &Row, index: u32, timestamp_unix_ns: i64, block: &mut BlockBuilder) {
-    let distribution = match row.data {
-        RowData::None => return,
-        RowData::Value(value) => return block.push(index, timestamp_unix_ns, value),
-        RowData::Histogram(place) => {
-            let sent = batch.histogram(place);
-            Distribution::Histogram(Histogram {
-                count: sent.count,
-                sum: sent.sum,
-                min: sent.min,
-                max: sent.max,
-                upper_bounds: sent.upper_bounds.to_vec(),
-                bucket_counts: sent.bucket_counts.to_vec(),
-            })
-        }
-        RowData::Summary(place) => {
-            let sent = batch.summary(place);
-            let quantiles = sent.quantiles.iter().map(|q| Quantile { quantile: q.quantile, value: q.value }).collect();
-            Distribution::Summary(Summary { count: sent.count, sum: sent.sum, quantiles })
-        }
-    };
-    block.push_distribution(index, timestamp_unix_ns, distribution);
-}
-
 /// Refusals so far, one a reason.
-struct Refusals<F> {
+pub(super) struct Refusals<F> {
     rejections: Vec<Rejection>,
     over_limit: F,
 }
 
 impl<F: FnMut(&str, CardinalityLimit)> Refusals<F> {
     #[cold]
-    fn add(&mut self, reason: Reason, name: &[u8], fault: Fault) {
+    pub(super) fn add(&mut self, reason: Reason, name: &[u8], fault: Fault) {
         if let Fault::CardinalityLimit(limit) = fault {
             (self.over_limit)(&String::from_utf8_lossy(name), limit);
         }

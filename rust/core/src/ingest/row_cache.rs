@@ -110,6 +110,21 @@ impl RowCache {
         }
     }
 
+    /// Whether the cache rests for so many rows, which then have gone by.
+    pub(super) fn rests_for(&mut self, rows: usize) -> bool {
+        let rests = self.resting as usize >= rows;
+        if rests {
+            self.resting -= rows as u32;
+        }
+        rests
+    }
+
+    /// Rests from now on, or works.
+    #[cfg(test)]
+    pub(super) fn set_resting(&mut self, resting: bool) {
+        self.resting = if resting { REST_ROWS } else { 0 };
+    }
+
     /// Keeps the series of a row that was found valid.
     pub(super) fn keep(&mut self, hash: u64, row: &[u8], series: &Arc<Descriptor>) {
         let known = Known { common: self.common, row: row.into(), series: Arc::clone(series) };

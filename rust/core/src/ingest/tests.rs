@@ -2,11 +2,11 @@
 
 mod changes;
 mod checkpoints;
+mod once;
 mod reading;
+mod rows;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::journal::{Fault, FaultStorage, MemoryStorage, Operation};
@@ -16,6 +16,7 @@ use crate::wire::{
 };
 
 mod quotas;
+mod requests;
 mod workers;
 
 const NOW_NS: i64 = 1_795_000_000_000_000_000;
@@ -472,71 +473,5 @@ fn ranges_that_follow_each_other_cover_the_journal_without_a_gap() {
         let blocks = cursor.read(1).expect("the journal reads").expect("there is a block");
         assert_eq!(blocks.start, end, "also over the header of the next segment");
         end = blocks.end;
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Send { sequence: u64, oldest: u64 },
-    Crash,
-    FailSync,
-    Checkpoint,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (1..30_u64, 0..3_u64).prop_map(|(sequence, oldest)| Step::Send { sequence, oldest: oldest.min(sequence) }),
-        1 => Just(Step::Crash),
-        1 => Just(Step::FailSync),
-        1 => Just(Step::Checkpoint),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    /// Whatever fails and crashes: what was acknowledged is stored, and no name is stored twice.
-    #[test]
-    fn acknowledged_means_stored_once(steps in prop::collection::vec(step(), 1..40)) {
-        let mut stand = Stand::new();
-        let mut stream = stand.stream();
-        let mut acknowledged = std::collections::BTreeSet::new();
-        for step in steps {
-            match step {
-                Step::Send { sequence, oldest } => {
-                    let frame = stream.frame(Some(&batch(&["a"], &[sequence as f64])), sequence, oldest);
-                    stream.conversation.receive(&frame, NOW_NS);
-                    let ack = stream.answer();
-                    match ack.outcome {
-                        Answer::Stored => prop_assert!(acknowledged.insert(sequence), "stored once"),
-                        Answer::Duplicate => prop_assert!(acknowledged.contains(&sequence) || sequence < 3),
-                        Answer::RetryLater => {}
-                        other => prop_assert!(false, "{other:?}"),
-                    }
-                }
-                Step::Crash => {
-                    // A storage that fails while it is opened is told to the operator; here it is well again by then.
-                    stand.storage.heal();
-                    stand.restart();
-                    stream = stand.stream();
-                }
-                Step::FailSync => stand.storage.fail(Fault {
-                    operation: Operation::SyncData,
-                    prefix: "segment-".into(),
-                    skip: 0,
-                    times: 1,
-                    errno: rustix::io::Errno::IO,
-                }),
-                Step::Checkpoint => drop(stand.ingest.checkpoint()),
-            }
-        }
-        stand.storage.heal();
-        stand.restart();
-        let mut stored: Vec<u64> = stored_points(&stand.ingest).into_iter().map(|(sequence, _)| sequence).collect();
-        stored.sort_unstable();
-        let mut once = stored.clone();
-        once.dedup();
-        prop_assert_eq!(&once, &stored, "no name is stored twice");
-        prop_assert!(acknowledged.iter().all(|sequence| once.contains(sequence)));
     }
 }

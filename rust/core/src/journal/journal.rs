@@ -96,6 +96,15 @@ impl<T: Send + 'static> Journal<T> {
         self.queue.append(payload, item, &self.spare)
     }
 
+    /// Hands records to the committer together: all are taken, one behind the other, or none is. Never waits for the
+    /// storage. Their commit can still fail in part, where a segment ends between them.
+    ///
+    /// # Errors
+    /// No record was taken, and why. `TooLarge` when they never will be taken together.
+    pub fn append_all(&self, records: Vec<(Vec<u8>, T)>) -> Result<Vec<Ticket>, AppendError> {
+        self.queue.append_all(records, &self.spare)
+    }
+
     /// Everything before this position is on stable storage.
     #[must_use]
     pub fn committed(&self) -> Position {

@@ -56,6 +56,8 @@ pub(crate) struct Queue<T> {
     settled: Condvar,
     pending_bytes_max: usize,
     record_bytes_max: usize,
+    /// Segments that may be begun at once when everything that can be deleted is.
+    segments_max: u64,
     commit_interval: Duration,
     company_bytes: usize,
 }
@@ -77,6 +79,7 @@ struct State<T> {
 }
 
 /// Where waiting records will lie, so that only those are taken that have room.
+#[derive(Clone, Copy)]
 struct Layout {
     /// Bytes left in the segment that the last waiting record goes to.
     room: u64,
@@ -101,6 +104,18 @@ impl Layout {
     fn begin(&mut self) {
         self.segments += 1;
         self.room = self.segment_room;
+    }
+
+    /// Segments that records of these sizes take where nothing else is.
+    fn segments_for(self, sizes: impl Iterator<Item = u64>) -> u64 {
+        let mut fresh = Self { room: 0, segments: 0, ..self };
+        for bytes in sizes {
+            if bytes > fresh.room {
+                fresh.begin();
+            }
+            fresh.room = fresh.room.saturating_sub(bytes);
+        }
+        fresh.segments
     }
 }
 
@@ -127,6 +142,7 @@ impl<T> Queue<T> {
             settled: Condvar::new(),
             pending_bytes_max: settings.pending_bytes_max,
             record_bytes_max: settings.record_bytes_max(),
+            segments_max: (settings.bytes_max / settings.segment_bytes).saturating_sub(1),
             commit_interval: settings.commit_interval,
             company_bytes: COMPANY_BYTES.min(settings.pending_bytes_max / 2),
         }
@@ -143,11 +159,45 @@ impl<T> Queue<T> {
         if state.closed {
             return Err(AppendError::Closed);
         }
-        let batch = &mut state.batch;
-        if batch.buffer.len() + framed_bytes as usize > self.pending_bytes_max {
+        if state.batch.buffer.len() + framed_bytes as usize > self.pending_bytes_max {
             return Err(AppendError::Full(FullReason::PendingBytes));
         }
         state.layout.place(framed_bytes, spare)?;
+        Ok(self.push(state, payload, payload_crc, item))
+    }
+
+    /// Appends records together: all of them are taken, one behind the other, or none is.
+    pub(crate) fn append_all(&self, records: Vec<(Vec<u8>, T)>, spare: &Spare) -> Result<Vec<Ticket>, AppendError> {
+        let sizes = || records.iter().map(|(payload, _)| framed_bytes(payload.len()));
+        let bytes = sizes().sum::<u64>() as usize;
+        let checksums: Vec<u32> = records.iter().map(|(payload, _)| crc32c(payload)).collect();
+        let largest = records.iter().map(|(payload, _)| payload.len()).max().unwrap_or(0);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        let never = largest > self.record_bytes_max
+            || bytes > self.pending_bytes_max
+            || state.layout.segments_for(sizes()) > self.segments_max;
+        if never {
+            let max = (self.segments_max * state.layout.segment_room).min(self.pending_bytes_max as u64);
+            return Err(AppendError::TooLarge { bytes, max: max as usize });
+        }
+        if state.batch.buffer.len() + bytes > self.pending_bytes_max {
+            return Err(AppendError::Full(FullReason::PendingBytes));
+        }
+        let mut layout = state.layout;
+        sizes().try_for_each(|bytes| layout.place(bytes, spare))?;
+        state.layout = layout;
+        let push = |((payload, item), checksum): ((Vec<u8>, T), u32)| self.push(state, &payload, checksum, item);
+        Ok(records.into_iter().zip(checksums).map(push).collect())
+    }
+
+    /// Puts a record, which has room, behind those that wait.
+    fn push(&self, state: &mut State<T>, payload: &[u8], payload_crc: u32, item: T) -> Ticket {
+        let batch = &mut state.batch;
+        let framed_bytes = framed_bytes(payload.len());
         let end = batch.buffer.len() + framed_bytes as usize;
         batch.buffer.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
         batch.buffer.extend_from_slice(payload);
@@ -160,7 +210,7 @@ impl<T> Queue<T> {
         {
             self.work.notify_one();
         }
-        Ok(ticket)
+        ticket
     }
 
     /// The next records to commit; None when the queue is closed and empty. `buffer` is filled next.

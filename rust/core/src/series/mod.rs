@@ -5,6 +5,7 @@ pub mod dictionary;
 pub mod effective;
 pub mod invalid;
 pub mod key;
+pub mod key_batch;
 mod meaning;
 pub mod offenders;
 pub mod owners;
@@ -20,6 +21,7 @@ pub use dictionary::{Crowd, DefinitionError, Place, RawDefinition, Refusal, Stre
 pub use effective::{CommonTags, KeyBuilder, NodeClaim, RawTag};
 pub use invalid::{InvalidSeries, Rule};
 pub use key::{KeyRef, SeriesKey};
+pub use key_batch::KeyBatch;
 pub use offenders::{Offender, Offenders};
 pub use owners::Source;
 pub use registry::{CardinalityLimit, DamagedSnapshot, Registry};

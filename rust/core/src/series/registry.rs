@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::descriptor::{Descriptor, DescriptorRef, Meta};
 use super::key::KeyRef;
 use super::owners::{Owner, Owners, Source};
-use super::shard::{SHARDS, Shard, Shards};
+use super::shard::{SHARDS, Shard, Shards, TOGETHER};
 use super::standing::{Standing, Touched, seconds};
 use super::varint;
 
@@ -149,7 +149,7 @@ impl<H: KeyHasher> Registry<H> {
     #[inline]
     pub fn lookup(&self, key: KeyRef<'_>) -> Option<Arc<Descriptor>> {
         let hash = self.hash(key);
-        self.shards.of(hash).find(hash, key).cloned()
+        self.shards.read(hash).find(hash, key).cloned()
     }
 
     /// The descriptor of a series, which becomes active if it was not, with a point of this type and unit.
@@ -169,13 +169,62 @@ impl<H: KeyHasher> Registry<H> {
             let mut series = Arc::clone(known);
             series.standing.touch(seconds(source.now_secs));
             if series.meta() != meta {
-                series = self.change(&mut shard, &series, meta);
+                series = self.change(&mut shard, hash, &series, meta);
             }
             self.adopt(&series, source.identity);
             return Ok(series);
         }
         let owner = self.owners.lock().bring(source)?;
         Ok(self.insert(&mut shard, hash, DescriptorRef { key, meta }, seconds(source.now_secs), owner))
+    }
+
+    /// What [`Registry::lookup`] finds for each of these keys, in their order and in the place of what was in `found`:
+    /// several times as quick where there are more series than the cache of the processor holds. A series of which another
+    /// thread changes the shard at this moment counts as not found, so what comes of this goes to
+    /// [`Registry::admit_found`].
+    pub fn lookup_together<'k>(
+        &self,
+        keys: impl IntoIterator<Item = KeyRef<'k>>,
+        found: &mut Vec<Option<Arc<Descriptor>>>,
+    ) {
+        found.clear();
+        let mut wanted = Vec::with_capacity(TOGETHER);
+        for key in keys {
+            wanted.push((self.hash(key), key));
+            if wanted.len() == TOGETHER {
+                self.shards.find_together(&wanted, found);
+                wanted.clear();
+            }
+        }
+        if !wanted.is_empty() {
+            self.shards.find_together(&wanted, found);
+        }
+    }
+
+    /// What [`Registry::admit`] does, with what [`Registry::lookup_together`] has found for the key, whatever has become
+    /// of that since.
+    ///
+    /// # Errors
+    /// [`CardinalityLimit`] for a new series when as many as may be are active.
+    #[inline]
+    pub fn admit_found(
+        &self,
+        found: Option<Arc<Descriptor>>,
+        key: KeyRef<'_>,
+        meta: Meta<'_>,
+        source: Source<'_>,
+    ) -> Result<Arc<Descriptor>, CardinalityLimit> {
+        match found {
+            Some(series) if series.meta() == meta && self.touch(&series, source) && series.is_current() => Ok(series),
+            _ => self.admit(key, meta, source),
+        }
+    }
+
+    /// Looks at series that are about to be touched, so that memory is waited for once for all of them instead of once for
+    /// each: where a series' standing is, a touch goes at once.
+    pub fn approach(&self, series: &[Arc<Descriptor>]) {
+        let seen_secs = series.iter().fold(0, |all, series| all ^ series.standing.seen_secs());
+        std::hint::black_box(seen_secs);
     }
 
     /// Makes a series active that was admitted before a restart, whatever the limits say by now: known series go on. Of a
@@ -191,7 +240,7 @@ impl<H: KeyHasher> Registry<H> {
         let series = if let Some(known) = shard.find(hash, descriptor.key) {
             let known = Arc::clone(known);
             known.readmit(last_seen_secs);
-            if known.meta() == descriptor.meta { known } else { self.change(&mut shard, &known, descriptor.meta) }
+            if known.meta() == descriptor.meta { known } else { self.change(&mut shard, hash, &known, descriptor.meta) }
         } else {
             self.owners.lock().readmit();
             self.insert(&mut shard, hash, descriptor, seconds(last_seen_secs), Owner::NOBODY)
@@ -252,7 +301,7 @@ impl<H: KeyHasher> Registry<H> {
     /// also in the journal after the position that the checkpoint names. The shard is locked while pointers to its series
     /// are copied, not while they are written.
     pub fn snapshot(&self, shard: usize, out: &mut Vec<u8>) -> Option<usize> {
-        let series = self.shards.at(shard).series();
+        let series = self.shards.read_at(shard).series();
         for (seen_secs, descriptor) in series {
             varint::write(out, u64::from(seen_secs));
             descriptor.encode(out);
@@ -296,7 +345,7 @@ impl<H: KeyHasher> Registry<H> {
     /// expired.
     #[cold]
     fn adopt_locking(&self, series: &Descriptor, source: Source<'_>) -> bool {
-        let hash = series.standing.hash();
+        let hash = self.hash(series.key.borrowed());
         let shard = self.shards.of(hash);
         let Some(current) = shard.find(hash, series.key.borrowed()) else { return false };
         current.standing.touch(seconds(source.now_secs));
@@ -306,13 +355,13 @@ impl<H: KeyHasher> Registry<H> {
 
     /// Another type or unit of an active series from now on.
     #[cold]
-    fn change(&self, shard: &mut Shard, known: &Descriptor, meta: Meta<'_>) -> Arc<Descriptor> {
+    fn change(&self, shard: &mut Shard, hash: u32, known: &Descriptor, meta: Meta<'_>) -> Arc<Descriptor> {
         let unit = self.unit(meta.unit);
-        let (hash, seen_secs) = (known.standing.hash(), known.standing.seen_secs());
-        let standing = Standing::active(next_number(), hash, seen_secs, known.standing.replace());
+        let seen_secs = known.standing.seen_secs();
+        let standing = Standing::active(next_number(), seen_secs, known.standing.replace());
         let key = known.key.clone();
         let series = Arc::new(Descriptor { key, metric_type: meta.metric_type, unit, delta: meta.delta, standing });
-        shard.exchange(Arc::clone(&series));
+        shard.exchange(hash, Arc::clone(&series));
         self.changed.fetch_add(1, Relaxed);
         series
     }
@@ -326,9 +375,9 @@ impl<H: KeyHasher> Registry<H> {
         owner: Owner,
     ) -> Arc<Descriptor> {
         let mut series = descriptor.to_descriptor(self.unit(descriptor.meta.unit));
-        series.standing = Standing::active(next_number(), hash, seen_secs, owner);
+        series.standing = Standing::active(next_number(), seen_secs, owner);
         let series = Arc::new(series);
-        shard.insert(Arc::clone(&series));
+        shard.insert(hash, Arc::clone(&series));
         series
     }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::series::effective::{CommonTags, KeyBuilder};
 use crate::series::{MetricType, SeriesKey};
 use proptest::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// Every key has the same hash.
 #[derive(Debug)]
@@ -183,6 +183,47 @@ fn agree(registry: &Registry<impl KeyHasher>, model: &Model, keys: &[SeriesKey])
     Ok(())
 }
 
+/// A batch's series and types, who brings it and after how long, and whether series expire between looking them up and
+/// admitting them.
+type Batch = (Vec<(u8, bool)>, u8, u8, bool);
+
+fn run_together<H: KeyHasher>(batches: &[Batch], hasher: impl Fn() -> H, exact: bool) -> Result<(), TestCaseError> {
+    const LIMIT: usize = 20;
+    const QUOTA: usize = 15;
+    const IDLE: u64 = 20;
+    const IDENTITIES: [&str; 3] = ["node-1", "node-2", "relay"];
+    let keys: Vec<SeriesKey> = (0..24).map(|series| key(&format!("m{series}"))).collect();
+    let single = Registry::with_hasher(LIMIT, hasher());
+    let together = Registry::with_hasher(LIMIT, hasher());
+    let (mut now_secs, mut found) = (1_000, vec![None]);
+    for (series, who, waited, expiring) in batches {
+        let key_of = |number: u8| keys[usize::from(number)].borrowed();
+        together.lookup_together(series.iter().map(|&(number, _)| key_of(number)), &mut found);
+        prop_assert_eq!(found.len(), series.len());
+        for (&(number, _), found) in series.iter().zip(&found) {
+            let known = together.lookup(key_of(number));
+            prop_assert!(
+                found.as_ref().map(Arc::as_ptr) == known.as_ref().map(Arc::as_ptr) || !exact && found.is_none()
+            );
+        }
+        now_secs += u64::from(*waited);
+        if *expiring {
+            let gone = together.expire(now_secs, IDLE, usize::MAX);
+            prop_assert_eq!(gone, single.expire(now_secs, IDLE, usize::MAX));
+        }
+        let source = Source { identity: IDENTITIES[usize::from(*who)], series_max: QUOTA, now_secs };
+        for (&(number, delta), found) in series.iter().zip(found.drain(..)) {
+            let meta = Meta { delta, ..GAUGE };
+            let admitted = together.admit_found(found, key_of(number), meta, source);
+            prop_assert!(admitted.as_ref().is_ok_and(|series| series.is_current()) || admitted.is_err());
+            prop_assert_eq!(admitted, single.admit(key_of(number), meta, source));
+        }
+        prop_assert_eq!(together.len(), single.len());
+        prop_assert_eq!(together.changed(), single.changed());
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn operations_agree_with_a_map(operations in prop::collection::vec(operation(), 0..200)) {
@@ -192,6 +233,13 @@ proptest! {
     #[test]
     fn operations_agree_with_a_map_when_every_hash_collides(operations in prop::collection::vec(operation(), 0..200)) {
         run(&operations, || AllCollide)?;
+    }
+
+    #[test]
+    fn series_looked_up_together_are_admitted_as_one_by_one(batches in prop::collection::vec(
+        (prop::collection::vec((0_u8..24, any::<bool>()), 0..80), 0_u8..3, 0_u8..30, any::<bool>()), 0..8)) {
+        run_together(&batches, SeededXxh3::default, true)?;
+        run_together(&batches, || AllCollide, false)?;
     }
 
     #[test]
@@ -301,9 +349,19 @@ fn threads_that_admit_the_same_series_never_bring_more_than_the_limit() {
                 now_secs: round * 10 + thread % 2,
             };
             let mut held: Vec<(usize, Arc<Descriptor>)> = Vec::new();
+            let number_at = |step: usize| (step * 7 + thread as usize * 31 + round as usize * 13) % SERIES;
+            let mut found = VecDeque::new();
             for step in 0..SERIES {
-                let number = (step * 7 + thread as usize * 31 + round as usize * 13) % SERIES;
-                match registry.admit(keys[number].borrowed(), GAUGE, source(number)) {
+                // Half of the threads look for many at a time.
+                if thread % 2 == 1 && found.is_empty() {
+                    let next = (step..SERIES.min(step + 40)).map(|step| keys[number_at(step)].borrowed());
+                    let mut together = Vec::new();
+                    registry.lookup_together(next, &mut together);
+                    found = together.into();
+                }
+                let number = number_at(step);
+                let known = found.pop_front().flatten();
+                match registry.admit_found(known, keys[number].borrowed(), GAUGE, source(number)) {
                     Ok(series) => {
                         assert_eq!(series.key, keys[number]);
                         held.push((number, series));

@@ -34,9 +34,7 @@ pub(super) enum Touched {
 /// The standing of one descriptor.
 #[derive(Debug)]
 pub(super) struct Standing {
-    /// An integer in bytes, which need no alignment: as a word it would cost each series sixteen bytes.
-    number: [u8; 8],
-    hash: u32,
+    number: u64,
     seen_secs: AtomicU32,
     owner: AtomicU32,
 }
@@ -45,26 +43,20 @@ impl Default for Standing {
     /// Of a descriptor that no registry has.
     fn default() -> Self {
         let nobody = AtomicU32::new(Owner::NOBODY.0);
-        Self { number: [0; 8], hash: 0, seen_secs: AtomicU32::new(EXPIRED), owner: nobody }
+        Self { number: 0, seen_secs: AtomicU32::new(EXPIRED), owner: nobody }
     }
 }
 
 impl Standing {
     /// Of a series that becomes active.
-    pub(super) fn active(number: u64, hash: u32, seen_secs: u32, owner: Owner) -> Self {
-        let (number, seen_secs) = (number.to_ne_bytes(), AtomicU32::new(seen_secs));
-        Self { number, hash, seen_secs, owner: AtomicU32::new(owner.0) }
+    pub(super) fn active(number: u64, seen_secs: u32, owner: Owner) -> Self {
+        let seen_secs = AtomicU32::new(seen_secs);
+        Self { number, seen_secs, owner: AtomicU32::new(owner.0) }
     }
 
     /// See [`super::Descriptor::number`].
     pub(super) fn number(&self) -> Option<NonZeroU64> {
-        NonZeroU64::new(u64::from_ne_bytes(self.number))
-    }
-
-    /// The hash of the key, as the registry keeps it.
-    #[inline]
-    pub(super) fn hash(&self) -> u32 {
-        self.hash
+        NonZeroU64::new(self.number)
     }
 
     /// The series is active under this descriptor.

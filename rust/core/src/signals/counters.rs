@@ -15,7 +15,7 @@ pub struct SignalCounters {
     /// Rows on stable storage.
     pub rows_committed: AtomicU64,
     /// Rows refused, by reason.
-    pub rows_refused: ByNumber<11>,
+    pub rows_refused: ByNumber<{ Reason::ALL.len() }>,
     /// Requests told to come later.
     pub retries_asked: AtomicU64,
     /// Requests whose commit failed.

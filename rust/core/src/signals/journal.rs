@@ -128,7 +128,7 @@ impl SignalJournal {
         let id = self.requests.fetch_add(1, Ordering::Relaxed);
         let put_off = |retry_ms| SignalRequest::put_off(id, retry_ms, Arc::clone(&self.shared.counters));
         let accounts = self.ingest.accounts();
-        let standing = accounts.arrive(&peer.identity, body.len(), now_unix_ns);
+        let standing = accounts.arrive(&peer.identity, 1, body.len(), now_unix_ns);
         if standing == Standing::Out {
             return Ok(put_off(RETRY_AFTER_FULL_MS));
         }

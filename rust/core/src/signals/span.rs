@@ -204,8 +204,9 @@ impl<'a> Row<'a> for Span<'a> {
             checker.attributes(self.attributes_of(event))?;
         }
         for link in &self.links {
-            checker.id(link.trace_id, 16, "the trace_id of a link is not 16 bytes, or all are zero")?;
-            checker.id(link.span_id, 8, "the span_id of a link is not 8 bytes, or all are zero")?;
+            // A link that leads nowhere is no reason to lose its span.
+            checker.length(link.trace_id, 16, "the trace_id of a link is neither empty nor 16 bytes")?;
+            checker.length(link.span_id, 8, "the span_id of a link is neither empty nor 8 bytes")?;
             checker.text(link.trace_state, Reason::InvalidValue, "the trace_state of a link is not UTF-8")?;
             checker.attributes(self.attributes_of_link(link))?;
         }

@@ -107,6 +107,15 @@ fn each_row_is_judged_by_itself_and_the_others_are_read_back() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_costs_its_span_nothing() {
+    let zeros = json!([{"traceId": "0".repeat(32), "spanId": "0".repeat(16)}, {}]);
+    let asked = request(&[(json!([]), vec![with(span("linked"), "links", zeros)])]);
+    let judged = judged(&asked);
+    assert_eq!((judged.rows, &judged.rejections[..]), (1, &[][..]));
+    assert_eq!(named(&columns(Signal::Traces, &asked, &judged)), ["linked"]);
+}
+
+#[test]
 fn what_is_not_utf8_is_refused_with_its_resource() {
     let mut asked = request(&[(attributes(&[("bad", "#")]), vec![span("a"), span("b")]), (json!([]), vec![span("c")])]);
     let at = asked.windows(3).position(|window| window == b"\x0a\x01#").expect("the value") + 2;

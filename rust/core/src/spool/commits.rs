@@ -4,13 +4,18 @@ use parking_lot::Mutex;
 
 use crate::journal::{Appended, CommitSink};
 
-use super::state::{Kept, State, Told};
+use super::state::{Kept, State};
 
 /// What a record in the journal is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entry {
     Batch(u64),
-    Split { sequence: u64, first: u64 },
+    Split {
+        sequence: u64,
+        first: u64,
+    },
+    /// Nothing: it is there to be committed.
+    Seal,
 }
 
 pub(super) struct Shared {
@@ -34,7 +39,9 @@ impl State {
 impl CommitSink<Entry> for Shared {
     fn committed(&self, records: Vec<Appended<Entry>>) {
         let mut state = self.state.lock();
-        state.uncertain.clear(); // the segment ends in front of what failed
+        // The segment ends in front of what failed: nothing of it is there to be found.
+        state.uncertain.clear();
+        state.unsplit();
         for record in records {
             state.applied = record.end.get();
             match record.item {
@@ -54,6 +61,7 @@ impl CommitSink<Entry> for Shared {
                         }
                     }
                 }
+                Entry::Seal => state.sealing = false,
             }
         }
         drop(state);
@@ -76,10 +84,10 @@ impl CommitSink<Entry> for Shared {
                 Entry::Split { sequence, first } => {
                     state.remove(first);
                     state.remove(first + 1);
-                    if let Some(slot) = state.slots.get_mut(&sequence) {
-                        slot.kept = Kept::Stored;
-                        state.told.push(Told::Unsplit { sequence });
-                    }
+                    state.failed_splits.push(sequence);
+                }
+                Entry::Seal => {
+                    state.sealing = false;
                 }
             }
         }

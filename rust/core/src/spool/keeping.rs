@@ -7,6 +7,7 @@ use crate::journal::{AppendError, FullReason, JournalError, Position};
 use super::checkpoint::Checkpoint;
 use super::commits::Entry;
 use super::drops::DropReason;
+use super::record;
 use super::recovery::RESERVED;
 use super::spool::Spool;
 use super::state::{Kept, Slot, State};
@@ -25,7 +26,10 @@ impl Spool {
     pub fn maintain(&self) -> Result<(), JournalError> {
         let _one = self.keeping.lock();
         let kept = self.keep(RESERVED);
-        self.append_held(&mut self.state());
+        let mut state = self.state();
+        self.append_held(&mut state);
+        self.seal(&mut state);
+        drop(state);
         (self.shared.wake)();
         kept
     }
@@ -133,6 +137,17 @@ impl Spool {
             }
             state.held.pop_front();
         }
+    }
+
+    /// Where a split has failed, writes a record that says nothing: once any is committed, the split's is certainly not
+    /// there, and the batch need not wait for one that happens to come.
+    fn seal(&self, state: &mut State) {
+        if state.failed_splits.is_empty() || state.sealing {
+            return;
+        }
+        let mut recorder = self.recorder.lock();
+        let payload = recorder.split(state.epoch, record::NOTHING, record::NOTHING);
+        state.sealing = self.journal.append(payload, Entry::Seal).is_ok();
     }
 
     /// As `append_held`, and makes room for as long as that helps.

@@ -13,7 +13,7 @@
 //!     values     f64 each
 //! kind 3, a batch with rows: as kind 1, but the raw bytes begin with varint rows, for each varint(len) and the body of a
 //!     `Metric` message; points counts them, and indexes, timestamps and values are of the others
-//! kind 2, a batch was split in halves: varint first (the halves are `first` and `first + 1`)
+//! kind 2, a batch was split in halves: varint first (the halves are `first` and `first + 1`); of sequence 0, nothing was
 //! ```
 //! text is varint(len) and bytes; fixed-size numbers are little-endian.
 
@@ -32,6 +32,8 @@ const RAW_BYTES_MAX: usize = 256 * 1024 * 1024;
 const PACKED_BYTES_MIN: usize = 256;
 const ZSTD_LEVEL: i32 = 1;
 const DELTA_BIT: u8 = 0x80;
+/// No batch has this sequence.
+pub(super) const NOTHING: u64 = 0;
 
 /// What a record says without its points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use super::state::{Kept, Slot, State};
 
 /// Sequences that a life may use without a record of each: they are handed out while the storage fails.
 pub(super) const RESERVED: u64 = 1 << 20;
+/// A later time is none: it would leave too few sequences.
+const STARTED_UNIX_US_MAX: u64 = 1 << 62;
 /// Names of this machine that are remembered.
 const FORMER_NODES_MAX: usize = 16;
 /// A record takes 40 bytes at least, and uses two sequences at most.
@@ -101,6 +103,11 @@ impl Replaying {
         let reserved = checkpoint.reserved;
         let mut state = State::new(checkpoint, settings);
         state.next = state.next.max(self.last + 1);
+        if !fresh {
+            // The disk may have been put back to an earlier state, and names used since that nothing here knows of. No life
+            // uses a million a second, so they are all below the time.
+            state.next = state.next.max(settings.started_unix_us.min(STARTED_UNIX_US_MAX));
+        }
         if !journal.damaged_files.is_empty() || journal.damaged_bytes > 0 || (!known && !fresh) {
             // The newest checkpoint may be lost, and records that tell of the last sequences too.
             let span = journal.end.get() - journal.checkpoint.map_or(0, Position::get);

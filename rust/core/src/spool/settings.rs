@@ -31,6 +31,8 @@ pub struct SpoolSettings {
     pub memory_bytes_max: usize,
     /// Whose it is now.
     pub owner: Owner,
+    /// When this life begins, microseconds since 1970; 0 where that is unknown. Sequences go on from there.
+    pub started_unix_us: u64,
 }
 
 impl SpoolSettings {

@@ -137,10 +137,10 @@ impl Spool {
         sequence
     }
 
-    /// Points of a batch without an answer; None when it has one or was dropped.
+    /// Points of a batch without an answer; None when it has one or was dropped, and while halves are to take its place.
     #[must_use]
     pub fn points_of(&self, sequence: u64) -> Option<u32> {
-        self.state().slots.get(&sequence).map(|slot| slot.points)
+        self.state().slots.get(&sequence).filter(|slot| slot.kept != Kept::Splitting).map(|slot| slot.points)
     }
 
     /// Whether a batch is on stable storage, or is settled.

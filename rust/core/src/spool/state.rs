@@ -21,7 +21,7 @@ pub enum Told {
         /// Why.
         reason: DropReason,
     },
-    /// A split did not reach the storage: the whole batch is there again.
+    /// A split did not reach the storage, and certainly never will: the whole batch is there again.
     Unsplit {
         /// Its sequence.
         sequence: u64,
@@ -39,7 +39,8 @@ pub(super) enum Kept {
     Stored,
     /// In memory alone, because the storage fails: handed out all the same, and lost with the process.
     Volatile,
-    /// On stable storage; its halves wait for theirs.
+    /// On stable storage; its halves wait for theirs. Where that failed, it waits itself until the record of the split can
+    /// no longer be found after a crash: neither it nor they may be handed out before.
     Splitting,
 }
 
@@ -78,6 +79,10 @@ pub(super) struct State {
     pub(super) held: VecDeque<u64>,
     /// Batches whose commit failed after the last that did not: a crash may bring their records back.
     pub(super) uncertain: BTreeSet<u64>,
+    /// Batches whose split failed after the last commit that did not: a crash may bring its record back.
+    pub(super) failed_splits: Vec<u64>,
+    /// A record is on its way that only has to be committed.
+    pub(super) sealing: bool,
     /// The end of the last record whose outcome is in here.
     pub(super) applied: u64,
     /// Counts what the next checkpoint would say anew.
@@ -112,6 +117,8 @@ impl State {
             told: Vec::new(),
             held: VecDeque::new(),
             uncertain: BTreeSet::new(),
+            failed_splits: Vec::new(),
+            sealing: false,
             applied: 0,
             changes: 0,
             unspooled: (0, 0),
@@ -152,6 +159,16 @@ impl State {
         if let Some(Slot { points, .. }) = self.settle(sequence) {
             self.drops.add(reason, 1, u64::from(points));
             self.told.push(Told::Dropped { sequence, points, reason });
+        }
+    }
+
+    /// What could not be split is whole again.
+    pub(super) fn unsplit(&mut self) {
+        for sequence in std::mem::take(&mut self.failed_splits) {
+            if let Some(slot) = self.slots.get_mut(&sequence) {
+                slot.kept = Kept::Stored;
+                self.told.push(Told::Unsplit { sequence });
+            }
         }
     }
 

@@ -192,7 +192,7 @@ impl Page<'_> {
         {
             return;
         }
-        if sample.value.is_nan() {
+        if !sample.value.is_finite() {
             self.batches.left().points_without_value += 1;
             return;
         }
@@ -285,7 +285,7 @@ fn histogram(gathered: &Gathered) -> Histogram {
 
 /// Quantiles of no observations are no numbers, and are left out.
 fn summary(gathered: &Gathered) -> Summary {
-    let known = gathered.parts.iter().filter(|(_, value)| !value.is_nan());
+    let known = gathered.parts.iter().filter(|(_, value)| value.is_finite());
     let quantiles = known.take(QUANTILES_MAX + 1).map(|&(quantile, value)| Quantile { quantile, value }).collect();
     Summary { count: gathered.count as u64, sum: gathered.sum, quantiles }
 }
@@ -354,7 +354,7 @@ mod tests {
         let page = "# TYPE latency histogram\nlatency_bucket{path=\"/\",le=\"0.5\"} 2\nlatency_bucket{path=\"/\",le=\"+Inf\"} 5\n\
                     latency_sum{path=\"/\"} 4.5\nlatency_count{path=\"/\"} 5\nlatency_bucket{path=\"/b\",le=\"1\"} 1\n\
                     latency_sum{path=\"/b\"} 9\nlatency_count{path=\"/b\"} 3\nlatency_created{path=\"/\"} 1\n\
-                    # TYPE rpc summary\nrpc{quantile=\"0.9\"} 3\nrpc{quantile=\"0.99\"} NaN\nrpc_sum 6\nrpc_count 2\n";
+                    # TYPE rpc summary\nrpc{quantile=\"0.9\"} 3\nrpc{quantile=\"0.99\"} NaN\nrpc{quantile=\"1\"} +Inf\nrpc_sum 6\nrpc_count 2\n";
         assert_eq!(
             lines(page),
             [
@@ -368,10 +368,9 @@ mod tests {
 
     #[test]
     fn bad_lines_are_counted_and_the_first_is_told() {
-        let page =
-            "good 1\nname\nname{a=\"b} 1\nname{a=b} 1\nname{=\"b\"} 1\nname x\nname 1 x\nname 1 2 3\nvoid NaN\n{} 1\n";
+        let page = "good 1\nname\nname{a=\"b} 1\nname{a=b} 1\nname{=\"b\"} 1\nname x\nname 1 x\nname 1 2 3\nvoid NaN\nlast -Inf\n{} 1\n";
         let translated = translated(page.as_bytes());
-        assert_eq!((translated.points, translated.left.lines, translated.left.points_without_value), (1, 8, 1));
+        assert_eq!((translated.points, translated.left.lines, translated.left.points_without_value), (1, 8, 2));
         let fault = translated.first_fault.expect("there are faults");
         assert!(fault.starts_with("line 2: "), "{fault}");
     }

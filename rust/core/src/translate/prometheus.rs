@@ -2,7 +2,9 @@
 //!
 //! A sample becomes a point: the label `__name__` is its name, the others are its tags. Which type a series has is told
 //! seldom and elsewhere, so it is read from its name: what Prometheus' conventions call a total, count, sum or bucket is a
-//! counter, the rest are gauges. A value that is not a number says that there is none, as when a target is gone.
+//! counter, the rest are gauges. A value that is not a number says that there is none, as when a target is gone; one that
+//! is infinite has no place in a point. Both are left out and counted: refusing one such sample would make the whole request an
+//! error to its sender.
 
 use super::{Batches, Kind, Renames, RequestFault};
 use crate::series::MetricType;
@@ -73,12 +75,12 @@ fn series(
         match field {
             SAMPLES => {
                 let (value, timestamp_ms) = sample(second.message()?)?;
-                if value.is_nan() {
-                    batches.left().points_without_value += 1;
-                } else {
+                if value.is_finite() {
                     // A time before 1970 would be read as the time of receipt or far ahead; the first instant is refused.
                     let timestamp_unix_ns = u64::try_from(timestamp_ms).unwrap_or(0).saturating_mul(1_000_000).max(1);
                     batches.value(kind, timestamp_unix_ns.min(i64::MAX as u64), value);
+                } else {
+                    batches.left().points_without_value += 1;
                 }
             }
             EXEMPLARS => {
@@ -169,7 +171,7 @@ mod tests {
             &[(1.0, 5), (2.5, 6)],
             &[],
         );
-        request.extend(timeseries(&[("__name__", "up"), ("job", "a")], &[(f64::INFINITY, -1)], &[]));
+        request.extend(timeseries(&[("__name__", "up"), ("job", "a")], &[(3.0, -1)], &[]));
         let translated = translated(&request);
         let mut scratch = DecodeScratch::default();
         let batch = decode(&translated.frames[0], &Limits::default(), &mut scratch).expect("a batch");
@@ -189,7 +191,7 @@ mod tests {
             [
                 (&b"http_requests_total"[..], node.clone(), 1, 5_000_000, 1.0),
                 (b"http_requests_total", node, 1, 6_000_000, 2.5),
-                (b"up", vec![(b"job", b"a")], 2, 1, f64::INFINITY),
+                (b"up", vec![(b"job", b"a")], 2, 1, 3.0),
             ]
         );
     }
@@ -197,8 +199,12 @@ mod tests {
     #[test]
     fn what_has_no_place_is_counted() {
         let stale = f64::from_bits(0x7ff0_0000_0000_0002);
-        let translated = translated(&timeseries(&[("__name__", "up")], &[(stale, 1)], &[3, 4, 4]));
-        let left = Left { exemplars: 1, points_without_value: 1, native_histograms: 2, ..Left::default() };
+        let translated = translated(&timeseries(
+            &[("__name__", "up")],
+            &[(stale, 1), (f64::INFINITY, 2), (f64::NEG_INFINITY, 3)],
+            &[3, 4, 4],
+        ));
+        let left = Left { exemplars: 1, points_without_value: 3, native_histograms: 2, ..Left::default() };
         assert_eq!((translated.points, translated.left), (0, left));
     }
 

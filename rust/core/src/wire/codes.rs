@@ -71,6 +71,8 @@ wire_numbers! {
         NotInCatalogue = 9,
         /// The frame is not a batch as the contract has it.
         Malformed = 10,
+        /// The client has given the batch's name up.
+        Withdrawn = 11,
     }
 }
 
@@ -149,6 +151,7 @@ impl Reason {
             Self::IdentityMismatch => "identity_mismatch",
             Self::NotInCatalogue => "not_in_catalogue",
             Self::Malformed => "malformed",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -163,7 +166,7 @@ mod tests {
         assert!(Reason::ALL.iter().all(|&it| Reason::from_wire(u64::from(it.number())) == Some(it)));
         assert!(CloseCode::ALL.iter().all(|&it| CloseCode::from_wire(u64::from(it.number())) == Some(it)));
         assert_eq!((Outcome::from_wire(0), Outcome::from_wire(6)), (None, None));
-        assert_eq!((Reason::from_wire(11), CloseCode::from_wire(10)), (None, None));
+        assert_eq!((Reason::from_wire(12), CloseCode::from_wire(10)), (None, None));
     }
 
     /// The schema is the authority: its enums are read here, so a number cannot drift.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +95,84 @@ def test_timers_time_blocks_functions_and_coroutines_and_let_errors_through() ->
     assert timer.stop() <= timer.stop()
     assert len(timed) == 7
     assert all(0 <= secs < 60 for secs in timed)
+
+
+def test_generators_are_timed_from_their_first_step_to_their_end() -> None:
+    timed: list[float] = []
+
+    @Timer(timed.append)
+    def counts() -> Generator[int, str, str]:
+        try:
+            said = yield 1
+            yield len(said)
+        except KeyError:
+            yield -1
+        return "over"
+
+    assert inspect.isgeneratorfunction(counts)
+    running = counts()
+    assert (next(running), running.send("four"), len(timed)) == (1, 4, 0)
+    with pytest.raises(StopIteration, match="over"):
+        next(running)
+    assert len(timed) == 1
+    running = counts()
+    assert (next(running), running.throw(KeyError)) == (1, -1)
+    running.close()
+    assert len(timed) == 2
+
+    @Timer(timed.append)
+    async def streams() -> AsyncGenerator[int, str]:
+        try:
+            said = yield 1
+            await asyncio.sleep(0)
+            yield len(said)
+        except KeyError:
+            yield -1
+
+    async def main() -> None:
+        assert inspect.isasyncgenfunction(streams)
+        running = streams()
+        assert (await anext(running), await running.asend("four"), len(timed)) == (1, 4, 2)
+        with pytest.raises(StopAsyncIteration):
+            await anext(running)
+        assert len(timed) == 3
+        running = streams()
+        assert (await anext(running), await running.athrow(KeyError)) == (1, -1)
+        await running.aclose()
+        assert len(timed) == 4
+        async with asynccontextmanager(streams)() as first:
+            assert first == 1
+            raise KeyError("the generator hears of it")
+
+    with pytest.raises(RuntimeError, match="didn't stop"):
+        asyncio.run(main())
+    assert len(timed) == 5
+
+
+def test_a_shared_timer_times_each_task_by_itself() -> None:
+    timed: dict[str, float] = {}
+    now: ContextVar[str] = ContextVar("now")
+    shared = Timer(lambda secs: timed.update({now.get(): secs}))
+
+    async def block(name: str, goes_on: asyncio.Event) -> None:
+        now.set(name)
+        with shared:
+            await goes_on.wait()
+
+    async def main() -> None:
+        first, second = asyncio.Event(), asyncio.Event()
+        long = asyncio.create_task(block("long", second))
+        await asyncio.sleep(0.1)
+        short = asyncio.create_task(block("short", first))
+        await asyncio.sleep(0)
+        second.set()
+        await long
+        first.set()
+        await short
+
+    asyncio.run(main())
+    assert timed["long"] >= 0.1
+    assert timed["short"] < timed["long"]
 
 
 def test_development_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ SHUTTING_DOWN: CloseCode
 QUOTA_EXCEEDED: CloseCode
 
 class MetricBatch(_message.Message):
-    __slots__ = ("sequence", "epoch", "common_tags", "metrics", "series", "points", "heartbeat", "compressed", "oldest_unacknowledged")
+    __slots__ = ("sequence", "epoch", "common_tags", "metrics", "series", "points", "heartbeat", "compressed", "oldest_unacknowledged", "withdraw")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     COMMON_TAGS_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class MetricBatch(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     COMPRESSED_FIELD_NUMBER: _ClassVar[int]
     OLDEST_UNACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAW_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     epoch: int
     common_tags: _containers.RepeatedCompositeFieldContainer[Tag]
@@ -80,7 +81,8 @@ class MetricBatch(_message.Message):
     heartbeat: Heartbeat
     compressed: CompressedBody
     oldest_unacknowledged: int
-    def __init__(self, sequence: _Optional[int] = ..., epoch: _Optional[int] = ..., common_tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointColumns, _Mapping]]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., compressed: _Optional[_Union[CompressedBody, _Mapping]] = ..., oldest_unacknowledged: _Optional[int] = ...) -> None: ...
+    withdraw: bool
+    def __init__(self, sequence: _Optional[int] = ..., epoch: _Optional[int] = ..., common_tags: _Optional[_Iterable[_Union[Tag, _Mapping]]] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[PointColumns, _Mapping]]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., compressed: _Optional[_Union[CompressedBody, _Mapping]] = ..., oldest_unacknowledged: _Optional[int] = ..., withdraw: _Optional[bool] = ...) -> None: ...
 
 class Tag(_message.Message):
     __slots__ = ("key", "value")
@@ -265,6 +267,7 @@ class Rejection(_message.Message):
         IDENTITY_MISMATCH: _ClassVar[Rejection.Reason]
         NOT_IN_CATALOGUE: _ClassVar[Rejection.Reason]
         MALFORMED: _ClassVar[Rejection.Reason]
+        WITHDRAWN: _ClassVar[Rejection.Reason]
     REASON_UNSPECIFIED: Rejection.Reason
     CARDINALITY_LIMIT: Rejection.Reason
     BATCH_TOO_LARGE: Rejection.Reason
@@ -276,6 +279,7 @@ class Rejection(_message.Message):
     IDENTITY_MISMATCH: Rejection.Reason
     NOT_IN_CATALOGUE: Rejection.Reason
     MALFORMED: Rejection.Reason
+    WITHDRAWN: Rejection.Reason
     REASON_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     EXAMPLE_FIELD_NUMBER: _ClassVar[int]

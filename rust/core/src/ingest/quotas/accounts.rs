@@ -93,14 +93,15 @@ impl Accounts {
         books.shared = None;
     }
 
-    /// A frame of an identity has arrived, and is not looked at yet.
-    pub fn arrive(&self, identity: &Arc<str>, bytes: usize, now_unix_ns: i64) -> Standing {
+    /// A frame of an identity has arrived, or a request that counts as several batches, and is not looked at yet.
+    pub fn arrive(&self, identity: &Arc<str>, batches: usize, bytes: usize, now_unix_ns: i64) -> Standing {
         self.with(identity, now_unix_ns, |account, _| {
             if account.is_out() {
                 return Standing::Out;
             }
             let standing = account.excess().map_or(Standing::Within, Standing::Over);
-            account.spend(standing, 1, bytes);
+            // Putting off a request is one answer, however many batches it would have been.
+            account.spend(standing, if standing == Standing::Within { batches } else { 1 }, bytes);
             standing
         })
         .unwrap_or(Standing::Within)

@@ -16,7 +16,7 @@ fn accounts(quota: Quota) -> Accounts {
 
 /// A batch from its arrival on: whether it is stored, and how it stood.
 fn batch(accounts: &Accounts, identity: &Arc<str>, points: usize, bytes: usize, now_ns: i64) -> Result<(), Standing> {
-    match accounts.arrive(identity, bytes, now_ns) {
+    match accounts.arrive(identity, 1, bytes, now_ns) {
         Standing::Out => Err(Standing::Out),
         standing => accounts.admit(identity, standing, points, now_ns).map_err(Standing::Over),
     }
@@ -118,7 +118,7 @@ fn bodies_that_inflate_are_paid_for_however_small_their_frames() {
     let node = who("node-1");
     let mut bombs = 0;
     loop {
-        let standing = accounts.arrive(&node, 100, 0);
+        let standing = accounts.arrive(&node, 1, 100, 0);
         if standing == Standing::Out {
             break;
         }

@@ -4,6 +4,8 @@ mod codec;
 mod corruption;
 mod model;
 mod ordinary;
+mod put_back;
+mod splits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +53,7 @@ pub(super) fn owner() -> Owner {
 }
 
 pub(super) fn settings() -> SpoolSettings {
-    SpoolSettings { bytes_max: BYTES_MIN, memory_bytes_max: 1 << 20, owner: owner() }
+    SpoolSettings { bytes_max: BYTES_MIN, memory_bytes_max: 1 << 20, owner: owner(), started_unix_us: 0 }
 }
 
 pub(super) fn try_open(storage: Arc<dyn Storage>, settings: &SpoolSettings) -> Result<(Spool, Opening), JournalError> {

@@ -29,6 +29,8 @@ enum Step {
     Fault(Operation, u64, u64, Errno),
     Limit(Option<u64>),
     CrashAfter(u64),
+    /// What is written next stays there, uncommitted: it is not synchronized, not cut off, and no segment is begun.
+    FailEveryWay,
     Restart(End),
 }
 
@@ -54,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(operation, skip, times, errno)| Step::Fault(operation, skip, times, errno)),
         1 => prop::option::of(5 * 65_536..20 * 65_536_u64).prop_map(Step::Limit),
         2 => (0..25_u64).prop_map(Step::CrashAfter),
+        2 => Just(Step::FailEveryWay),
         3 => end.prop_map(Step::Restart),
     ]
 }
@@ -166,6 +169,19 @@ impl World {
         }
     }
 
+    fn fail_every_way(&mut self) {
+        self.settle();
+        let fault = |operation, prefix: &'static str, skip| Fault {
+            operation,
+            prefix: prefix.into(),
+            skip,
+            times: 6,
+            errno: Errno::IO,
+        };
+        self.storage.fail(fault(Operation::SyncData, "", 0));
+        self.storage.fail(fault(Operation::Write, "segment-", 1));
+    }
+
     fn restart(&mut self, end: End) {
         self.settle();
         self.ready();
@@ -220,6 +236,7 @@ fn run(world: &mut World, steps: Vec<Step>) {
             }
             Step::Limit(bytes_max) => world.storage.limit(bytes_max),
             Step::CrashAfter(operations) => world.storage.crash_after(operations),
+            Step::FailEveryWay => world.fail_every_way(),
             Step::Restart(end) => world.restart(end),
         }
     }
@@ -267,6 +284,23 @@ fn a_crash_at_any_operation_loses_and_doubles_nothing() {
             let mut world = World::new(crash + 1);
             let steps = [Step::CrashAfter(crash)].into_iter().chain(scenario()).chain([Step::Restart(end)]);
             run(&mut world, steps.collect());
+        }
+    }
+}
+
+/// As above with a split that is written and not committed, in front of every possible end.
+#[test]
+fn a_split_that_fails_in_every_way_loses_and_doubles_nothing() {
+    for end in [End::Close, End::Kill, End::PowerLoss] {
+        for (place, relents) in [(0, true), (1, true), (1, false), (2, true)] {
+            let mut steps = vec![Step::Put(vec![5, 900, 7]), Step::Settle, Step::FailEveryWay, Step::Split(place)];
+            steps.push(Step::Settle);
+            if relents {
+                steps.push(Step::Relent);
+            }
+            steps.extend([0, 1, 2].map(|place| Step::Deliver(place, true)));
+            steps.push(Step::Restart(end));
+            run(&mut World::new(7), steps);
         }
     }
 }

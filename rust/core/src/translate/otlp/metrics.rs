@@ -192,7 +192,8 @@ impl Walk<'_> {
                 _ => point.skip(field)?,
             }
         }
-        head.without_value |= value.is_none();
+        // Not a number says that there is none, as everywhere.
+        head.without_value |= value.is_none_or(f64::is_nan);
         if self.complete(&head, metric) {
             self.batches.value(metric.kind, head.timestamp_unix_ns, value.unwrap_or_default());
         }
@@ -307,7 +308,13 @@ impl Walk<'_> {
                 TIME => head.timestamp_unix_ns = point.fixed64()?,
                 COUNT => summary.count = point.fixed64()?,
                 SUM => summary.sum = point.double()?,
-                QUANTILES => push(&mut summary.quantiles, quantile(point.message()?)?, QUANTILES_MAX),
+                QUANTILES => {
+                    // Quantiles of no observations are no numbers; count and sum are.
+                    let quantile = quantile(point.message()?)?;
+                    if !quantile.value.is_nan() {
+                        push(&mut summary.quantiles, quantile, QUANTILES_MAX);
+                    }
+                }
                 FLAGS => head.flags(point.varint()?),
                 _ => point.skip(field)?,
             }

@@ -20,8 +20,10 @@ pub(super) enum Holds {
     /// Bytes in hexadecimal digits.
     Hex,
     Bool,
-    /// `int64`, `uint64`, `uint32` and enums.
+    /// `int64`, `uint64` and `uint32`.
     Varint,
+    /// By its names, each in the place of its number.
+    Enum(&'static [&'static str]),
     /// `sint32`.
     Zigzag,
     /// `fixed32`.
@@ -40,7 +42,7 @@ const fn many(name: &'static str, number: u32, holds: Holds) -> Field {
     Field { name, number, holds, repeated: true }
 }
 
-use Holds::{Bool, Bytes, Double, Fixed32, Fixed64, Hex, Message as Of, Text, Varint, Zigzag};
+use Holds::{Bool, Bytes, Double, Enum, Fixed32, Fixed64, Hex, Message as Of, Text, Varint, Zigzag};
 
 pub(super) const EXPORT_METRICS: Message = &[many("resourceMetrics", 1, Of(|| RESOURCE_METRICS))];
 
@@ -61,12 +63,13 @@ const METRIC: Message = &[
 const GAUGE: Message = &[many("dataPoints", 1, Of(|| NUMBER_POINT))];
 const SUM: Message = &[
     many("dataPoints", 1, Of(|| NUMBER_POINT)),
-    one("aggregationTemporality", 2, Varint),
+    one("aggregationTemporality", 2, Enum(TEMPORALITIES)),
     one("isMonotonic", 3, Bool),
 ];
-const HISTOGRAM: Message = &[many("dataPoints", 1, Of(|| HISTOGRAM_POINT)), one("aggregationTemporality", 2, Varint)];
+const HISTOGRAM: Message =
+    &[many("dataPoints", 1, Of(|| HISTOGRAM_POINT)), one("aggregationTemporality", 2, Enum(TEMPORALITIES))];
 const EXPONENTIAL_HISTOGRAM: Message =
-    &[many("dataPoints", 1, Of(|| EXPONENTIAL_POINT)), one("aggregationTemporality", 2, Varint)];
+    &[many("dataPoints", 1, Of(|| EXPONENTIAL_POINT)), one("aggregationTemporality", 2, Enum(TEMPORALITIES))];
 const SUMMARY: Message = &[many("dataPoints", 1, Of(|| SUMMARY_POINT))];
 const NUMBER_POINT: Message = &[
     many("attributes", 7, Of(|| KEY_VALUE)),
@@ -131,7 +134,7 @@ const SPAN: Message = &[
     one("traceState", 3, Text),
     one("parentSpanId", 4, Hex),
     one("name", 5, Text),
-    one("kind", 6, Varint),
+    one("kind", 6, Enum(SPAN_KINDS)),
     one("startTimeUnixNano", 7, Fixed64),
     one("endTimeUnixNano", 8, Fixed64),
     many("attributes", 9, Of(|| KEY_VALUE)),
@@ -157,7 +160,7 @@ const LINK: Message = &[
     one("droppedAttributesCount", 5, Varint),
     one("flags", 6, Fixed32),
 ];
-const STATUS: Message = &[one("message", 2, Text), one("code", 3, Varint)];
+const STATUS: Message = &[one("message", 2, Text), one("code", 3, Enum(STATUS_CODES))];
 
 pub(super) const EXPORT_LOGS: Message = &[many("resourceLogs", 1, Of(|| RESOURCE_LOGS))];
 
@@ -167,7 +170,7 @@ const SCOPE_LOGS: Message =
     &[one("scope", 1, Of(|| SCOPE)), many("logRecords", 2, Of(|| LOG_RECORD)), one("schemaUrl", 3, Text)];
 const LOG_RECORD: Message = &[
     one("timeUnixNano", 1, Fixed64),
-    one("severityNumber", 2, Varint),
+    one("severityNumber", 2, Enum(SEVERITIES)),
     one("severityText", 3, Text),
     one("body", 5, Of(|| ANY_VALUE)),
     many("attributes", 6, Of(|| KEY_VALUE)),
@@ -193,3 +196,42 @@ const ANY_VALUE: Message = &[
 ];
 const ARRAY: Message = &[many("values", 1, Of(|| ANY_VALUE))];
 const KEY_VALUE_LIST: Message = &[many("values", 1, Of(|| KEY_VALUE))];
+
+const TEMPORALITIES: &[&str] =
+    &["AGGREGATION_TEMPORALITY_UNSPECIFIED", "AGGREGATION_TEMPORALITY_DELTA", "AGGREGATION_TEMPORALITY_CUMULATIVE"];
+const SPAN_KINDS: &[&str] = &[
+    "SPAN_KIND_UNSPECIFIED",
+    "SPAN_KIND_INTERNAL",
+    "SPAN_KIND_SERVER",
+    "SPAN_KIND_CLIENT",
+    "SPAN_KIND_PRODUCER",
+    "SPAN_KIND_CONSUMER",
+];
+const STATUS_CODES: &[&str] = &["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
+const SEVERITIES: &[&str] = &[
+    "SEVERITY_NUMBER_UNSPECIFIED",
+    "SEVERITY_NUMBER_TRACE",
+    "SEVERITY_NUMBER_TRACE2",
+    "SEVERITY_NUMBER_TRACE3",
+    "SEVERITY_NUMBER_TRACE4",
+    "SEVERITY_NUMBER_DEBUG",
+    "SEVERITY_NUMBER_DEBUG2",
+    "SEVERITY_NUMBER_DEBUG3",
+    "SEVERITY_NUMBER_DEBUG4",
+    "SEVERITY_NUMBER_INFO",
+    "SEVERITY_NUMBER_INFO2",
+    "SEVERITY_NUMBER_INFO3",
+    "SEVERITY_NUMBER_INFO4",
+    "SEVERITY_NUMBER_WARN",
+    "SEVERITY_NUMBER_WARN2",
+    "SEVERITY_NUMBER_WARN3",
+    "SEVERITY_NUMBER_WARN4",
+    "SEVERITY_NUMBER_ERROR",
+    "SEVERITY_NUMBER_ERROR2",
+    "SEVERITY_NUMBER_ERROR3",
+    "SEVERITY_NUMBER_ERROR4",
+    "SEVERITY_NUMBER_FATAL",
+    "SEVERITY_NUMBER_FATAL2",
+    "SEVERITY_NUMBER_FATAL3",
+    "SEVERITY_NUMBER_FATAL4",
+];

@@ -139,7 +139,9 @@ fn histograms_and_summaries_keep_their_numbers() {
     assert_eq!(line_of(&metric), format!("m{{}} 3 \"\" true {TIME} 6 12.5 Some(0.5) Some(7.0) [1.0, 5.0] [1, 2, 3]"));
     let bare = point("histogram", &json!({"count": 4, "sum": 2.0}));
     assert_eq!(line_of(&bare), format!("m{{}} 3 \"\" false {TIME} 4 2 None None [] [4]"));
-    let summary = json!({"count": 3, "sum": 6.0, "quantileValues": [{"quantile": 0.5, "value": 2.0}, {"quantile": 1, "value": 3}]});
+    let summary = json!({"count": 3, "sum": 6.0, "quantileValues": [
+        {"quantile": 0.5, "value": 2.0}, {"quantile": 0.9, "value": "NaN"}, {"quantile": 1, "value": 3},
+    ]});
     assert_eq!(line_of(&point("summary", &summary)), format!("m{{}} 4 \"\" false {TIME} 3 6 [(0.5, 2.0), (1.0, 3.0)]"));
 }
 
@@ -205,9 +207,10 @@ fn what_has_no_place_is_counted() {
         {"asDouble": 1.0, "exemplars": [exemplar, exemplar]},
         {"flags": 1},
         {"timeUnixNano": TIME},
+        {"asDouble": "NaN"},
     ]}});
     let translated = translated(&request(&metric));
-    assert_eq!((translated.points, translated.left.exemplars, translated.left.points_without_value), (1, 2, 2));
+    assert_eq!((translated.points, translated.left.exemplars, translated.left.points_without_value), (1, 2, 3));
 }
 
 #[test]
@@ -238,6 +241,64 @@ fn what_is_no_request_is_refused_with_the_place() {
     let mut batches = Batches::new(BatchesMax { points: 10, frame_bytes: 1_000, request_bytes: 1 << 20 });
     let fault = translate(b"\x0a\xff", &Ignored::default(), &mut batches).expect_err("cut short");
     assert!(matches!(fault, RequestFault::Wire { .. }), "{fault}");
+}
+
+#[test]
+fn enums_may_be_told_by_their_names() {
+    let sum = |temporality: Value| {
+        let point = json!({"asInt": 5, "timeUnixNano": TIME});
+        line_of(
+            &json!({"name": "m", "sum": {"aggregationTemporality": temporality, "isMonotonic": true, "dataPoints": [point]}}),
+        )
+    };
+    for delta in [json!("AGGREGATION_TEMPORALITY_DELTA"), json!("1"), json!(1)] {
+        assert_eq!(sum(delta), format!("m{{}} 1 \"\" true {TIME} 5"));
+    }
+    for total in [json!("AGGREGATION_TEMPORALITY_CUMULATIVE"), json!("AGGREGATION_TEMPORALITY_LATER"), Value::Null] {
+        assert_eq!(sum(total), format!("m{{}} 1 \"\" false {TIME} 5"));
+    }
+    let span = json!({"resourceSpans": [{"scopeSpans": [{"spans": [
+        {"kind": "SPAN_KIND_SERVER", "status": {"code": "STATUS_CODE_ERROR"}},
+    ]}]}]});
+    let written = json::traces_request(span.to_string().as_bytes()).expect("valid JSON");
+    assert_eq!(written, b"\x0a\x0a\x12\x08\x12\x06\x30\x02\x7a\x02\x18\x02");
+    let log = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"severityNumber": "SEVERITY_NUMBER_INFO"}]}]}]});
+    let written = json::logs_request(log.to_string().as_bytes()).expect("valid JSON");
+    assert_eq!(written, b"\x0a\x06\x12\x04\x12\x02\x10\x09");
+}
+
+/// Whatever it holds, each kind of field tells what it wants instead of what stands there.
+#[test]
+fn a_value_of_another_kind_is_refused_where_it_stands() {
+    let metric = "resourceMetrics.scopeMetrics.metrics";
+    for (text, place, wanted) in [
+        (r#"{"name": 5}"#, "name", "text"),
+        (r#"{"name": ["m"]}"#, "name", "text"),
+        (r#"{"gauge": []}"#, "gauge", "an object"),
+        (r#"{"gauge": {"dataPoints": 1}}"#, "gauge.dataPoints", "a list"),
+        (r#"{"gauge": {"dataPoints": "x"}}"#, "gauge.dataPoints", "a list"),
+        (r#"{"gauge": {"dataPoints": {}}}"#, "gauge.dataPoints", "a list"),
+        (r#"{"gauge": {"dataPoints": [null]}}"#, "gauge.dataPoints", "an object"),
+        (r#"{"gauge": {"dataPoints": [[]]}}"#, "gauge.dataPoints", "an object"),
+        (r#"{"gauge": {"dataPoints": [{"asDouble": "x"}]}}"#, "gauge.dataPoints.asDouble", "a number"),
+        (r#"{"gauge": {"dataPoints": [{"asDouble": true}]}}"#, "gauge.dataPoints.asDouble", "a number"),
+        (r#"{"gauge": {"dataPoints": [{"asInt": 1.5}]}}"#, "gauge.dataPoints.asInt", "a whole number of 64 bits"),
+        (r#"{"gauge": {"dataPoints": [{"asInt": "1.5"}]}}"#, "gauge.dataPoints.asInt", "a whole number of 64 bits"),
+        (r#"{"sum": {"isMonotonic": "yes"}}"#, "sum.isMonotonic", "true or false"),
+        (r#"{"sum": {"aggregationTemporality": {}}}"#, "sum.aggregationTemporality", "a name or a whole number"),
+    ] {
+        let body = format!(r#"{{"resourceMetrics": [{{"scopeMetrics": [{{"metrics": [{text}]}}]}}]}}"#);
+        let fault = json::metrics_request(body.as_bytes()).expect_err("it is wrong").to_string();
+        assert_eq!(fault, format!("{metric}.{place}: expected {wanted}"), "{text}");
+    }
+    for (text, wanted) in
+        [("\"5\"", "hexadecimal digits"), ("\"5g\"", "hexadecimal digits"), ("5", "hexadecimal digits")]
+    {
+        let body = format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{{"traceId": {text}}}]}}]}}]}}"#);
+        let fault = json::traces_request(body.as_bytes()).expect_err("it is wrong").to_string();
+        assert_eq!(fault, format!("resourceSpans.scopeSpans.spans.traceId: expected {wanted}"));
+    }
+    assert!(json::metrics_request(b"{} {}").expect_err("two of them").to_string().starts_with("the body is not JSON"));
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub struct DecodedBatch<'a> {
     pub epoch: u64,
     /// At most `sequence`.
     pub oldest_unacknowledged: u64,
+    /// The name is not to be stored any more, if it is not yet; the rest of the batch does not count.
+    pub withdraw: bool,
     /// Points of the batch, a histogram or summary being one.
     ///
     /// When there are more than `limits.max_batch_size`, `rows` and the columns may hold fewer than the batch: judge the
@@ -102,6 +104,7 @@ pub fn decode_with<'a>(
             sequence: header.sequence,
             epoch: header.epoch,
             oldest_unacknowledged: header.oldest_unacknowledged,
+            withdraw: header.withdraw,
             points: columns.rows_seen + columns.series_ids.len() + columns.points_unread,
             body,
             columns,
@@ -132,6 +135,7 @@ struct Header {
     sequence: u64,
     epoch: u64,
     oldest_unacknowledged: u64,
+    withdraw: bool,
     compressed: Option<Compressed>,
     /// A known field other than those above.
     contents: bool,
@@ -164,7 +168,7 @@ fn decode_into<'a>(
     if inner.compressed.is_some() {
         return Err(Fault::CompressedTwice);
     }
-    if (inner.sequence, inner.epoch, inner.oldest_unacknowledged) != (0, 0, 0) {
+    if (inner.sequence, inner.epoch, inner.oldest_unacknowledged, inner.withdraw) != (0, 0, 0, false) {
         return Err(Fault::NameInsideCompressed);
     }
     Ok(body)
@@ -207,10 +211,11 @@ fn walk(
     const HEARTBEAT: u32 = key(7, LENGTH);
     const COMPRESSED: u32 = key(8, LENGTH);
     const OLDEST_UNACKNOWLEDGED: u32 = key(9, VARINT);
+    const WITHDRAW: u32 = key(10, VARINT);
 
     let mut reader = Reader::new(body);
     while let Some(key) = reader.key()? {
-        header.contents |= matches!(key, COMMON_TAGS | METRICS | SERIES | POINTS | HEARTBEAT);
+        header.contents |= matches!(key, COMMON_TAGS | METRICS | SERIES | POINTS | HEARTBEAT | WITHDRAW);
         match key {
             METRICS => {
                 let row = rows::read(reader.message()?, columns)?;
@@ -231,6 +236,7 @@ fn walk(
             SEQUENCE => header.sequence = reader.varint()?,
             EPOCH => header.epoch = reader.fixed64()?,
             OLDEST_UNACKNOWLEDGED => header.oldest_unacknowledged = reader.varint()?,
+            WITHDRAW => header.withdraw = reader.varint()? != 0,
             _ => reader.skip(key)?,
         }
     }

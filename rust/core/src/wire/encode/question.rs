@@ -1,8 +1,9 @@
-//! Asking whether a batch is stored, without sending it again.
+//! Asking whether a batch is stored, without sending it again, and taking its name back if it is not.
 //!
-//! The collector looks at a batch's name before its series. So a batch with the name in question and one point of a series
-//! that no stream defines is answered `DUPLICATE` if the name is stored, waits if its commit is pending, and is refused with
-//! `UNKNOWN_SERIES` otherwise, which leaves the name as it is.
+//! `withdraw` says so: the answer is `DUPLICATE` if the name is stored, waits if its commit is pending, and is `WITHDRAWN`
+//! otherwise. Collectors of before that field skip it. They look at a batch's name before its series, so one point of a series
+//! that no stream defines makes them answer `UNKNOWN_SERIES` in its place, which says less: a copy that is still on its way
+//! may be stored.
 
 use super::{BatchName, EncodeError};
 use crate::wire::frame::PREFIX_BYTES;
@@ -29,6 +30,7 @@ pub fn question(name: BatchName, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     put_fixed64(out, 2, name.epoch);
     put_bytes(out, 6, &columns);
     put_number(out, 9, name.oldest_unacknowledged);
+    put_number(out, 10, 1);
     let bytes = (out.len() - start - PREFIX_BYTES) as u32; // some fifty
     out[start..start + PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
     Ok(())

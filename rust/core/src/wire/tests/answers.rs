@@ -129,7 +129,7 @@ fn a_question_has_the_name_and_one_point_of_a_series_that_no_encoder_defines() {
     question(name, &mut out).expect("a name");
     let mut scratch = DecodeScratch::default();
     let batch = decode(&out[5..], &Limits::default(), &mut scratch).expect("a batch");
-    assert_eq!((batch.sequence, batch.epoch, batch.oldest_unacknowledged), (7, 3, 5));
+    assert_eq!((batch.sequence, batch.epoch, batch.oldest_unacknowledged, batch.withdraw), (7, 3, 5, true));
     assert_eq!((batch.points, batch.series_ids()), (1, &[u32::MAX][..]));
     assert_eq!(out[..5], [9, 0, 0, 0, out.len() as u8 - 5]);
     let nameless = question(BatchName { sequence: 0, ..name }, &mut out);

@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::wire::ack::{AckReader, BatchAck};
 use crate::wire::decode::{DecodeScratch, DecodedBatch, RECEIPT_TIME, RowData, TagSpans, decode_with};
 use crate::wire::frame::{FrameReader, PREFIX_BYTES};
+use crate::wire::{BatchName, question};
 
 fn vectors() -> Vec<(String, Value)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/wire-vectors");
@@ -116,6 +117,17 @@ fn check_batch(name: &str, vector: &Value) {
     let frame = reader.next(&mut input).expect("within the limit").expect("whole");
     let mut scratch = DecodeScratch::default();
     match decode_with(&known, frame, &limits, &mut scratch) {
+        Ok(batch) if batch.withdraw => {
+            let DecodedBatch { sequence, epoch, oldest_unacknowledged, .. } = batch;
+            let read = json!({
+                "sequence": sequence.to_string(), "epoch": epoch.to_string(),
+                "oldest_unacknowledged": oldest_unacknowledged.to_string(),
+            });
+            assert_eq!(read, vector["withdraw"], "{name}");
+            let mut written = Vec::new();
+            question(BatchName { sequence, epoch, oldest_unacknowledged }, &mut written).expect("a name");
+            assert_eq!(written, bytes, "{name}: and it is written so");
+        }
         Ok(batch) => assert_eq!(meaning(&batch), vector["batch"], "{name}"),
         Err(malformed) => {
             assert_eq!(vector["malformed"]["sequence"], malformed.sequence.to_string(), "{name}: {malformed}");
@@ -151,7 +163,8 @@ fn the_published_vectors_mean_what_they_say() {
     for (name, vector) in &vectors {
         match vector["sender"].as_str() {
             Some("agent") => {
-                assert_ne!(vector["batch"].is_null(), vector["malformed"].is_null(), "{name} is one of both");
+                let kinds = ["batch", "malformed", "withdraw"].iter().filter(|kind| !vector[**kind].is_null());
+                assert_eq!(kinds.count(), 1, "{name} is one of them");
                 check_batch(name, vector);
             }
             Some("collector") => check_ack(name, vector),

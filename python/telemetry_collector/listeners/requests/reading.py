@@ -1,0 +1,53 @@
+"""Messages of gRPC that are being read: gRPC keeps one in memory from its first byte, and tells its size with its last.
+
+So before a message is asked for, its call takes one of few turns. Until then HTTP/2's windows keep the sender waiting,
+at 64 KiB a call. Memory for messages that are not whole is thereby at most READS_MAX of the largest; what is whole
+counts against the door's room. A client has a few turns of its own, that others go on while it trickles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final, final
+
+READS_MAX: Final = 16
+"""Messages that are read at a time."""
+READS_OF_CLIENT_MAX: Final = 4
+"""And of one client."""
+READ_SECS_MAX: Final = 30.0
+"""How long a message may take to come, once it is read."""
+
+
+@dataclass(slots=True)
+class _Client:
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_OF_CLIENT_MAX))
+    calls: int = 0
+
+
+@final
+class Readings:
+    """The turns of one server, whose bound of calls bounds who waits for one."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(READS_MAX)
+        self._clients: dict[str, _Client] = {}
+
+    async def read(self, client: str, messages: AsyncIterator[bytes], secs_max: float = READ_SECS_MAX) -> bytes | None:
+        """The next message of a call; None when there is none. TimeoutError when it takes too long to come."""
+        own = self._clients.setdefault(client, _Client())
+        own.calls += 1
+        try:
+            # Its own turn first: who waits for that takes none of those that others wait for.
+            async with own.turns, self._turns, asyncio.timeout(secs_max):
+                return await anext(messages, None)
+        finally:
+            own.calls -= 1
+            if not own.calls:
+                del self._clients[client]
+
+
+def address_of(peer: str) -> str:
+    """The address in what gRPC calls a peer, such as ipv4:127.0.0.1:50324, without its port."""
+    return peer.rpartition(":")[0] if peer.startswith("ip") else peer

@@ -1,0 +1,50 @@
+"""What a request's sender is told, and what is counted besides."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from telemetry_collector import _core
+from telemetry_collector.listeners.requests import Door, RequestEvents
+from telemetry_collector.listeners.requests.peers import anonymous
+
+
+class Consumer:
+    """Says of every request what it was told to."""
+
+    def __init__(self, points: int, accepted: int, rejections: Sequence[tuple[str, int, str]]) -> None:
+        self._became = {
+            "points": points,
+            "accepted_points": accepted,
+            "rejected_points": sum(points for _, points, _ in rejections),
+            "rejections": rejections,
+            "retry_after_ms": None,
+            "left_out": [],
+            "first_fault": None,
+        }
+
+    async def take(self, form: _core.RequestForm, body: bytes, encoding: str, **_peer: Any) -> _core.Request:
+        del form, body, encoding
+        return cast("_core.Request", SimpleNamespace(**self._became))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refused", "outcome", "missing"),
+    [(5, 0, "stored", 0), (3, 2, "partial", 0), (3, 1, "partial", 1), (0, 0, "rejected", 5), (6, 0, "partial", 1)],
+)
+async def test_points_that_nothing_became_of_are_told_and_counted(
+    accepted: int, refused: int, outcome: str, missing: int
+) -> None:
+    registry = CollectorRegistry()
+    rejections = [("invalid_value", refused, "m: NaN")] if refused else []
+    consumer = Consumer(5, accepted, rejections)
+    door = Door({"metrics": consumer}, RequestEvents(registry), request_bytes_max=1_024, bytes_max=4_096)
+    form = _core.RequestForm.remote_write([])
+    taken = await door.take("influx", form, b"body", "", anonymous("influx"))
+    assert (taken.outcome, taken.accepted, taken.rejected) == (outcome, accepted, refused + missing)
+    assert ("a fault of the collector" in taken.problem) is bool(missing)
+    counted = registry.get_sample_value("telemetry_collector_request_points_unaccounted_total", {"receiver": "influx"})
+    assert (counted or 0) == missing
