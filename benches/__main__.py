@@ -1,12 +1,13 @@
 """`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
 
-stages, wire, sdk, hotpath, requests, load, listener, flood, reliability, workers: docs/benchmarks.md has what each is.
+stages, wire, sdk, hotpath, lanes, requests, load, listener, flood, reliability, workers: docs/benchmarks.md tells what
+each is.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, listener, load, reliability, requests, sdk, stages, wire, workers
+from benches import flood, hotpath, lanes, listener, load, reliability, requests, sdk, stages, wire, workers
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -14,6 +15,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "wire": wire.measure,
     "sdk": sdk.measure,
     "hotpath": hotpath.measure,
+    "lanes": lanes.measure,
     "requests": requests.measure,
     "load": load.measure,
     "listener": listener.measure,

@@ -126,7 +126,12 @@ class CollectorChild(Child):
 
     def __init__(self, document: Path, metrics_port: int, log: Path) -> None:
         command = (sys.executable, "-m", "telemetry_collector", "run", str(document), "--json")
-        super().__init__("the collector", command, f"http://127.0.0.1:{metrics_port}/ready", log)
+        self._address = f"http://127.0.0.1:{metrics_port}"
+        super().__init__("the collector", command, f"{self._address}/ready", log)
+
+    async def metrics(self) -> str | None:
+        """The page that Prometheus would get; None when there is none any more."""
+        return await fetched(f"{self._address}/metrics")
 
     async def finish(self) -> tuple[dict[str, Any], float]:
         """Stops it; the counts that it ends with, and the processor time that it took in its whole life."""

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from telemetry_collector import __version__, _core
+from telemetry_collector.bench.backlog import Backlog
 from telemetry_collector.bench.children import CollectorChild, DatabaseChild, on_processors
 from telemetry_collector.bench.frames import Lane, prepare
 from telemetry_collector.bench.load import Counters, Load
@@ -26,7 +27,7 @@ from telemetry_collector.bench.verification import Verification, verify_dataset
 from telemetry_collector.bench.view import BenchView
 from telemetry_collector.config import Address
 from telemetry_collector.config.files import read_certificates
-from telemetry_collector.errors import CertificateError
+from telemetry_collector.errors import CertificateError, TelemetryCollectorError
 from telemetry_collector.loopback import free_port
 from telemetry_collector.security.identity import Identity
 from telemetry_collector.sender import TransportSettings
@@ -110,8 +111,7 @@ class Measurement:
         taken = self._taken
         taken.loaded_cpu_secs = collector.cpu_secs() - cpu_before
         taken.resident_mb = collector.memory_mb("VmHWM")
-        view.doing("waiting for the writers")
-        summary, cpu_secs = await collector.finish()
+        summary, cpu_secs = await self._finished(collector)
         seconds = time.monotonic() - began
         taken.cpu_secs = cpu_secs - cpu_before
         taken.committed = summary["points_committed"]
@@ -191,6 +191,32 @@ class Measurement:
         finally:
             self._taken.client_cpu_secs = time.process_time() - cpu_before
             gc.unfreeze()
+
+    async def _finished(self, collector: CollectorChild) -> tuple[dict[str, Any], float]:
+        """Stops the collector, telling meanwhile what its writers still have to write."""
+        self._view.doing("waiting for the writers")
+        finishing = asyncio.create_task(collector.finish())
+        watching = asyncio.create_task(self._watch(collector))
+        try:
+            await asyncio.wait({finishing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not finishing.done():
+                await watching
+            return await finishing
+        finally:
+            for task in (finishing, watching):
+                task.cancel()
+
+    async def _watch(self, collector: CollectorChild) -> None:
+        """TelemetryCollectorError as soon as a writer makes no progress any more."""
+        backlog = Backlog(self._plan.writers)
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECS)
+            page = await collector.metrics()
+            if page is not None:
+                backlog.read(page, time.monotonic())
+            self._view.waiting(str(backlog))
+            if (stalled := backlog.stalled(time.monotonic())) is not None:
+                raise TelemetryCollectorError(f"{stalled}; with --keep, collector.log tells why")
 
     async def _verify(self, dataset: Path, lanes: Sequence[Lane], load: Load) -> Verification:
         self._view.doing("reading what was stored")

@@ -22,6 +22,11 @@ class BenchView(StatusLine):
         """What it is at, and how far."""
         self.show(text if done is None or of is None else f"{text}: {done:,} of {of:,}")
 
+    def waiting(self, text: str) -> None:
+        """What is waited for, and how far that is."""
+        self.show(text)
+        self.say_now_and_then(text)
+
     def progress(self, seconds: float, counters: Counters, resident_mb: float | None) -> None:
         """The counts under load."""
         memory = "" if resident_mb is None else f", {resident_mb:,.0f} MB"

@@ -1,9 +1,9 @@
 """Writes blocks into the hive-partitioned Parquet dataset and compacts what is past.
 
-Blocks gather in one staged file; `flush` finishes, syncs and publishes it under the journal range that it holds. So a
+Blocks gather in a staged file; `flush` finishes, syncs and publishes it under the journal range that it holds. So a
 crash loses at most what the cursor has not passed, and what was published is never written again: `start` returns the
-greatest end among the published names. All slow work happens in one thread; a second one waits for compaction, whose
-work a process of its own does.
+greatest end among the published names. One thread makes record batches of blocks and publishes; others encode, each a
+part of its own (`store/lanes`); one more waits for compaction, whose work a process of its own does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, TypeVar, final
 
@@ -28,6 +27,7 @@ from telemetry_collector.store.dataset import Dataset
 from telemetry_collector.store.encoding import Compression
 from telemetry_collector.store.format import POINTS, OpenPart, PartError, PartFormat
 from telemetry_collector.store.joining_process import JoinerProcess
+from telemetry_collector.store.lanes import Lane, Lanes, usable_lanes
 from telemetry_collector.store.part import PartName, partition
 
 T = TypeVar("T")
@@ -53,17 +53,9 @@ class ParquetConfig(WriterSection):
     timestamp_unit: Literal["us", "ns"] = Field("us", description="us or ns, the unit of timestamps")
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """The staged file that blocks go into."""
-
-    file: OpenPart
-    hour: int
-
-
 @final
 class ParquetWriter:
-    """See the module. Memory is bounded by the blocks of one call and one encoded row group, in each thread."""
+    """See the module. Memory is bounded by the blocks of a call, what lanes hold, and a row group being compacted."""
 
     Config: ClassVar[type[Section]] = ParquetConfig
 
@@ -76,7 +68,9 @@ class ParquetWriter:
         clock: Clock | None = None,
         part_format: PartFormat = POINTS,
         joiner: Callable[[PartFormat], Joiner] = JoinerProcess,
+        lanes: int | None = None,
     ) -> None:
+        """`lanes` parts at most are in the making; by default as many as there are processors to use."""
         self._config = config
         self._format = part_format
         self._joiner = joiner
@@ -91,11 +85,14 @@ class ParquetWriter:
         self._compactor: Compactor | None = None
         self._compaction: asyncio.Task[None] | None = None
         self._next_compaction = 0.0
-        # These belong to the writing thread: the file that is open, the end of the last range published (or of what was
-        # there at the start), and the end of the last blocks taken.
-        self._open: _Open | None = None
-        self._covered = 0
-        self._position = 0
+        # These belong to the writing thread.
+        self._lanes = Lanes(
+            self._create,
+            self._publish,
+            count=lanes or usable_lanes(),
+            file_bytes_max=config.file_max_bytes,
+            name=f"{context.name}-lane",
+        )
         # When the last blocks were received, microseconds since 1970, and when they came here, on the monotonic clock.
         self._latest: tuple[int, float] | None = None
 
@@ -127,7 +124,7 @@ class ParquetWriter:
 
     async def flush(self) -> int:
         """Publishes what was taken; returns where the journal's published range ends."""
-        return await self._in_thread(self._publish)
+        return await self._in_thread(self._flush)
 
     async def maintain(self) -> None:
         """Begins, when none is under way, to compact every period that is over."""
@@ -161,33 +158,25 @@ class ParquetWriter:
 
     def _begin(self, stored: int) -> int:
         self._dataset.open()
-        self._position = self._covered = max(stored, self._dataset.published_end)
-        return self._position
+        self._lanes.begin(max(stored, self._dataset.published_end))
+        return self._lanes.position
 
     def _end(self) -> None:
-        if self._open is not None:
-            self._open.file.discard()
-            self._open = None
-        self._dataset.close()
+        try:
+            self._lanes.discard()
+        finally:
+            self._dataset.close()
 
     def _take(self, blocks: Blocks) -> None:
-        if blocks.start < self._position:
+        if blocks.start < self._lanes.position:
             raise RetryableError(
-                f"blocks [{blocks.start}, {blocks.end}) were handed over; expected some that begin at {self._position}"
+                f"blocks [{blocks.start}, {blocks.end}) were handed over; expected some that "
+                f"begin at {self._lanes.position}"
             )
         rows = self._rows(blocks)
         with self._faults():
-            if self._open is not None and self._open.hour != blocks.hour:
-                self._publish()
-            if rows.num_rows:
-                if self._open is None:
-                    file = self._format.create(self._dataset.stage(".part"), rows.schema, self._config.compression)
-                    self._open = _Open(file, blocks.hour)
-                self._open.file.add(rows)
-            self._position = blocks.end
-            self._latest = blocks.received_last_us, self._clock.monotonic()
-            if self._open is not None and self._open.file.file_bytes >= self._config.file_max_bytes:
-                self._publish()
+            self._lanes.take(rows, blocks.hour, blocks.end)
+        self._latest = blocks.received_last_us, self._clock.monotonic()
 
     def _rows(self, blocks: Blocks) -> ArrowRecordBatch:
         try:
@@ -195,17 +184,17 @@ class ParquetWriter:
         except CoreError as error:
             raise PermanentError(f"blocks [{blocks.start}, {blocks.end}) make no record batch: {error}") from error
 
-    def _publish(self) -> int:
-        if self._open is None:
-            return self._position
-        opened, name = self._open, PartName(self._context.journal_id, self._covered, self._position)
+    def _flush(self) -> int:
         with self._faults():
-            size = opened.file.finish()
-            path = self._dataset.publish(opened.file.path, opened.hour, name)
-        self._open = None
-        self._covered = self._position
-        self._context.events.published(str(path), opened.file.rows, size)
-        return self._position
+            return self._lanes.flush()
+
+    def _create(self, rows: ArrowRecordBatch) -> OpenPart:
+        return self._format.create(self._dataset.stage(".part"), rows.schema, self._config.compression)
+
+    def _publish(self, part: Lane) -> None:
+        name = PartName(self._context.journal_id, part.start, part.end)
+        path = self._dataset.publish(part.path, part.hour, name)
+        self._context.events.published(str(path), part.rows, part.file_bytes)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

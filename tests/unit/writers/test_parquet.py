@@ -23,10 +23,15 @@ from telemetry_collector.writers.parquet import ParquetConfig, ParquetWriter
 
 
 def writer(
-    root: Path, observed: Observed | None = None, clock: ManualClock | None = None, **keys: Any
+    root: Path,
+    observed: Observed | None = None,
+    clock: ManualClock | None = None,
+    lanes: int | None = None,
+    **keys: Any,
 ) -> ParquetWriter:
     config = ParquetConfig(output_dir=root, **keys)
-    return ParquetWriter(config, (observed or Observed()).context("parquet"), clock, joiner=HourJoiner)
+    context = (observed or Observed()).context("parquet")
+    return ParquetWriter(config, context, clock, joiner=HourJoiner, lanes=lanes)
 
 
 def name(start: int, end: int) -> str:
@@ -67,7 +72,7 @@ async def test_flushing_nothing_publishes_nothing(tmp_path: Path) -> None:
 
 
 async def test_each_hour_has_its_own_file_with_its_own_range(tmp_path: Path) -> None:
-    parquet = writer(tmp_path)
+    parquet = writer(tmp_path, lanes=1)
     await parquet.start(0)
     await parquet.write(blocks_of(10, 0))
     await parquet.write(blocks_of(10, 10, hour=HOUR + 1))
@@ -91,7 +96,7 @@ async def test_ranges_have_no_gaps_where_the_journal_skips_some_bytes(tmp_path: 
 
 
 async def test_a_file_that_has_its_size_is_published_before_the_flush(tmp_path: Path) -> None:
-    parquet = writer(tmp_path, file_max_bytes=2)
+    parquet = writer(tmp_path, lanes=1, file_max_bytes=2)
     await parquet.start(0)
     await parquet.write(blocks_of(10, 0))
     assert names(tmp_path) == [name(0, 10)]
