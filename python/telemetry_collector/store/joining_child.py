@@ -41,7 +41,7 @@ def _end_with(parent: int) -> None:
 def _give_way() -> None:
     """To everything else on this machine, whatever it wants: the processor, the disk, whose priority follows from the
     processor's, and memory, for want of which this process goes before any other."""
-    os.nice(_NICEST)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICEST)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
