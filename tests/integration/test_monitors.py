@@ -79,6 +79,8 @@ async def _bearer(request: web.Request) -> web.Response:
 
 
 async def _redirect_to(request: web.Request) -> web.Response:
+    if "uri" in request.query:
+        return web.Response(status=302, headers={"URI": request.query["uri"]})
     raise web.HTTPFound(request.query["to"])
 
 
@@ -156,6 +158,7 @@ async def test_configured_headers_follow_redirects_to_the_same_origin_only(serve
         path = f"/redirect_to?to={quote(to, safe='')}"
         settings = {"headers": {"X-Api-Key": "t0p"}, "redirects_max": 2, "expected_body": seen}
         assert (await look("http", url=server + path, **settings)).state is State.UP, to
+        assert (await look("http", url=server + path.replace("?to", "?uri"), **settings)).state is State.UP, to
     await runner.cleanup()
 
 

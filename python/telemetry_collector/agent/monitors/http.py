@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
-from yarl import URL
 
 from telemetry_collector import __version__
 from telemetry_collector.agent.monitors.calls import Calls, addresses
@@ -109,9 +108,10 @@ class HttpCheck:
         self, _session: object, _context: object, redirect: aiohttp.TraceRequestRedirectParams
     ) -> None:
         # aiohttp takes away Authorization, and any other header may be a secret as well.
-        location = redirect.response.headers.get("Location", "")
+        headers, url = redirect.response.headers, redirect.url
+        location = headers.get("Location") or headers.get("URI") or ""  # as aiohttp reads it
         with contextlib.suppress(ValueError):
-            if redirect.url.join(URL(location)).origin() == redirect.url.origin():
+            if url.join(type(url)(location, encoded=True)).origin() == url.origin():
                 return
         for name in self._config.headers:
             redirect.headers.popall(name, None)
