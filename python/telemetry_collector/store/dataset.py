@@ -43,7 +43,8 @@ Step = Callable[[str], None]
 """Called with a step's name before it is taken. Tests crash there."""
 
 
-def _no_step(name: str) -> None:
+def no_step(name: str) -> None:
+    """Steps outside of tests."""
     del name
 
 
@@ -51,7 +52,7 @@ class Dataset:
     """Publishing and replacing may be asked for by different threads; each takes effect whole, one after the other."""
 
     def __init__(
-        self, root: Path, journal_id: str, *, key: str, step: Step = _no_step, clock: Clock | None = None
+        self, root: Path, journal_id: str, *, key: str, step: Step = no_step, clock: Clock | None = None
     ) -> None:
         """`key` is the configuration key that `root` came from, for the texts of errors."""
         self.root = root

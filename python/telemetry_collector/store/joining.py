@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from telemetry_collector.store.compaction import Joined, Stopped, Task
+from telemetry_collector.store.dataset import Step, no_step
 from telemetry_collector.store.format import PartError, PartFormat
 from telemetry_collector.store.part import PartName
 from telemetry_collector.store.row_groups import READING, Reading
@@ -81,10 +82,6 @@ def _nothing() -> None:
     pass
 
 
-def _no_step(name: str) -> None:
-    del name
-
-
 @final
 class HourJoiner:
     """The `Joiner` that does the work itself, in the calling thread."""
@@ -94,7 +91,7 @@ class HourJoiner:
         part_format: PartFormat,
         *,
         moved: Callable[[], None] = _nothing,
-        step: Callable[[str], None] = _no_step,
+        step: Step = no_step,
     ) -> None:
         """`moved` is called whenever it got on: with each footer, and with each few thousand rows. `step` is the
         dataset's."""

@@ -79,6 +79,14 @@ def test_a_frame_that_the_collector_finds_too_large_makes_frames_smaller() -> No
     assert max(len(message.SerializeToString()) for message in link.books.seen) <= size // 2
 
 
+def cut_off(link: WireLink, *points: int) -> None:
+    """Batches of so many points are sent, and the connection ends before the collector reads them."""
+    for each in points:
+        link.delivery.put(batch(each))
+    link.send()
+    link.disconnect()
+
+
 def lost_replies(link: WireLink) -> None:
     """The collector judges what was sent, and the connection ends before a word of that arrives."""
     for stream in link.streams.values():
@@ -101,10 +109,7 @@ def test_a_batch_that_may_be_stored_is_not_split() -> None:
 
 def test_a_batch_that_was_sent_and_is_not_stored_is_split_once_the_collector_has_said_so() -> None:
     link = WireLink(DeliverySettings(compression="none", streams_max=1))
-    for _ in range(3):
-        link.delivery.put(batch(100))
-    link.send()
-    link.disconnect()
+    cut_off(link, 100, 100, 100)
     link.delivery.shrink_frames(1_500)
     link.connect()
     assert min(names(link.books)) > 3, "parts alone"
@@ -134,9 +139,7 @@ def test_a_question_that_is_put_off_is_asked_again() -> None:
 @pytest.mark.parametrize("outcome", [Outcome.STORED, Outcome.PARTIAL])
 def test_a_question_cannot_be_stored(outcome: Outcome) -> None:
     link = WireLink(DeliverySettings(compression="none", streams_max=1))
-    link.delivery.put(batch(100))
-    link.send()
-    link.disconnect()
+    cut_off(link, 100)
     link.delivery.shrink_frames(1_500)
     link.handshake()
     link.send()
@@ -187,10 +190,7 @@ def the_oldest_waits(message: Any) -> Any:
 
 def test_a_copy_that_is_read_late_is_not_stored_beside_its_halves() -> None:
     link = WireLink(DeliverySettings(compression="none", streams_max=1))
-    link.delivery.put(batch(1))
-    link.delivery.put(batch(100))
-    link.send()
-    link.disconnect()
+    cut_off(link, 1, 100)
     link.books.answer = the_oldest_waits
     link.delivery.shrink_frames(1_500)
     link.connect()
@@ -203,10 +203,7 @@ def test_a_copy_that_is_read_late_is_not_stored_beside_its_halves() -> None:
 def test_a_batch_that_the_collector_finds_too_large_is_asked_about_while_a_copy_may_be_read() -> None:
     """Limits change: the copy may come to be read when it is not too large any more."""
     link = WireLink(DeliverySettings(compression="none", streams_max=1))
-    link.delivery.put(batch(1))
-    link.delivery.put(batch(100))
-    link.send()
-    link.disconnect()
+    cut_off(link, 1, 100)
     link.books.answer = lambda message: (
         rejected(message, Reason.BATCH_TOO_LARGE) if points_in(message) > 50 else the_oldest_waits(message)
     )
@@ -230,9 +227,7 @@ def test_a_batch_whose_name_was_taken_back_in_an_earlier_life_is_split() -> None
 def test_a_collector_of_before_withdraw_is_believed() -> None:
     link = WireLink(DeliverySettings(compression="none", streams_max=1))
     link.books.knows_withdraw = False
-    link.delivery.put(batch(100))
-    link.send()
-    link.disconnect()
+    cut_off(link, 100)
     link.delivery.shrink_frames(1_500)
     link.connect()
     assert len(link.books.points) == link.stats.points_acknowledged == 100
