@@ -15,9 +15,6 @@ import struct
 
 from telemetry_collector.observe.logs import logger
 
-NEWCOMERS_PER_SEC = 4_000
-"""First datagrams a second that are looked at: some percent of a processor."""
-
 ADJUST_SECS = 0.1
 """How often the share is set anew."""
 
@@ -39,9 +36,10 @@ _FORM_AND_TYPE, _INITIAL = 0xB0, 0x80
 class Shedding:
     """Lets through what share of first datagrams the rate allows, and everything else."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Nothing is shed at first."""
+    def __init__(self, sock: socket.socket, newcomers_per_sec: int) -> None:
+        """Nothing is shed at first. So many first datagrams a second are a few percent of a processor."""
         self._socket = sock
+        self._per_sec = newcomers_per_sec
         self._arrived = 0
         self.share = 1.0
 
@@ -53,7 +51,7 @@ class Shedding:
         """So many seconds have passed since the last call: sets the share by what got through meanwhile."""
         sent = self._arrived / self.share
         self._arrived = 0
-        share = min(1.0, max(NEWCOMERS_PER_SEC * secs / sent, SHARE_MIN)) if sent else 1.0
+        share = min(1.0, max(self._per_sec * secs / sent, SHARE_MIN)) if sent else 1.0
         # By lot means by chance: a share that was nearly right is left alone, and no flood is over in a moment.
         if self.share / 1.5 < share < self.share * 1.5 and share < 1.0:
             return

@@ -165,7 +165,7 @@ impl QuicServer {
             ("frames_received", &counters.frames_received),
             ("retries_sent", &counters.retries_sent),
             ("garbage", &counters.garbage),
-            ("newcomers", &counters.newcomers),
+            ("turned_away", &counters.turned_away),
         ] {
             out.set_item(name, counter.load(Relaxed))?;
         }

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from telemetry_collector.listeners.shedding import NEWCOMERS_PER_SEC, SHARE_MIN, Shedding
+from telemetry_collector.listeners.shedding import SHARE_MIN, Shedding
 
+NEWCOMERS_PER_SEC = 4_000
 SENT = 120
 INITIAL, INITIAL_PROTECTED, HANDSHAKE, SHORT = 0xC0, 0xCF, 0xE3, 0x4A
 
@@ -43,7 +44,7 @@ def flood(shedding: Shedding, offered_per_sec: int, secs: float = 0.1) -> None:
 
 
 def test_newcomers_are_shed_and_nothing_else(listening: socket.socket) -> None:
-    shedding = Shedding(listening)
+    shedding = Shedding(listening, NEWCOMERS_PER_SEC)
     assert passed(listening, INITIAL) == SENT
     flood(shedding, 10 * NEWCOMERS_PER_SEC)
     assert shedding.share == pytest.approx(0.1)
@@ -55,7 +56,7 @@ def test_newcomers_are_shed_and_nothing_else(listening: socket.socket) -> None:
 
 
 def test_the_share_follows_the_flood_and_everybody_is_let_in_when_it_is_over(listening: socket.socket) -> None:
-    shedding = Shedding(listening)
+    shedding = Shedding(listening, NEWCOMERS_PER_SEC)
     flood(shedding, NEWCOMERS_PER_SEC)
     assert shedding.share == 1.0
     for offered in (20_000, 200_000, 200_000):
@@ -72,6 +73,6 @@ def test_the_share_follows_the_flood_and_everybody_is_let_in_when_it_is_over(lis
 def test_where_the_kernel_takes_no_filter_nothing_is_shed() -> None:
     closed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     closed.close()
-    shedding = Shedding(closed)
+    shedding = Shedding(closed, NEWCOMERS_PER_SEC)
     flood(shedding, 10 * NEWCOMERS_PER_SEC)
     assert shedding.share == 1.0

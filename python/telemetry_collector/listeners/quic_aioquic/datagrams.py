@@ -27,6 +27,9 @@ RECEIVES_MAX = 64
 RECEIVE_BYTES_MAX = 512 * 1024
 """Bytes a wake-up, the last call's aside: a few milliseconds of work."""
 
+NEWCOMERS_PER_SEC = 4_000
+"""First datagrams that are looked at before the kernel sheds."""
+
 # From linux/udp.h and linux/in.h; the socket module does not name them.
 _UDP_GRO = 104
 _IP_PKTINFO = 8
@@ -101,7 +104,7 @@ class DatagramSocket:
 
     def shedding(self) -> Shedding:
         """What lets newcomers through, or sheds them."""
-        return Shedding(self._socket)
+        return Shedding(self._socket, NEWCOMERS_PER_SEC)
 
     def count_lost(self) -> None:
         """Counts what the system dropped since the last call: the buffer was full, or newcomers were shed."""

@@ -25,6 +25,11 @@ _log = logger(__name__)
 LOOKS_A_COUNT_OF_DATAGRAMS = 10
 """Looks at the counters, `ADJUST_SECS` apart, for one at the datagrams, which asks every connection."""
 
+TURNED_AWAY_PER_SEC = 8_000
+"""First datagrams that begin no handshake before the kernel sheds: some 30 % of a processor. Those that begin one have
+bounds of their own, and are as many as the processors can take: a fleet that comes back is no flood, and what is shed
+of its handshakes is sent again only a second later."""
+
 
 class HandlingFailed(Exception):
     """Serving a connection failed inside the core."""
@@ -87,7 +92,7 @@ class QuinnListener:
             raise CertificateError(f"{settings.tls_cert_path}: {error}.") from error
         self._socket = sock
         self._losses = Losses(sock)
-        self._shedding = Shedding(sock)
+        self._shedding = Shedding(sock, TURNED_AWAY_PER_SEC)
         self._events.started(settings.connections_max)
         asyncio.get_running_loop().add_reader(self._server.fileno(), self._hear)
         self._counting = asyncio.create_task(self._count_forever(), name="quinn-listener-counts")
@@ -192,9 +197,9 @@ class QuinnListener:
                 _log.exception("counting_failed")
 
     def _look(self) -> None:
-        before = self._counted.get("newcomers", 0)
+        before = self._counted.get("turned_away", 0)
         self._count()
-        self._shed(self._counted.get("newcomers", 0) - before)
+        self._shed(self._counted.get("turned_away", 0) - before)
 
     def _shed(self, arrived: int) -> None:
         """Lets through the share of newcomers that the rate allows."""

@@ -16,7 +16,7 @@ from tests.support.fake_site import Site, Sites
 from tests.support.quic_pair import agent_configuration
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector.listeners import shedding
+from telemetry_collector.listeners.quic_aioquic import datagrams
 from telemetry_collector.listeners.quic_aioquic.datagrams import Path
 from telemetry_collector.listeners.quic_aioquic.material import CONNECTION_ID_BYTES
 from telemetry_collector.listeners.quic_aioquic.retry import RetryTokens
@@ -198,7 +198,7 @@ async def test_initials_that_nobody_can_read_lock_no_agent_of_their_address_out(
 
 async def test_a_flood_of_newcomers_is_shed_until_it_is_over(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     # So few that this test can be a flood on any machine.
-    monkeypatch.setattr(shedding, "NEWCOMERS_PER_SEC", 200)
+    monkeypatch.setattr(datagrams, "NEWCOMERS_PER_SEC", 200)
     site = await sites()
     async with site.agent() as node:
         node.say(0, frame(b"before"))

@@ -18,11 +18,14 @@ use crate::quic::provoked::place;
 /// Decides about every newcomer until the endpoint is closed.
 pub(super) async fn accept_forever(shared: Arc<Shared>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
-        shared.counters.newcomers.fetch_add(1, Relaxed);
         let peer = incoming.remote_address();
         // One newcomer's fault must not be the last thing that is accepted. What it shares is whole between two calls.
-        if catch_unwind(AssertUnwindSafe(|| accept(&shared, &endpoint, incoming))).is_err() {
+        let let_in = catch_unwind(AssertUnwindSafe(|| accept(&shared, &endpoint, incoming))).unwrap_or_else(|_| {
             fail(&shared, peer.to_string(), "accepting it panicked");
+            false
+        });
+        if !let_in {
+            shared.counters.turned_away.fetch_add(1, Relaxed);
         }
     }
 }
@@ -32,19 +35,22 @@ fn fail(shared: &Shared, peer: String, problem: &str) {
     shared.events.happened(Event::HandlerFailed { peer, identity: None, problem: problem.to_owned() });
 }
 
-fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
+/// Whether its handshake has begun.
+fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) -> bool {
     place("accepting");
     let peer = incoming.remote_address();
     let refused = |reason| shared.events.happened(Event::Refused { reason, peer: peer.to_string(), identity: None });
     if shared.orders.borrow().stopping {
         refused("shutting_down");
-        return incoming.ignore();
+        incoming.ignore();
+        return false;
     }
     // Those that are not let in yet, or on their way out.
     let under_way = endpoint.open_connections().saturating_sub(shared.agents.lock().len());
     if under_way >= shared.bounds.lock().handshakes_max {
         refused("too_many_handshakes");
-        return incoming.ignore();
+        incoming.ignore();
+        return false;
     }
     let (address, proven, now) = (Address::from(peer.ip()), incoming.remote_address_validated(), Instant::now());
     let mut arrivals = shared.arrivals.lock();
@@ -53,12 +59,13 @@ fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
         shared.counters.retries_sent.fetch_add(1, Relaxed);
         // Only who has come back with a token cannot be sent away for one.
         let _ = incoming.retry();
-        return;
+        return false;
     }
     if let Some(reason) = arrivals.refusal(address, proven, now) {
         drop(arrivals);
         refused(reason);
-        return incoming.ignore();
+        incoming.ignore();
+        return false;
     }
     arrivals.begun(address);
     drop(arrivals);
@@ -66,14 +73,17 @@ fn accept(shared: &Arc<Shared>, endpoint: &Endpoint, incoming: Incoming) {
     match incoming.accept() {
         Ok(connecting) => {
             tokio::spawn(connection::serve(Arc::clone(shared), connecting, begun));
+            true
         }
         Err(ConnectionError::TransportError(error)) if is_alert(error.code) => {
             let ending = Ending::of(&ConnectionError::TransportError(error));
             shared.events.happened(Event::HandshakeFailed { ending, peer: peer.to_string() });
+            false
         }
         Err(_) => {
             // Nothing in it was a client's first packet.
             shared.counters.garbage.fetch_add(1, Relaxed);
+            false
         }
     }
 }

@@ -116,8 +116,8 @@ pub struct Counters {
     pub retries_sent: AtomicU64,
     /// First datagrams that held no packet that could be read.
     pub garbage: AtomicU64,
-    /// First datagrams, which the kernel let through.
-    pub newcomers: AtomicU64,
+    /// First datagrams that began no handshake.
+    pub turned_away: AtomicU64,
 }
 
 #[cfg(test)]
