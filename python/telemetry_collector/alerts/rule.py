@@ -77,8 +77,8 @@ class AlertRule:
             raise InvalidQuery("labels", f"there are {len(self.labels)}; expected at most {LABELS_MAX}")
         seen: set[str] = set()
         for place, (key, value) in enumerate(self.labels):
-            if not 1 <= len(key.encode()) <= LABEL_KEY_BYTES_MAX or not key.isprintable():
-                raise InvalidQuery(f"labels[{place}].key", f"expected 1 to {LABEL_KEY_BYTES_MAX} printable bytes")
+            if not 1 <= len(key.encode()) <= LABEL_KEY_BYTES_MAX:
+                raise InvalidQuery(f"labels[{place}].key", f"expected 1 to {LABEL_KEY_BYTES_MAX} bytes")
             if len(value.encode()) > LABEL_VALUE_BYTES_MAX:
                 raise InvalidQuery(f"labels[{place}].value", f"expected at most {LABEL_VALUE_BYTES_MAX} bytes")
             if key in seen:
