@@ -68,7 +68,8 @@ CHECKS = """
 agent:
   monitors:
     http:
-      - {name: shop, url: "https://shop.example/health?key=1", headers: {Authorization: "Bearer t0p"}, depends_on: [db]}
+      - {name: shop, url: "https://shop.example/health?key=1", headers: {Authorization: "Bearer t0p"}, depends_on: [db],
+         certificate_days_min: 14}
     tcp:
       - {name: db, service: database, address: "db.example:5432"}
     process:
@@ -99,6 +100,8 @@ def test_checks_are_lists_by_kind_and_their_secrets_are_not_shown() -> None:
         ("https://shop.example", "https://shop.example:99999", r"http\[0\]\.url.* a port from 1 to 65535"),
         ("https://shop.example", "https://[::1", r"http\[0\]\.url.* with a host"),
         ("https://shop.example", "https://a b", r"http\[0\]\.url.* without spaces"),
+        ("name: shop,", "name: shop, method: HEAD, expected_body: a,", "expects a body of HEAD, which has none"),
+        ("https://shop.example", "http://shop.example", "has certificate_days_min and no certificate"),
         ("Authorization:", "'X Key':", r"monitors\.http\[0\]\.headers"),
         (
             '"Bearer t0p"',

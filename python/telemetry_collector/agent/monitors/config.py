@@ -106,6 +106,14 @@ class HttpCheckConfig(CheckConfig):
             Expression(value)
         return value
 
+    @model_validator(mode="after")
+    def _can_be_found_out(self) -> Self:
+        if self.expected_body is not None and self.method == "HEAD":
+            raise ValueError(f"{self.name} expects a body of HEAD, which has none; expected GET")
+        if self.certificate_days_min is not None and not self.redirects_max and not self.url.startswith("https:"):
+            raise ValueError(f"{self.name} has certificate_days_min and no certificate; expected an https:// address")
+        return self
+
 
 class TcpCheckConfig(CheckConfig):
     """A port that has to accept connections."""
