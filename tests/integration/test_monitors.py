@@ -6,6 +6,7 @@ import os
 import shlex
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -371,6 +372,29 @@ async def test_a_command_is_killed_with_its_group_at_its_timeout(tmp_path: Path)
     assert outcome.reason is Reason.TIMEOUT
     assert outcome.secs < 5
     grandchild = int((tmp_path / "pid").read_text())
+    await until(lambda: not _alive(grandchild))
+
+
+async def test_a_command_is_killed_with_its_group_also_when_its_time_is_over_while_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tmp_path / "pid"
+    starting = subprocess.Popen.__init__
+
+    def slow(process: "subprocess.Popen[bytes]", *args: Any, **kwargs: Any) -> None:
+        starting(process, *args, **kwargs)
+        while not pid.exists():  # as long as the command takes to have a child of its own
+            os.sched_yield()
+        looking.cancel()
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", slow)
+    file = shlex.quote(str(pid))
+    looking = asyncio.ensure_future(
+        look("command", shell=f"sleep 900 & echo $! > {file}.new; mv {file}.new {file}; wait")
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    grandchild = int(pid.read_text())
     await until(lambda: not _alive(grandchild))
 
 
