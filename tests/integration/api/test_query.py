@@ -169,6 +169,15 @@ async def test_a_request_that_cannot_be_read_is_the_clients_fault(served: Served
     assert refused.value.details() == "the request is no telemetry.v1.QueryMetricsRequest"
 
 
+async def test_a_request_of_many_empty_fields_is_refused_before_it_is_read(served: Served) -> None:
+    matchers = [service.TagMatcher()] * 40_000
+    bomb = service.QueryMetricsRequest(selection=service.MetricSelection(name="m", matchers=matchers))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await served.telemetry.QueryMetrics(bomb)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == f"a request of {bomb.ByteSize()} bytes; expected at most 65536"
+
+
 async def test_a_question_that_times_out_costs_no_batch(tmp_path: Path, certificates: Files) -> None:
     async with serving(tmp_path, certificates, query={"timeout_secs": 0.0001}) as served:
         begin = await fill(served)
