@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import sys
 import time
@@ -133,7 +134,11 @@ def _as_json(asked: Query, answer: Answer) -> dict[str, Any]:
             {
                 "name": series.name,
                 "tags": dict(series.tags),
-                "points": [{"start_unix_ns": one.start_ns, "values": list(one.values)} for one in series.values],
+                "points": [
+                    # A sum may be beyond what a number can be, and JSON has no infinity.
+                    {"start_unix_ns": one.start_ns, "values": [v if math.isfinite(v) else None for v in one.values]}
+                    for one in series.values
+                ],
             }
             for series in answer
         ],

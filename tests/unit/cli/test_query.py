@@ -51,6 +51,14 @@ def test_json_has_the_same_for_programs(command: Command, place: Path, tmp_path:
     }
 
 
+def test_json_has_null_for_what_no_number_can_be(command: Command, tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    publish(dataset, FakeBlocks([Point(value=1.7e308, timestamp_ns=BEGIN_NS + second) for second in range(2)]))
+    dataset.close()
+    text = command("query", tmp_path, "system.cpu.usage", "--aggregate", "sum", *UNTIL, "--json").stdout
+    assert json.loads(text, parse_constant=pytest.fail)["series"][0]["points"][0]["values"] == [None]
+
+
 def test_nothing_found_is_said(command: Command, place: Path) -> None:
     shown = command("query", place, "other", *UNTIL)
     assert (shown.exit_code, shown.stdout) == (0, "no points\n")
