@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 from django.core.wsgi import get_wsgi_application
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -152,6 +153,23 @@ async def test_a_stream_of_a_real_server_streams_and_is_timed_to_its_end(recorde
         assert b"second" in await reader.read()
         writer.close()
     assert recorded.requests() == {("GET", "/streams", "200", "2xx"): 1}
+
+
+async def test_what_is_done_after_a_response_is_not_part_of_it(recorded: Recorded) -> None:
+    released = asyncio.Event()
+
+    async def answers(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("all of it", background=BackgroundTask(released.wait))
+
+    middleware = [Middleware(asgi.MetricsMiddleware, metrics=recorded.metrics)]
+    async with serving_asgi(Starlette(routes=[Route("/answers", answers)], middleware=middleware)) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        assert (await asyncio.to_thread(get, connection, "/answers"))[0] == 200
+        await until(lambda: recorded.metrics.stats.points_waiting)
+        assert recorded.requests() == {("GET", "/answers", "200", "2xx"): 1}
+        released.set()
+        connection.close()
+    assert recorded.requests() == {}, "it is recorded once"
 
 
 async def test_websockets_and_the_lifespan_pass_by(recorded: Recorded) -> None:

@@ -28,7 +28,7 @@ class MetricMistake(ValueError):
 def check_name(name: object) -> str:
     """The name, if it is one. MetricMistake says what would be right."""
     if isinstance(name, str) and len(name) <= NAME_BYTES_MAX and NAME.fullmatch(name):
-        return str(name)
+        return _text(name)
     text = (
         f"metric name {_shown(name)}: expected lower-case words joined by dots, such as api.requests, "
         f"of at most {NAME_BYTES_MAX} characters"
@@ -83,5 +83,5 @@ def _fits(text: str, bytes_max: int) -> bool:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    shown = repr(value[: _SHOWN_MAX + 1] if isinstance(value, str) else value)
     return shown if len(shown) <= _SHOWN_MAX else shown[:_SHOWN_MAX] + "…"

@@ -7,6 +7,7 @@ agent's spool. What could not be delivered in time fails, and is still sent when
 """
 
 import os
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +101,15 @@ class TelemetryCollectorExporter(MetricExporter):
             return not whole.refused
         courier = self._running()
         mismatched = self._mismatches
+        until = time.monotonic() + timeout_secs
         if courier.attend(lambda sender: _delivered(sender, whole), timeout_secs):
             return not whole.refused
         if self._node_tag and self._mismatches > mismatched:
             # The host has another name than the node: a container, say. It keeps its own as `host.name`.
             self._node_tag = False
             again = self._converted(data)
-            return courier.attend(lambda sender: _delivered(sender, again), timeout_secs) and not again.refused
+            left_secs = until - time.monotonic()
+            return courier.attend(lambda sender: _delivered(sender, again), left_secs) and not again.refused
         return False
 
     @property
@@ -118,8 +121,9 @@ class TelemetryCollectorExporter(MetricExporter):
 
     def _running(self) -> Courier:
         if self._courier is None:
-            self._courier = Courier(self._route, points_max=self._points_max, troubles=self._troubles)
-            self._courier.start()
+            courier = Courier(self._route, points_max=self._points_max, troubles=self._troubles)
+            courier.start()
+            self._courier = courier
         return self._courier
 
     def _renew(self) -> None:
