@@ -164,7 +164,12 @@ def test_in_a_crowd_a_call_lets_whoever_has_the_lock_have_a_turn(monkeypatch: py
 
 def test_threads_that_do_nothing_else_lose_no_call() -> None:
     recording = Recording()
-    threads = [threading.Thread(target=lambda: [recording.increment("x") for _ in range(100_000)]) for _ in range(3)]
+
+    def call() -> None:
+        for _ in range(100_000):
+            recording.increment("x")
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -32,12 +32,11 @@ def test_what_cannot_be_started_is_tried_again_and_nobody_s_mistake(
     assert metrics.stats.dropped == {}
     assert metrics.stats.points_waiting == 1
     metrics.increment("a.b")
-    assert metrics._flusher is None
+    assert metrics.stats.failures == 2, "it is not time yet"
     clock.advance(START_AGAIN_SECS)
     metrics.increment("a.b")
-    assert metrics._flusher is not None, "no new series is needed"
-    metrics.close(0.0)
-    assert metrics.stats.failures == 2
+    assert not metrics.close(0.0)
+    assert metrics.stats.dropped == {"stopped": 1}, "it was started, and no new series was needed"
 
 
 def test_points_that_nothing_was_started_for_are_counted_at_the_end(
@@ -67,11 +66,14 @@ def test_a_signal_handler_may_close_whoever_is_just_starting(tmp_path: Path, mon
     metrics = MetricCollector("brief", to=AgentSocket(tmp_path / "nobody.sock"))
     start, started = threading.Thread.start, list[threading.Thread]()
 
-    def interrupted(thread: threading.Thread) -> None:
-        monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
-        assert not metrics.close(0.0)
-        start(thread)
+    def noted(thread: threading.Thread) -> None:
         started.append(thread)
+        start(thread)
+
+    def interrupted(thread: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", noted)
+        assert not metrics.close(0.0)
+        noted(thread)
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     metrics.increment("a.b")
