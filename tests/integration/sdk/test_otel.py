@@ -1,5 +1,7 @@
 """A service that is instrumented with OpenTelemetry's own SDK switches by one line."""
 
+import threading
+
 import pytest
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -82,6 +84,28 @@ def test_a_host_that_is_not_the_node_keeps_its_name(site: Site) -> None:
     provider.shutdown()
     (row,) = site.rows("node_id, tags", "name = 'orders.placed'")
     assert row == (NODE, {"country": "NL", "team": "blue", "host.name": "pod-1"})
+
+
+def test_an_exporter_that_cannot_be_started_tries_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = site.collector()
+    exporter = TelemetryCollectorExporter(site.straight(collector.listen_addr))
+    provider = measuring(exporter)
+    start = threading.Thread.start
+
+    def exhausted(thread: threading.Thread) -> None:
+        if thread.name == "metrics-courier":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(threading.Thread, "start", exhausted)
+        use(provider)
+        provider.force_flush(20_000)
+        assert exporter.force_flush(0), "nothing waits"
+    provider.get_meter("test").create_counter("orders.placed", unit="{order}").add(7, {"country": "NL"})
+    assert provider.force_flush(20_000)
+    provider.shutdown()
+    assert site.rows("value", "name = 'orders.placed'") == [(7,)], "changes are exported once, and failed then"
 
 
 def test_an_export_that_nobody_stores_has_failed_in_time(site: Site) -> None:

@@ -330,6 +330,28 @@ async def test_a_request_that_is_given_up_before_its_response_counts_as_499(reco
     assert recorded.requests() == {("GET", "unrouted", "499", "4xx"): 1}
 
 
+@pytest.mark.parametrize(("sent", "status"), [(0, ("499", "4xx")), (1, ("202", "2xx"))])
+async def test_a_server_that_fails_to_send_tells_of_the_client(
+    recorded: Recorded, sent: int, status: tuple[str, str]
+) -> None:
+    left = sent
+
+    async def send(_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ConnectionResetError("the client has left")
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+
+    wrapped = asgi.MetricsMiddleware(app, recorded.metrics)
+    with pytest.raises(ConnectionResetError):
+        await wrapped({"type": "http", "method": "GET"}, None, send)  # type: ignore[arg-type]
+    assert recorded.requests() == {("GET", "unrouted", *status): 1}
+
+
 async def test_a_client_that_leaves_before_the_response_counts_as_499(recorded: Recorded) -> None:
     arrived: asyncio.Queue[bool] = asyncio.Queue()
 

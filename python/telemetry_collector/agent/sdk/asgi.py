@@ -6,7 +6,7 @@
 Messages pass through as they are, one by one, so streaming stays streaming, and tasks that the application still has to
 do after a response are not part of it; WebSockets are none of its business. An exception that comes before the end of
 the response counts as status 500 and goes on. A client that leaves before its response begins counts as 499, whatever
-the application makes of it.
+the application makes of it, and one that leaves later with the status that had been sent.
 
 When the application's lifespan ends, everything is flushed: a server that was ended by a signal, such as uvicorn, ends
 by that signal itself then, and nothing that was registered with `atexit` is called.
@@ -43,7 +43,7 @@ class MetricsMiddleware:
             await self._app(scope, receive, send)
             return
         status = requests.CLIENT_CLOSED
-        begun = gone = recorded = False
+        begun = gone = left = recorded = False
 
         async def receiving() -> Message:
             nonlocal gone
@@ -52,11 +52,15 @@ class MetricsMiddleware:
             return message
 
         async def sending(message: Message) -> None:
-            nonlocal begun, status
+            nonlocal begun, left, status
+            try:
+                await send(message)
+            except OSError:  # how some servers say that the client has left
+                left = True
+                raise
             # What is answered to nobody is as if it were not.
             if message["type"] == "http.response.start" and not gone:
                 begun, status = True, message["status"]
-            await send(message)
             if begun and message["type"] == "http.response.body" and not message.get("more_body", False):
                 record()
 
@@ -72,7 +76,8 @@ class MetricsMiddleware:
         try:
             await self._app(scope, receiving, sending)
         except Exception:
-            status = requests.CLIENT_CLOSED if gone else 500
+            if not left:
+                status = requests.CLIENT_CLOSED if gone else 500
             raise
         finally:
             record()

@@ -142,9 +142,19 @@ class MetricCollector(Recorder):
             ("flush_secs", flush_secs),
             ("flush_points", flush_points),
             ("series_max", series_max),
+            ("tag_sets_max", tag_sets_max),
+            ("points_max", points_max),
         ):
             if not 0 < number < float("inf"):
                 raise ValueError(f"{argument} = {number}: expected a finite number above 0")
+        if not 0 <= exit_secs < float("inf"):
+            raise ValueError(f"exit_secs = {exit_secs}: expected a finite number, not below 0")
+        # What follows would only be found out on another thread, with nobody to tell but the log.
+        if to is not None and not hasattr(to, "new_sender"):
+            raise ValueError(f"to = {to!r}: expected AgentSocket(path) or Collectors(addresses=...)")
+        for rule in sampling or ():
+            if not isinstance(rule, Rule):
+                raise ValueError(f"sampling: {rule!r}: expected Rule(pattern, importance)")
         standard = {"service": service, "version": version}
         self._route = to or AgentSocket()
         self._exit_secs = exit_secs
