@@ -145,6 +145,19 @@ def test_a_point_that_is_refused_takes_no_other_along(site: Site, route: str) ->
     assert site.rows("name, value", "name IN ('too.much', 'orders.placed')") == [("orders.placed", 2)]
 
 
+@pytest.mark.parametrize("route", ["straight", "through_agent"])
+def test_a_point_that_names_another_node_takes_no_other_along(site: Site, route: str) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    to = site.straight(collector.listen_addr) if route == "straight" else site.through_agent()
+    with MetricCollector("checkout", to=to) as metrics:
+        metrics.increment("peer.calls", 1, {"node_id": "gpu-8"})
+        metrics.increment("orders.placed")
+        assert not metrics.flush(20), "not all of it is stored"
+        assert metrics.stats.dropped == {"refused_identity_mismatch": 1}
+    assert site.rows("name, value", "name IN ('peer.calls', 'orders.placed')") == [("orders.placed", 1)]
+
+
 def test_a_sum_beyond_all_doubles_takes_no_other_along(site: Site) -> None:
     collector = site.collector()
     with MetricCollector(to=site.straight(collector.listen_addr), strict=True) as metrics:

@@ -86,6 +86,18 @@ def test_a_host_that_is_not_the_node_keeps_its_name(site: Site) -> None:
     assert row == (NODE, {"country": "NL", "team": "blue", "host.name": "pod-1"})
 
 
+def test_an_attribute_that_names_another_node_costs_its_point_and_stores_none_twice(site: Site) -> None:
+    collector = site.collector()
+    exporter = TelemetryCollectorExporter(site.straight(collector.listen_addr))
+    provider = measuring(exporter)
+    use(provider)
+    provider.get_meter("test").create_counter("peer.calls").add(1, {"node_id": "gpu-8"})
+    provider.force_flush(20_000)
+    provider.shutdown()
+    assert exporter.dropped == {"refused_identity_mismatch": 1}
+    assert site.rows("name, value", "name IN ('orders.placed', 'peer.calls')") == [("orders.placed", 5)]
+
+
 def test_an_exporter_that_cannot_be_started_tries_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     collector = site.collector()
     exporter = TelemetryCollectorExporter(site.straight(collector.listen_addr))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from telemetry_collector.agent.sampling import Rule
 from telemetry_collector.agent.sdk.aggregation import Aggregation
 from telemetry_collector.agent.sdk.courier import Courier, lost
-from telemetry_collector.agent.sdk.names import Tags
+from telemetry_collector.agent.sdk.names import Tags, names_a_node
 from telemetry_collector.agent.sdk.pacing import Pacing
 from telemetry_collector.agent.sdk.routes import Route
 from telemetry_collector.agent.sdk.troubles import Troubles
@@ -137,8 +137,7 @@ class Flusher:
         points = [point for point in _points(window) if self._is_a_double(point)]
         whole = len(points) == window.points
         points += [(cell, MetricType.COUNTER) for cell in self._drops()]
-        for start in range(0, len(points), BATCH_POINTS_MAX):
-            some = points[start : start + BATCH_POINTS_MAX]
+        for some in _parts(points):
             try:
                 sender.offer(_batch(some, self._settings.common_tags, now))
             except (EncodeError, OverflowError, TypeError, ValueError) as error:
@@ -176,6 +175,13 @@ def _points(window: Window) -> Iterator[FlushedPoint]:
     for kind in (MetricType.COUNTER, MetricType.GAUGE, MetricType.HISTOGRAM):
         for cell in window.cells(kind.name.lower()):
             yield cell, kind
+
+
+def _parts(points: list[FlushedPoint]) -> Iterator[list[FlushedPoint]]:
+    for of_a_node in (False, True):
+        group = [point for point in points if names_a_node(point[0].tags) is of_a_node]
+        for start in range(0, len(group), BATCH_POINTS_MAX):
+            yield group[start : start + BATCH_POINTS_MAX]
 
 
 def _batch(points: list[FlushedPoint], common_tags: Tags, unix_ns: int) -> Batch:

@@ -12,6 +12,9 @@ TAG_VALUE_BYTES_MAX = 1_024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN_MAX = 80
 
+NODE_TAG = "node_id"
+"""The tag that certificates are checked against: a batch with another node in it is refused as a whole."""
+
 Tags = tuple[tuple[str, str], ...]
 """Sorted by key."""
 
@@ -68,6 +71,11 @@ def check_tags(tags: Mapping[str, object]) -> Tags:
     if len(checked) > TAGS_MAX:
         raise MetricMistake("invalid_tag", f"{len(checked)} tags: expected at most {TAGS_MAX}")
     return tuple(sorted(checked))
+
+
+def names_a_node(tags: Tags) -> bool:
+    """Whether a point is to travel only with its like, so that none of the others is refused with it."""
+    return any(key == NODE_TAG for key, _ in tags)
 
 
 def _text(value: object) -> str:

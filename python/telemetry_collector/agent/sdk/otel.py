@@ -104,8 +104,9 @@ class TelemetryCollectorExporter(MetricExporter):
         until = time.monotonic() + timeout_secs
         if courier.attend(lambda sender: _delivered(sender, whole), timeout_secs):
             return not whole.refused
-        if self._node_tag and self._mismatches > mismatched:
-            # The host has another name than the node: a container, say. It keeps its own as `host.name`.
+        if self._node_tag and self._mismatches - mismatched >= whole.points:
+            # The host has another name than the node: a container, say. It keeps its own as `host.name`. Nothing was
+            # stored, and so everything can be sent again.
             self._node_tag = False
             again = self._converted(data)
             left_secs = until - time.monotonic()

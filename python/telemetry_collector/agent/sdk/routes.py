@@ -98,7 +98,7 @@ class Collectors:
         )
 
     def __str__(self) -> str:
-        return f"the collector at {self.addresses}"
+        return f"the collector at {' or '.join(self._addresses)}"
 
 
 Route = AgentSocket | Collectors
