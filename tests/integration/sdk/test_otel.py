@@ -1,6 +1,7 @@
 """A service that is instrumented with OpenTelemetry's own SDK switches by one line."""
 
 import threading
+from typing import Any
 
 import pytest
 from opentelemetry.metrics import Observation
@@ -11,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from tests.integration.sdk.conftest import NODE, Site
 
 from telemetry_collector.agent.sdk import AgentSocket
+from telemetry_collector.agent.sdk.courier import Courier
 from telemetry_collector.agent.sdk.otel import TelemetryCollectorExporter
 
 RESOURCE = {
@@ -118,6 +120,23 @@ def test_an_exporter_that_cannot_be_started_tries_again(site: Site, monkeypatch:
     assert provider.force_flush(20_000)
     provider.shutdown()
     assert site.rows("value", "name = 'orders.placed'") == [(7,)], "changes are exported once, and failed then"
+
+
+def test_a_service_whose_points_nobody_takes_ends_all_the_same(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    attend = Courier.attend
+
+    def watched(courier: Courier, work: Any, timeout_secs: float) -> bool:
+        waits.append(timeout_secs)
+        return attend(courier, work, timeout_secs)
+
+    monkeypatch.setattr(Courier, "attend", watched)
+    exporter = TelemetryCollectorExporter(AgentSocket(site.socket), timeout_secs=0.2, exit_secs=0.1)
+    provider = measuring(exporter)
+    use(provider)
+    provider.shutdown()
+    assert waits == [0.2, 0.1]
+    site.until(lambda: exporter.dropped == {"stopped": 5})
 
 
 def test_an_export_that_nobody_stores_has_failed_in_time(site: Site) -> None:

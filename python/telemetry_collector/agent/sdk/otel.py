@@ -49,13 +49,20 @@ class TelemetryCollectorExporter(MetricExporter):
         to: Route | None = None,
         *,
         points_max: int = 10_000,
+        timeout_secs: float = 5.0,
+        exit_secs: float = 2.0,
         preferred_temporality: dict[type, AggregationTemporality] | None = None,
         preferred_aggregation: dict[type, Any] | None = None,
     ) -> None:
-        """`points_max` bounds what waits for its answer; beyond it the oldest is dropped and counted."""
+        """`points_max` bounds what waits for its answer; beyond it the oldest is dropped and counted. An export waits
+        for `timeout_secs`, and the shutdown for `exit_secs`, where readers and providers would wait half a minute for
+        each: a service is to end in time also where nobody takes its points.
+        """
         super().__init__({**TEMPORALITY, **(preferred_temporality or {})}, preferred_aggregation)
         self._route = to or AgentSocket()
         self._points_max = points_max
+        self._timeout_secs = timeout_secs
+        self._exit_secs = exit_secs
         self._troubles = Troubles()
         self._courier: Courier | None = None
         self._left_behind: list[object] = []
@@ -73,7 +80,7 @@ class TelemetryCollectorExporter(MetricExporter):
         if self._shut:
             return MetricExportResult.FAILURE
         try:
-            stored = self._export(metrics_data, timeout_millis / 1_000)
+            stored = self._export(metrics_data, min(timeout_millis / 1_000, self._timeout_secs))
         except Exception as error:  # noqa: BLE001  # the service's reader would log it at every interval
             self._troubles.mention("export", f"an export failed: {type(error).__name__}: {error}")
             stored = False
@@ -90,7 +97,7 @@ class TelemetryCollectorExporter(MetricExporter):
         self._shut = True
         _exporters.discard(self)
         if self._courier is not None:
-            self._courier.attend(_drained, timeout_millis / 1_000)
+            self._courier.attend(_drained, min(timeout_millis / 1_000, self._exit_secs))
             self._courier.stop()
 
     def _export(self, data: MetricsData, timeout_secs: float) -> bool:

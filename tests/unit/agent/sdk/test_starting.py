@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
 import pytest
+from tests.support.waiting import until
 
 from telemetry_collector.agent.sdk import AgentSocket, Collectors, MetricCollector
 from telemetry_collector.agent.sdk.collector import START_AGAIN_SECS
@@ -36,7 +38,8 @@ def test_what_cannot_be_started_is_tried_again_and_nobody_s_mistake(
     clock.advance(START_AGAIN_SECS)
     metrics.increment("a.b")
     assert not metrics.close(0.0)
-    assert metrics.stats.dropped == {"stopped": 1}, "it was started, and no new series was needed"
+    # It was started, and no new series was needed.
+    asyncio.run(until(lambda: metrics.stats.dropped == {"stopped": 1}))
 
 
 def test_points_that_nothing_was_started_for_are_counted_at_the_end(
@@ -50,15 +53,16 @@ def test_points_that_nothing_was_started_for_are_counted_at_the_end(
 
 
 def test_what_was_recorded_while_there_was_no_room_is_counted_at_the_end(tmp_path: Path) -> None:
-    metrics = MetricCollector("slow", to=AgentSocket(tmp_path / "nobody.sock"), points_max=1)
+    metrics = MetricCollector("slow", to=AgentSocket(tmp_path / "nobody.sock"), points_max=1, flush_secs=0.01)
     metrics.increment("a.b")
-    assert not metrics.flush(0.3)
+    asyncio.run(until(lambda: metrics.stats.points_pending == 1))
     for name in ("c.d", "e.f", "g.h"):
         metrics.increment(name)
     assert not metrics.close(0.0)
     assert not metrics.close(0.0), "to ask again changes nothing"
     assert not metrics.flush(0.0)
-    assert (metrics.stats.dropped, metrics.stats.points_waiting) == ({"stopped": 4}, 0)
+    asyncio.run(until(lambda: metrics.stats.dropped == {"stopped": 4}))
+    assert metrics.stats.points_waiting == 0
 
 
 def test_a_signal_handler_may_close_whoever_is_just_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
