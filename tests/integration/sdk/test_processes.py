@@ -43,7 +43,7 @@ def test_what_a_short_script_records_is_sent_at_its_end(site: Site) -> None:
     program = """
 import sys
 from telemetry_collector.agent.sdk import AgentSocket, Collectors, MetricCollector
-metrics = MetricCollector("script", to={route})
+metrics = MetricCollector("script", to={route}, exit_secs=30)
 metrics.increment("script.runs")
 """
     run(program.replace("{route}", through), site.socket)
@@ -131,7 +131,7 @@ def test_children_of_multiprocessing_flush_at_their_end(site: Site, tmp_path: Pa
     program.write_text("""
 import multiprocessing, sys
 from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
-metrics = MetricCollector("working", to=AgentSocket(sys.argv[1]))
+metrics = MetricCollector("working", to=AgentSocket(sys.argv[1]), exit_secs=30)
 
 def work(value):
     metrics.increment("work.done", value)
@@ -163,7 +163,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
 from telemetry_collector.agent.sdk.asgi import MetricsMiddleware
-metrics = MetricCollector("serving", to=AgentSocket(sys.argv[1]))
+metrics = MetricCollector("serving", to=AgentSocket(sys.argv[1]), exit_secs=30)
 
 class Server(uvicorn.Server):
     async def startup(self, sockets=None):

@@ -165,10 +165,12 @@ async def test_what_is_done_after_a_response_is_not_part_of_it(recorded: Recorde
     async with serving_asgi(Starlette(routes=[Route("/answers", answers)], middleware=middleware)) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         assert (await asyncio.to_thread(get, connection, "/answers"))[0] == 200
-        await until(lambda: recorded.metrics.stats.points_waiting)
-        assert recorded.requests() == {("GET", "/answers", "200", "2xx"): 1}
-        released.set()
-        connection.close()
+        try:
+            await until(lambda: recorded.metrics.stats.points_waiting)
+            assert recorded.requests() == {("GET", "/answers", "200", "2xx"): 1}
+        finally:
+            released.set()
+            connection.close()
     assert recorded.requests() == {}, "it is recorded once"
 
 
