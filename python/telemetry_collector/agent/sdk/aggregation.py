@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from telemetry_collector.agent.sdk.interrupts import is_an_interrupt
 from telemetry_collector.agent.sdk.names import MetricMistake
 from telemetry_collector.agent.sdk.troubles import Troubles
 from telemetry_collector.agent.sdk.window import ALIASES_MAX, Census, Window
@@ -140,7 +141,9 @@ class Aggregation:
             self.mistaken(error, f"metric {_name(name)}: ")
 
     def mistaken(self, error: Exception, about: str = "") -> None:
-        """Counts arguments of the wrong kind. Raises MetricMistake where `strict`."""
+        """Counts arguments of the wrong kind. Raises MetricMistake where `strict`, and what is a signal handler's."""
+        if is_an_interrupt(error):
+            raise error
         self._refused(MetricMistake("invalid_argument", f"{about}{type(error).__name__}: {_name(error)}"))
 
     def drain(self, holds: Callable[[str], bool] | None = None) -> Window:
@@ -231,7 +234,9 @@ class Aggregation:
                 grown = self._apply(*call) or grown
             except MetricMistake as mistake:
                 mistakes.append(mistake)
-            except Exception as error:  # noqa: BLE001  # somebody else's argument
+            except Exception as error:  # somebody else's argument
+                if is_an_interrupt(error):
+                    raise
                 text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
                 mistakes.append(MetricMistake("invalid_argument", text))
         return CaughtUp(grown, mistakes)

@@ -211,6 +211,44 @@ def test_a_signal_handler_may_record() -> None:
     assert sums(recording.of.drain()) == {("x", ()): called + handled["signals"]}
 
 
+class TimeIsUp(Exception):
+    """As a time limit is told."""
+
+
+class Limited:
+    """A number, or a tag's value, in whose making the time is up."""
+
+    def __float__(self) -> float:
+        signal.raise_signal(signal.SIGALRM)
+        return 1.0
+
+    def __str__(self) -> str:
+        return str(float(self))
+
+    def handle(self, *_: object) -> None:
+        raise TimeIsUp
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_what_a_signal_handler_raises_reaches_the_service(bound: bool) -> None:
+    def handle(*_: object) -> None:
+        raise TimeIsUp
+
+    recording, limited = Recording(), Limited()
+    before = signal.signal(signal.SIGALRM, limited.handle if bound else handle)
+    try:
+        with pytest.raises(TimeIsUp):
+            recording.increment("x", limited)
+        with recording.of._lock:
+            recording.increment("x", 10, tag=limited)
+        with pytest.raises(TimeIsUp):
+            recording.increment("x", 100)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert recording.troubles.counts == {}
+    assert sums(recording.of.drain()) == {("x", ()): 100}, "the call itself had been counted"
+
+
 def test_what_found_the_lock_taken_is_applied_by_who_has_it_next() -> None:
     recording = Recording()
     recording.increment("x")
