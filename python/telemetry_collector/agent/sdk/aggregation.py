@@ -138,7 +138,10 @@ class Aggregation:
         except MetricMistake as mistake:
             self._refused(mistake)
         except Exception as error:  # noqa: BLE001  # whatever a service passes, its own work goes on
-            self.mistaken(error, f"metric {_name(name)}: ")
+            about = f"metric {_name(name)}: "
+            if tags is not None and not hasattr(type(tags), "items"):
+                about += f"tags are of {type(tags).__name__}; expected a mapping such as {{'country': 'NL'}}: "
+            self.mistaken(error, about)
 
     def mistaken(self, error: Exception, about: str = "") -> None:
         """Counts arguments of the wrong kind. Raises MetricMistake where `strict`, and what is a signal handler's."""
@@ -296,6 +299,8 @@ def _number(kind: int, name: object, value: Any) -> float:
         return float(value)
     except (ArithmeticError, TypeError, ValueError) as error:
         text = f"metric {_name(name)}: {_shown(value)} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
+        if hasattr(type(value), "items"):
+            text += "; did you mean tags=?"
         raise MetricMistake("invalid_value", text) from error
 
 

@@ -213,6 +213,14 @@ def test_a_shared_timer_times_each_task_by_itself(monkeypatch: pytest.MonkeyPatc
     assert timed == {"long": 7.0, "short": 3.0}
 
 
+def test_tags_in_the_wrong_place_or_of_the_wrong_kind_are_told_as_such(tmp_path: Path) -> None:
+    strict = MetricCollector(to=AgentSocket(tmp_path / "nobody.sock"), strict=True)
+    with pytest.raises(MetricMistake, match=r"\{'country': 'NL'\} is not a counter's increment.*did you mean tags=\?"):
+        strict.increment("a.b", {"country": "NL"})  # type: ignore[arg-type]
+    with pytest.raises(MetricMistake, match=r"metric a\.b: tags are of str; expected a mapping"):
+        strict.increment("a.b", 1, "NL")  # type: ignore[arg-type]
+
+
 def test_development_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TELEMETRY_COLLECTOR_DEV", "1")
     strict = MetricCollector(to=AgentSocket(tmp_path / "nobody.sock"))
