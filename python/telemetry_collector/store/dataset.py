@@ -153,7 +153,7 @@ class Dataset:
             sync_directory(directory.parent)
 
     def discard(self, staged: Path) -> None:
-        """Removes a staged directory, as far as it is there. One that was replaced has its time in `remove_replaced`."""
+        """Removes a staged directory, as far as it is there. One that was replaced goes with `remove_replaced`."""
         with self._change:
             replaced = any(path == staged for _, path, _ in self._replaced)
         if not replaced:
