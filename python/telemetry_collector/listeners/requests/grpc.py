@@ -22,14 +22,25 @@ from telemetry_collector.listeners.requests.otlp import (
     retry_details,
 )
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
-from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, Readings, address_of
+from telemetry_collector.listeners.requests.reading import (
+    CALLS_WAITING_MAX,
+    READ_SECS_MAX,
+    NoTurn,
+    Readings,
+    address_of,
+)
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
 
-CALLS_MAX = 2 * REQUESTS_MAX
-"""Calls under way; gRPC refuses further ones by itself, without the word that they may come again, so the door's bound
-comes before."""
+CALLS_MAX = 2 * (CALLS_WAITING_MAX + REQUESTS_MAX)
+"""Calls under way; gRPC refuses further ones by itself, without the word that they may come again, so the bounds of
+those that wait and of those that are taken come before, with room for those that are being answered."""
+CONNECTIONS_MAX = 4_096
+"""Connections; further ones are closed at once. Who opens them gRPC does not tell before they call."""
+IDLE_SECS_MAX = 300
+"""A connection without a call for so long is closed; clients that have something to send open another by themselves."""
+HANDSHAKE_SECS_MAX = 10
 STOP_SECS_MAX = 5.0
 
 _CODES = {
@@ -85,6 +96,9 @@ class GrpcListener:
                 ("grpc.http2.bdp_probe", 0),
                 # Two collectors on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+                ("grpc.max_connection_idle_ms", IDLE_SECS_MAX * 1_000),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
             ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
@@ -145,6 +159,8 @@ class GrpcListener:
         client = peer.identity if self._trust is not None else address_of(context.peer())
         try:
             body = await self._readings.read(client, messages)
+        except NoTurn:
+            return door.busy(self.name)
         except TimeoutError:
             return self._malformed(f"no whole message within {READ_SECS_MAX:g} s")
         if body is None:
