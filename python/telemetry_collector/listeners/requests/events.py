@@ -9,12 +9,15 @@ from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.observe.metrics import counter
 
-Outcome = Literal["stored", "partial", "rejected", "retry_later", "malformed", "too_large", "denied", "failed"]
+Outcome = Literal[
+    "stored", "partial", "rejected", "retry_later", "malformed", "too_large", "too_slow", "denied", "failed"
+]
 """What became of a request.
 
 `stored`: all of its points; `partial`: some, the others are refused for good; `rejected`: none, for good;
 `retry_later`: there is no room now; `malformed`: it cannot be read; `too_large`: more bytes than a request may have;
-`denied`: its sender may not; `failed`: for a fault of ours.
+`too_slow`: it did not come within its time, and may be sent again; `denied`: its sender may not; `failed`: for a fault
+of ours.
 """
 HandshakeFault = Literal["untrusted", "no_certificate", "refused_by_client", "not_tls", "left"]
 """Why TLS failed: the client's certificate is of nobody who is trusted here, or missing; the client did not take ours;
@@ -60,7 +63,7 @@ _NOT_ACCEPTED = Event(
     level="error",
     every_secs=60.0,
 )
-_FAULTS: frozenset[Outcome] = frozenset({"partial", "rejected", "malformed", "too_large", "denied"})
+_FAULTS: frozenset[Outcome] = frozenset({"partial", "rejected", "malformed", "too_large", "too_slow", "denied"})
 
 
 class RequestEvents:

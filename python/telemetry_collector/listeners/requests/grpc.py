@@ -13,6 +13,7 @@ from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.requests.door import REQUESTS_MAX, Door, Taken
+from telemetry_collector.listeners.requests.events import Outcome
 from telemetry_collector.listeners.requests.otlp import (
     EXPORTS,
     Signal,
@@ -50,6 +51,7 @@ _CODES = {
     "retry_later": grpc.StatusCode.RESOURCE_EXHAUSTED,
     # Clients send again what is answered so; what is UNKNOWN or INTERNAL, OTLP's drop.
     "failed": grpc.StatusCode.UNAVAILABLE,
+    "too_slow": grpc.StatusCode.UNAVAILABLE,
 }
 
 Context = Any
@@ -162,9 +164,9 @@ class GrpcListener:
         except NoTurn:
             return door.busy(self.name)
         except TimeoutError:
-            return self._malformed(f"no whole message within {READ_SECS_MAX:g} s")
+            return self._unread("too_slow", f"no whole message within {READ_SECS_MAX:g} s")
         if body is None:
-            return self._malformed("a call without a message")
+            return self._unread("malformed", "a call without a message")
         with door.hold(client) as hold:
             if not (hold.grow(len(body)) and hold.begin()):
                 return door.busy(self.name)
@@ -175,9 +177,9 @@ class GrpcListener:
                 door.events.answered(self.name, "failed")
                 return Taken("failed", problem="a fault of the collector, which its log tells of")
 
-    def _malformed(self, problem: str) -> Taken:
-        self._door.events.answered(self.name, "malformed", problem)
-        return Taken("malformed", problem=problem)
+    def _unread(self, outcome: Outcome, problem: str) -> Taken:
+        self._door.events.answered(self.name, outcome, problem)
+        return Taken(outcome, problem=problem)
 
     def _peer(self, context: Context) -> Peer:
         return self._anonymous if self._trust is None else caller(context, self._trust)

@@ -24,6 +24,7 @@ from telemetry_collector.listeners.requests.body import (
     read_body,
 )
 from telemetry_collector.listeners.requests.door import Door, Taken
+from telemetry_collector.listeners.requests.events import Outcome
 from telemetry_collector.listeners.requests.gate import CONNECTIONS_MAX, Gate
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
@@ -194,7 +195,8 @@ class HttpListener:
             except NoRoomForBody:
                 return door.busy(name)
             except BodyTooSlow as error:
-                raise self._ended(408, str(error)) from error
+                # 408 would say the same, and of these protocols' clients none sends again what is answered so.
+                raise self._ended(503, str(error), "too_slow") from error
             except web.RequestPayloadError as error:
                 raise self._ended(400, f"the body breaks HTTP's rules: {error}") from error
             except ConnectionError as error:
@@ -209,9 +211,9 @@ class HttpListener:
                 # Clients send again what is answered so; of a 500, OTLP's do not.
                 raise Refusal(503, "a fault of the collector, which its log tells of") from error
 
-    def _ended(self, status: int, problem: str) -> Refusal:
+    def _ended(self, status: int, problem: str, outcome: Outcome = "malformed") -> Refusal:
         """What is said of a body that will not be whole; the connection ends with it."""
-        self._door.events.answered(self.name, "malformed", problem)
+        self._door.events.answered(self.name, outcome, problem)
         return Refusal(status, problem, ends_connection=True)
 
     def _too_large(self) -> Taken:
