@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -118,7 +119,7 @@ async def test_whom_tls_turns_away_is_told_by_reason_and_costs_nobody_else_anyth
             with pytest.raises(aiohttp.ClientError):
                 await receiver.pings(tls=client)
             # aiohttp tries a second time.
-            await until(lambda reason=reason: receiver.counted("request_handshakes_failed_total", reason=reason))
+            await until(partial(receiver.counted, "request_handshakes_failed_total", reason=reason))
         # Python's clients do not say why they leave.
         curl = await asyncio.create_subprocess_exec("curl", "--silent", url)
         assert await curl.wait() == 60
