@@ -115,7 +115,10 @@ class Gate:
         except OSError as error:  # ssl's errors are among them
             ended()
             self._events.handshake_failed(self._receiver, client, *_told(error))
-        except BaseException:
+        except Exception as error:  # noqa: BLE001  # a defect with one connection must not go unheard
+            ended()
+            self._events.failed(self._receiver, error)
+        except asyncio.CancelledError:
             ended()
             raise
 
