@@ -56,7 +56,7 @@ pub fn translate(body: &[u8], precision: Precision, renames: &Renames, batches: 
 }
 
 fn line_feeds(text: &[u8]) -> usize {
-    text.iter().filter(|&&byte| byte == b'\n').count()
+    text.split(|&byte| byte == b'\n').count() - 1
 }
 
 /// Lines end at line feeds, but not at those within a field's text.
