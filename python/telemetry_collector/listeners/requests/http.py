@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo
 
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
@@ -23,6 +22,7 @@ from telemetry_collector.listeners.requests.body import (
     Pace,
     read_body,
 )
+from telemetry_collector.listeners.requests.connection import Connection, text_of
 from telemetry_collector.listeners.requests.door import Door, Taken
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
@@ -36,6 +36,7 @@ CONNECTIONS_MAX = 4_096
 CONNECTIONS_WAITING_MAX = 1_024
 """Connections that wait to be accepted."""
 HANDSHAKE_SECS_MAX = 10.0
+FAULT = "a fault of the collector, which its log tells of"
 ENCODING_DER = 2
 """_ssl.ENCODING_DER."""
 
@@ -76,7 +77,7 @@ class HttpProtocol(Protocol):
     def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
         """The protocol's words for what became of the request."""
 
-    def refusal(self, request: web.Request, refusal: Refusal, /) -> web.Response:
+    def refusal(self, request: web.BaseRequest, refusal: Refusal, /) -> web.Response:
         """The same where nothing became of it."""
 
 
@@ -127,10 +128,11 @@ class HttpListener:
         def connected() -> asyncio.BaseProtocol:
             if len(served.connections) >= CONNECTIONS_MAX:
                 return _TooMany()
-            return _Connection(
+            return Connection(
                 served,
+                missed=self._missed,
                 loop=loop,
-                access_log=None,  # type: ignore[arg-type]  # the documented way to have none
+                access_log=None,
                 keepalive_timeout=KEEPALIVE_SECS,
                 # What is packed is unpacked in the core, within its bound.
                 auto_decompress=False,
@@ -209,12 +211,22 @@ class HttpListener:
             if not hold.begin():
                 return door.busy(name)
             try:
-                return await door.take(name, asked.form, body, asked.encoding, peer)
+                return await door.take(name, asked.form, body, text_of(asked.encoding), peer)
             except Exception as error:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
                 # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise Refusal(503, "a fault of the collector, which its log tells of") from error
+                raise Refusal(503, FAULT) from error
+
+    def _missed(self, request: web.BaseRequest, status: int, problem: str, error: Exception | None) -> web.Response:
+        """The answer to what has come to no handler: another path or method, or no HTTP at all."""
+        events = self._door.events
+        if error is not None:
+            events.failed(self.name, error)
+            events.answered(self.name, "failed")
+            return self._protocol.refusal(request, Refusal(503, FAULT))
+        events.answered(self.name, "malformed", problem)
+        return self._protocol.refusal(request, Refusal(status, problem))
 
     def _ended(self, status: int, problem: str) -> Refusal:
         """What is said of a body that will not be whole; the connection ends with it."""
@@ -241,26 +253,6 @@ def _intermediates(tls: Any) -> tuple[bytes, ...]:
     """What the client sent behind its certificate. Python before 3.13 knows it and has no public name for it."""
     chain: Sequence[Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)() or ()
     return tuple(certificate.public_bytes(ENCODING_DER) for certificate in chain[1:])
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's, but that whoever reads a body hears of it when its framing breaks.
-
-    aiohttp's own lets the reader wait, and answers 400 behind whatever becomes of that.
-    """
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        request = self._current_request
-        if request is None or not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
-            return
-        content = request.content
-        if not content.is_eof():
-            content.set_exception(web.RequestPayloadError("chunks that are none"))
-            # Nothing more of it is waited for, either, when the answer has left.
-            content.feed_eof()
 
 
 class _TooMany(asyncio.Protocol):
