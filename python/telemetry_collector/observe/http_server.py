@@ -192,6 +192,8 @@ def _connections(server: web.Server, loop: asyncio.AbstractEventLoop) -> Callabl
             max_line_size=REQUEST_LINE_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
             max_headers=HEADERS_MAX,
+            # A body is thrown away as it came: one that is not what it says it is would be told as a defect of ours.
+            auto_decompress=False,
         )
 
     return connection

@@ -18,7 +18,7 @@ import aiohttp
 from pydantic import Field
 
 from telemetry_collector.component import Blocks, Requests, WriterContext
-from telemetry_collector.config import Seconds, Secret, Section, Text, Url, WriterSection
+from telemetry_collector.config import Seconds, Secret, Section, Text, WebAddress, WriterSection
 from telemetry_collector.config.files import CertificateFile
 from telemetry_collector.errors import ConfigError, Mistake
 from telemetry_collector.writers.answer import Answer, Verdict
@@ -31,7 +31,7 @@ _ANSWER_BYTES_MAX: Final = 64 * 1024
 class PushConfig(WriterSection):
     """The keys of every writer that posts."""
 
-    url: Url = Field(description="where requests are posted, with their path")
+    url: WebAddress = Field(description="where requests are posted, with their path")
     headers: dict[Text, Secret] = Field({}, description="headers of each request, such as Authorization; never logged")
     tls_ca_path: CertificateFile | None = Field(
         None, description="the authorities that an https server's certificate must come from, or null for the system's"

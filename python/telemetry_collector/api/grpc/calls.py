@@ -28,6 +28,9 @@ from telemetry_collector.query import (
 
 Code = grpc.StatusCode
 
+REQUEST_BYTES_MAX: Final = 64 * 1024
+"""Of a call with one message. Questions and rules at all their bounds are smaller; millions of empty fields would take
+seconds and gigabytes to be read, whatever becomes of them."""
 PROBLEM_CHARS_MAX: Final = 1_000
 """What a client is told is cut to so much."""
 
@@ -88,6 +91,9 @@ class Calls:
                     raise Refusal(Code.DEADLINE_EXCEEDED, f"no whole message within {READ_SECS_MAX:g} s") from error
                 if body is None:
                     raise Refusal(Code.INVALID_ARGUMENT, "a call without a message")
+                if len(body) > REQUEST_BYTES_MAX:
+                    problem = f"a request of {len(body)} bytes; expected at most {REQUEST_BYTES_MAX}"
+                    raise Refusal(Code.INVALID_ARGUMENT, problem)
                 try:
                     asked = request.FromString(body)
                 except DecodeError as error:

@@ -32,10 +32,13 @@ log = logger(__name__)
 
 TURN_SECS = 0.25
 """So often heartbeats are taken from the core."""
-TAKEN_AT_ONCE_MAX = 500
-"""Heartbeats taken in one go, before the event loop's other tasks have a turn."""
-TAKEN_A_TURN_MAX = 20 * TAKEN_AT_ONCE_MAX
+TAKEN_AT_ONCE_MAX = 10
+"""Heartbeats taken in one go, before the event loop's other tasks have a turn. One takes some microseconds, and with a
+thousand tasks two milliseconds."""
+TAKEN_A_TURN_MAX = 10_000
 """Further ones wait in the core, within its bounds, for the next turn."""
+STORED_AT_ONCE_MAX = 500
+"""Heartbeats given to the core in one go."""
 SAVE_SECS = 5.0
 """The file is written at most so often."""
 UNSTORED_MAX = 100_000
@@ -206,7 +209,7 @@ class TelemetryManager:
             await asyncio.sleep(0)
         self._workers.expire()
         while self._unstored:
-            states, self._unstored = self._unstored[:TAKEN_AT_ONCE_MAX], self._unstored[TAKEN_AT_ONCE_MAX:]
+            states, self._unstored = self._unstored[:STORED_AT_ONCE_MAX], self._unstored[STORED_AT_ONCE_MAX:]
             self._store(states, self._clock.unix_ns())
 
     def _to_store(self, heartbeat: Heartbeat) -> None:
