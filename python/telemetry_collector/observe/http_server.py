@@ -18,7 +18,6 @@ from telemetry_collector.observe.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from aiohttp import web
 
@@ -159,11 +158,6 @@ def _connections(server: web.Server, loop: asyncio.AbstractEventLoop) -> Callabl
             answer = web.Response(status=status, text=message)
             answer.force_close()
             return answer
-
-        def log_exception(self, *_args: Any, exc_info: BaseException | None = None, **_more: Any) -> None:
-            # What is left of a body when its answer has gone may break, and that is no news either.
-            if not isinstance(exc_info, web.RequestPayloadError):
-                log.error("http_connection_failed", exc_info=exc_info)
 
         async def finish_response(
             self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
