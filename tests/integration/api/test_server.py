@@ -27,6 +27,7 @@ from tests.support.documents import collector_document, server_tls
 from tests.support.grpc_client import service, stubs, wire
 from tests.support.waiting import until
 
+from telemetry_collector.api.grpc.calls import CALLS_MAX
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
 from telemetry_collector.errors import AddressError
@@ -47,6 +48,18 @@ async def test_the_socket_is_for_this_user_and_group(served: Served) -> None:
     assert health.version
     assert [(writer.name, writer.failing) for writer in health.writers] == [("parquet", "")]
     assert health.journal_room_bytes > 0
+
+
+async def test_one_client_leaves_others_as_many_calls_as_it_has(served: Served) -> None:
+    # Nothing is sent on them.
+    streams = [served.telemetry.StreamMetrics() for _ in range(CALLS_MAX // 2 + 10)]
+    await until(lambda: sum(stream.done() for stream in streams) == 10)
+    assert {await stream.code() for stream in streams if stream.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert served.calls("StreamMetrics", "RESOURCE_EXHAUSTED") == 10
+    async with grpc.aio.insecure_channel(f"unix:{served.socket}") as channel:
+        assert (await stubs.TelemetryServiceStub(channel).GetHealth(service.GetHealthRequest())).ok
+    for stream in streams:
+        stream.cancel()
 
 
 async def test_the_socket_goes_with_the_collector_and_one_left_over_is_replaced(

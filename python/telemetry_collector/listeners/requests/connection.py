@@ -19,18 +19,25 @@ Missed = Callable[[web.BaseRequest, int, str, Exception | None], web.Response]
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's, but that every error is counted and told in the protocol's words, and a broken body at once.
+    """aiohttp's, but that every error is counted and told in the protocol's words, a broken body at once, and the gate
+    when the connection has ended.
 
     aiohttp's own writes a line to the log for each request that breaks HTTP's rules, and lets whoever reads a body wait
     when its framing breaks.
     """
 
-    __slots__ = ("_missed",)
+    __slots__ = ("_ended", "_missed")
 
-    def __init__(self, server: web.Server, *, missed: Missed, **settings: Any) -> None:
-        """`settings` are aiohttp's."""
+    def __init__(self, server: web.Server, *, missed: Missed, ended: Callable[[], None], **settings: Any) -> None:
+        """`ended` is called when the connection has ended; `settings` are aiohttp's."""
         super().__init__(server, **settings)
         self._missed = missed
+        self._ended = ended
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tells the gate."""
+        self._ended()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Hands bytes on; aiohttp answers 400 only behind whatever becomes of a body that is being read."""

@@ -24,6 +24,8 @@ from telemetry_collector.listeners.requests.body import (
 )
 from telemetry_collector.listeners.requests.connection import Connection, text_of
 from telemetry_collector.listeners.requests.door import Door, Taken
+from telemetry_collector.listeners.requests.events import Outcome
+from telemetry_collector.listeners.requests.gate import CONNECTIONS_MAX, Gate
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
 
@@ -31,11 +33,6 @@ log = logger(__name__)
 
 KEEPALIVE_SECS = 120.0
 """A connection without a request for so long is closed; clients send every ten to sixty seconds."""
-CONNECTIONS_MAX = 4_096
-"""Connections of one receiver; further ones are closed at once."""
-CONNECTIONS_WAITING_MAX = 1_024
-"""Connections that wait to be accepted."""
-HANDSHAKE_SECS_MAX = 10.0
 FAULT = "a fault of the collector, which its log tells of"
 ENCODING_DER = 2
 """_ssl.ENCODING_DER."""
@@ -93,24 +90,30 @@ class HttpListener:
         trust: Trust | None,
         tls: ssl.SSLContext | None,
         pace: Pace = PACE,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         """`trust` judges clients' certificates; None: they show none. `tls` is the server's; None: plain. `pace` is
-        what bodies keep to."""
+        what bodies keep to, `connections_max` what all clients may have open together."""
         self.name = name
         self._address = address
         self._protocol = protocol
         self._door = door
         self._trust = trust
-        self._tls = tls
+        self._tls = tls is not None
+        self._gate = Gate(name, tls, door.events, connections_max)
         self._pace = pace
         self._anonymous = anonymous(name)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
 
     @property
     def address(self) -> Address:
         """Where it listens, with the port that the system chose."""
         return self._address
+
+    @property
+    def connections(self) -> int:
+        """Open connections, with those that shake hands."""
+        return self._gate.connections
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
@@ -125,9 +128,7 @@ class HttpListener:
         assert served is not None, "it is set up"
         loop = asyncio.get_running_loop()
 
-        def connected() -> asyncio.BaseProtocol:
-            if len(served.connections) >= CONNECTIONS_MAX:
-                return _TooMany()
+        def begin(ended: Callable[[], None]) -> asyncio.BaseProtocol:
             return Connection(
                 served,
                 missed=self._missed,
@@ -136,17 +137,11 @@ class HttpListener:
                 keepalive_timeout=KEEPALIVE_SECS,
                 # What is packed is unpacked in the core, within its bound.
                 auto_decompress=False,
+                ended=ended,
             )
 
         try:
-            self._server = await loop.create_server(
-                connected,
-                self._address.host,
-                self._address.port,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_SECS_MAX if self._tls is not None else None,
-                backlog=CONNECTIONS_WAITING_MAX,
-            )
+            port = await self._gate.open(self._address, begin)
         except OSError as error:
             await runner.cleanup()
             raise AddressError(
@@ -154,14 +149,13 @@ class HttpListener:
                 f"expected a free port and one of this machine's addresses in receivers.{self.name}.listen_addr"
             ) from error
         self._runner = runner
-        self._address = Address(self._address.host, self._server.sockets[0].getsockname()[1])
-        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._tls is not None)
+        self._address = Address(self._address.host, port)
+        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._tls)
 
     async def stop(self, timeout_secs: float = 5.0) -> None:
         """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
         runner, self._runner = self._runner, None
-        if self._server is not None:
-            self._server.close()
+        self._gate.close()
         if runner is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_secs):
@@ -203,7 +197,8 @@ class HttpListener:
             except NoRoomForBody:
                 return door.busy(name)
             except BodyTooSlow as error:
-                raise self._ended(408, str(error)) from error
+                # 408 would say the same, and of these protocols' clients none sends again what is answered so.
+                raise self._ended(503, str(error), "too_slow") from error
             except web.RequestPayloadError as error:
                 raise self._ended(400, f"the body breaks HTTP's rules: {error}") from error
             except ConnectionError as error:
@@ -228,9 +223,9 @@ class HttpListener:
         events.answered(self.name, "malformed", problem)
         return self._protocol.refusal(request, Refusal(status, problem))
 
-    def _ended(self, status: int, problem: str) -> Refusal:
+    def _ended(self, status: int, problem: str, outcome: Outcome = "malformed") -> Refusal:
         """What is said of a body that will not be whole; the connection ends with it."""
-        self._door.events.answered(self.name, "malformed", problem)
+        self._door.events.answered(self.name, outcome, problem)
         return Refusal(status, problem, ends_connection=True)
 
     def _too_large(self) -> Taken:
@@ -253,14 +248,6 @@ def _intermediates(tls: Any) -> tuple[bytes, ...]:
     """What the client sent behind its certificate. Python before 3.13 knows it and has no public name for it."""
     chain: Sequence[Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)() or ()
     return tuple(certificate.public_bytes(ENCODING_DER) for certificate in chain[1:])
-
-
-class _TooMany(asyncio.Protocol):
-    """A connection over the bound: it ends where it begins."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.abort()
 
 
 def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -67,8 +67,11 @@ class InfluxHttp:
         else:
             status = _STATUS[taken.outcome]
         problem = taken.problem
-        if taken.outcome == "partial":
+        # Clients of version 1 go by these words; what is answered otherwise, older ones send again for ever.
+        if taken.outcome in ("partial", "rejected"):
             problem = f"partial write: {problem} dropped={taken.rejected}"
+        elif taken.outcome == "malformed":
+            problem = f"unable to parse: {problem}"
         return _error(request, status, problem, headers)
 
     def refusal(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:

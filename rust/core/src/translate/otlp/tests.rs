@@ -339,3 +339,23 @@ fn what_is_long_is_not_copied_for_each_point() {
     let bytes: usize = translated.frames.iter().map(Vec::len).sum();
     assert!(bytes < 20_000 * 500, "{bytes} bytes");
 }
+
+#[test]
+fn half_a_character_costs_itself_alone() {
+    let of = |texts: &str| {
+        let body = format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"{texts}"}}]}}]}}]}}"#);
+        json::metrics_request(body.as_bytes())
+    };
+    let written = |text: &str| of(text).map(|body| String::from_utf8_lossy(&body[8..]).into_owned());
+    for (escaped, read) in [
+        (r"cut \ud83d", "cut \u{fffd}"),
+        (r"\ude00 cut", "\u{fffd} cut"),
+        (r"\ud83d\ud83d\ude00 \u00e9", "\u{fffd}\u{1f600} \u{e9}"),
+        (r"\ud83d\n\\ud83d", "\u{fffd}\n\\ud83d"),
+    ] {
+        assert_eq!(written(escaped).as_deref(), Ok(read), "{escaped}");
+    }
+    for broken in [r"\ud83", r"\ud83d\", r"\x", r"\ud83d\x"] {
+        assert!(of(broken).is_err(), "{broken}");
+    }
+}
