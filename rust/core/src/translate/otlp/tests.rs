@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Ignored, json, translate};
-use crate::limits::Limits;
+use crate::limits::{Limits, TAG_VALUE_BYTES_MAX};
 use crate::translate::{Batches, BatchesMax, RequestFault, Translated};
 use crate::wire::decode::RowData;
 use crate::wire::{DecodeScratch, decode};
@@ -198,6 +198,10 @@ fn attributes_of_every_kind_have_a_text() {
     assert_eq!(any(list), r#"["a\"b\u000a",1,null]"#);
     let map = json!({"kvlistValue": {"values": [attribute("x", "y"), {"key": "z", "value": {"boolValue": false}}]}});
     assert_eq!(any(map), r#"{"x":"y","z":false}"#);
+    let nested = |depth| (0..depth).fold(json!({"intValue": 1}), |inner, _| json!({"arrayValue": {"values": [inner]}}));
+    assert_eq!(any(nested(16)), format!("{}1{}", "[".repeat(16), "]".repeat(16)));
+    // Rather no tag than one that is cut short in silence.
+    assert_eq!(any(nested(17)).len(), TAG_VALUE_BYTES_MAX + 1);
 }
 
 #[test]
