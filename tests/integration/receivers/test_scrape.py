@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from aiohttp import web
 from tests.integration.receivers.conftest import receiving
 from tests.support.waiting import until
 
+from telemetry_collector import _core
+from telemetry_collector.config.scrape import ScrapeJob
+from telemetry_collector.listeners.requests import Door, RequestEvents, Scraper
+from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.security.authority import Files
 
 PAGE = """\
@@ -26,13 +31,15 @@ broken{
 
 
 @asynccontextmanager
-async def target(*pages: tuple[int, str]) -> AsyncIterator[str]:
+async def target(
+    *pages: tuple[int, str] | Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
     """Shows the pages one after the other, then the last for good."""
     waiting = list(pages)
 
-    async def show(_request: web.Request) -> web.Response:
-        status, page = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        return web.Response(status=status, text=page)
+    async def show(request: web.Request) -> web.StreamResponse:
+        page = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return web.Response(status=page[0], text=page[1]) if isinstance(page, tuple) else await page(request)
 
     application = web.Application()
     application.router.add_get("/metrics", show)
@@ -84,3 +91,37 @@ async def test_a_target_that_is_not_there_costs_the_others_nothing(tmp_path: Pat
         async with receiving(tmp_path, certificates, scrape={"jobs": [*jobs, gone]}) as running:
             await until(lambda: running.counted("scrapes_failed_total", job="gone") >= 2)
             assert len(await running.rows(2, "value", "name = 'good'")) >= 2
+
+
+class Nobody:
+    async def take(self, *_request: object, **_sender: object) -> _core.Request:
+        raise AssertionError("there is no room for any page")
+
+
+async def test_pages_take_room_as_they_come() -> None:
+    """Else those that are read at a time would take as much as they like together."""
+    registry = new_registry("")
+    door = Door({"metrics": Nobody()}, RequestEvents(registry), request_bytes_max=1_000, bytes_max=2_000)
+
+    over = asyncio.Event()
+
+    async def without_end(request: web.Request) -> web.StreamResponse:
+        page = web.StreamResponse()
+        await page.prepare(request)
+        await page.write(b"a 1\n" * 200)
+        await over.wait()
+        return page
+
+    async with target(without_end) as url:
+        scraper = Scraper([ScrapeJob(name="service", targets=(f"{url}/metrics",), interval_secs=3_600)], door)
+        await scraper.start()
+        try:
+            with door.hold("another") as hold:
+                assert hold.grow(1_000)
+                await scraper.read(scraper._targets[0])
+        finally:
+            over.set()
+            await scraper.stop()
+    labels = {"receiver": "scrape", "outcome": "retry_later"}
+    assert registry.get_sample_value("telemetry_collector_requests_total", labels) == 1
+    assert door._room._all.bytes == 0

@@ -19,8 +19,10 @@ import aiohttp
 
 from telemetry_collector import _core
 from telemetry_collector.config.scrape import ScrapeJob
+from telemetry_collector.listeners.requests.body import NoRoomForBody
 from telemetry_collector.listeners.requests.door import Door
 from telemetry_collector.listeners.requests.peers import Peer
+from telemetry_collector.listeners.requests.room import Hold
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -91,15 +93,18 @@ class Scraper:
         """One turn of a target."""
         began = time.perf_counter()
         page, up = b"", 1
-        try:
-            page = await self._page(target)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            up = 0
-            problem = str(error) or type(error).__name__
-            self._door.events.unreachable(target.job, target.url, problem)
-        told = f"\nup {up}\nscrape_duration_seconds {time.perf_counter() - began:.6f}\n".encode()
         with self._door.hold(target.url) as hold:
-            if not (hold.grow(len(page)) and hold.begin()):
+            try:
+                page = await self._page(target, hold)
+            except NoRoomForBody:
+                self._door.busy(RECEIVER)
+                return
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                up = 0
+                problem = str(error) or type(error).__name__
+                self._door.events.unreachable(target.job, target.url, problem)
+            told = f"\nup {up}\nscrape_duration_seconds {time.perf_counter() - began:.6f}\n".encode()
+            if not hold.begin():
                 self._door.busy(RECEIVER)
                 return
             try:
@@ -108,7 +113,7 @@ class Scraper:
                 # A defect with one page must not end the reading of its target.
                 self._door.events.failed(RECEIVER, error)
 
-    async def _page(self, target: _Target) -> bytes:
+    async def _page(self, target: _Target, hold: Hold) -> bytes:
         assert self._session is not None, "between start and stop"
         bytes_max = self._door.request_bytes_max
         async with asyncio.timeout(target.timeout_secs), self._session.get(target.url) as answer:
@@ -119,6 +124,8 @@ class Scraper:
                 page += chunk
                 if len(page) > bytes_max:
                     raise ValueError(f"a page of more than {bytes_max} bytes (limits.inflated_bytes_max)")
+                if not hold.grow(len(chunk)):
+                    raise NoRoomForBody
             return bytes(page)
 
 
