@@ -281,3 +281,23 @@ async def test_questions_follow_the_directory_that_is_written(tmp_path: Path, ce
             assert [point.values[0] for series in answer.series for point in series.points] == [5.0]
     finally:
         await collector.stop()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+async def test_what_cannot_be_read_of_a_standard_method_is_its_clients_fault(
+    served: Served, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with grpc.aio.insecure_channel(f"unix:{served.socket}") as channel:
+        # One message or a stream of one are the same on the wire.
+        call = channel.stream_stream(method)(iter([b"\xff"]))
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call.read()
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], "whoever calls fills no log"

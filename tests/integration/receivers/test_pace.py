@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from aiohttp import StreamReader
+from aiohttp.base_protocol import BaseProtocol
 from prometheus_client import CollectorRegistry
 from tests.integration.receivers.conftest import Running, curl, receiving
 from tests.integration.receivers.test_otlp import EXPORT
@@ -22,8 +24,9 @@ from tests.support.waiting import PATIENCE_SECS, until
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.listeners.requests import Door, HttpListener, InfluxHttp, RequestEvents
-from telemetry_collector.listeners.requests.body import Pace
+from telemetry_collector.listeners.requests.body import Pace, read_body
 from telemetry_collector.listeners.requests.reading import READS_OF_CLIENT_MAX, Readings
+from telemetry_collector.listeners.requests.room import Room
 from telemetry_collector.pipeline.requests import LOOP_BYTES_MAX
 from telemetry_collector.security.authority import Files
 
@@ -248,3 +251,11 @@ async def test_a_client_over_its_quota_is_stored_once_however_often_it_tries(
         assert tries > 3, "the quota was met"
         rows = await running.rows(5_000, "tags['line']", "name = 'm'")
         assert len(rows) == len(set(rows)) == 5_000
+
+
+async def test_a_client_that_had_left_before_its_body_was_waited_for_is_no_fault_of_ours() -> None:
+    loop = asyncio.get_running_loop()
+    gone = BaseProtocol(loop)
+    room = Room(bytes_max=2_000, requests_max=1)
+    with room.hold("client") as hold, pytest.raises(ConnectionError):
+        await read_body(StreamReader(gone, 2**16, loop=loop), hold, 1_000)

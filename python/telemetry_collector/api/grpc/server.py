@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from telemetry_collector.api.grpc.calls import CALLS_MAX
+from telemetry_collector.api.grpc.standard import Readable
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.requests.grpc import ServerFiles
@@ -70,6 +71,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Begins to listen. AddressError when address or socket cannot be had; it listens on neither then."""
         server = grpc.aio.server(
+            interceptors=(Readable(),),
             options=(
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo
 
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
@@ -23,6 +22,7 @@ from telemetry_collector.listeners.requests.body import (
     Pace,
     read_body,
 )
+from telemetry_collector.listeners.requests.connection import Connection, text_of
 from telemetry_collector.listeners.requests.door import Door, Taken
 from telemetry_collector.listeners.requests.events import Outcome
 from telemetry_collector.listeners.requests.gate import CONNECTIONS_MAX, Gate
@@ -33,6 +33,7 @@ log = logger(__name__)
 
 KEEPALIVE_SECS = 120.0
 """A connection without a request for so long is closed; clients send every ten to sixty seconds."""
+FAULT = "a fault of the collector, which its log tells of"
 ENCODING_DER = 2
 """_ssl.ENCODING_DER."""
 
@@ -73,7 +74,7 @@ class HttpProtocol(Protocol):
     def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
         """The protocol's words for what became of the request."""
 
-    def refusal(self, request: web.Request, refusal: Refusal, /) -> web.Response:
+    def refusal(self, request: web.BaseRequest, refusal: Refusal, /) -> web.Response:
         """The same where nothing became of it."""
 
 
@@ -128,14 +129,15 @@ class HttpListener:
         loop = asyncio.get_running_loop()
 
         def begin(ended: Callable[[], None]) -> asyncio.BaseProtocol:
-            return _Connection(
+            return Connection(
                 served,
+                missed=self._missed,
+                ended=ended,
                 loop=loop,
                 access_log=None,
                 keepalive_timeout=KEEPALIVE_SECS,
                 # What is packed is unpacked in the core, within its bound.
                 auto_decompress=False,
-                ended=ended,
             )
 
         try:
@@ -204,12 +206,22 @@ class HttpListener:
             if not hold.begin():
                 return door.busy(name)
             try:
-                return await door.take(name, asked.form, body, asked.encoding, peer)
+                return await door.take(name, asked.form, body, text_of(asked.encoding), peer)
             except Exception as error:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
                 # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise Refusal(503, "a fault of the collector, which its log tells of") from error
+                raise Refusal(503, FAULT) from error
+
+    def _missed(self, request: web.BaseRequest, status: int, problem: str, error: Exception | None) -> web.Response:
+        """The answer to what has come to no handler: another path or method, or no HTTP at all."""
+        events = self._door.events
+        if error is not None:
+            events.failed(self.name, error)
+            events.answered(self.name, "failed")
+            return self._protocol.refusal(request, Refusal(503, FAULT))
+        events.answered(self.name, "malformed", problem)
+        return self._protocol.refusal(request, Refusal(status, problem))
 
     def _ended(self, status: int, problem: str, outcome: Outcome = "malformed") -> Refusal:
         """What is said of a body that will not be whole; the connection ends with it."""
@@ -236,34 +248,6 @@ def _intermediates(tls: Any) -> tuple[bytes, ...]:
     """What the client sent behind its certificate. Python before 3.13 knows it and has no public name for it."""
     chain: Sequence[Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)() or ()
     return tuple(certificate.public_bytes(ENCODING_DER) for certificate in chain[1:])
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's, but that whoever reads a body hears of it when its framing breaks, and the gate when it has ended.
-
-    aiohttp's own lets the reader wait, and answers 400 behind whatever becomes of that.
-    """
-
-    __slots__ = ("_ended",)
-
-    def __init__(self, served: web.Server, *, ended: Callable[[], None], **settings: Any) -> None:
-        super().__init__(served, **settings)
-        self._ended = ended
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._ended()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        request = self._current_request
-        if request is None or not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
-            return
-        content = request.content
-        if not content.is_eof():
-            content.set_exception(web.RequestPayloadError("chunks that are none"))
-            # Nothing more of it is waited for, either, when the answer has left.
-            content.feed_eof()
 
 
 def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -31,6 +31,8 @@ RECEIVER = "scrape"
 CONNECTIONS_MAX = 256
 """Targets that are read at a time."""
 ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+CONTENT_TYPE = "text/plain"
+"""What pages are, if they say what they are. OpenMetrics looks alike, and means other things by the same words."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -119,6 +121,8 @@ class Scraper:
         async with asyncio.timeout(target.timeout_secs), self._session.get(target.url) as answer:
             if answer.status != 200:
                 raise ValueError(f"answered {answer.status}")
+            if answer.content_type != CONTENT_TYPE and "Content-Type" in answer.headers:
+                raise ValueError(f"answered {answer.content_type}; expected {CONTENT_TYPE}, Prometheus' text")
             page = bytearray()
             async for chunk in answer.content.iter_chunked(65_536):
                 page += chunk
