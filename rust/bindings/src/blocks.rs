@@ -97,6 +97,7 @@ impl Blocks {
         let unit = unit_named(timestamp_unit)?;
         let batch = py.detach(|| {
             let mut assembler = self.encoders.arrow.lock();
+            assembler.reserve(self.inner.points);
             for block in &self.inner.blocks {
                 if let Err(error) = assembler.push(block) {
                     // What it has taken so far is nobody's.

@@ -18,6 +18,7 @@
 //! Fixed-size numbers are little-endian. An encoder remembers the packed series of recent batches: agents send the same
 //! series again and again, so compression is paid once.
 
+use std::iter::zip;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -80,7 +81,7 @@ pub struct BlockEncoder {
 }
 
 struct PackedSeries {
-    descriptors: Box<[Arc<Descriptor>]>,
+    descriptors: SharedSeries,
     section: Box<[u8]>,
 }
 
@@ -125,18 +126,18 @@ impl BlockEncoder {
         Ok(())
     }
 
-    fn series(&mut self, descriptors: &[Arc<Descriptor>], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn series(&mut self, descriptors: &SharedSeries, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let hash = descriptors.iter().fold(0_u64, |hash, descriptor| hash.rotate_left(5) ^ address_hash(descriptor));
         let same = |known: &PackedSeries| {
             known.descriptors.len() == descriptors.len()
-                && known.descriptors.iter().zip(descriptors).all(|(known, descriptor)| Arc::ptr_eq(known, descriptor))
+                && zip(&*known.descriptors, &**descriptors).all(|(known, descriptor)| Arc::ptr_eq(known, descriptor))
         };
         if let Some(known) = self.recent.find(hash, same) {
             out.extend_from_slice(&known.section);
             return Ok(());
         }
         self.raw.clear();
-        for descriptor in descriptors {
+        for descriptor in &**descriptors {
             descriptor.encode(&mut self.raw);
             if self.raw.len() > SERIES_BYTES_MAX {
                 return Err(EncodeError::TooLarge { bytes: self.raw.len() });
@@ -155,8 +156,8 @@ impl BlockEncoder {
         varint::write(out, self.packed.len() as u64);
         out.extend_from_slice(&self.packed);
         let section: Box<[u8]> = out[start..].into();
-        let weight = section.len() + size_of_val(descriptors);
-        self.recent.insert(hash, weight, PackedSeries { descriptors: descriptors.into(), section });
+        let weight = section.len() + size_of_val(&**descriptors);
+        self.recent.insert(hash, weight, PackedSeries { descriptors: Arc::clone(descriptors), section });
         Ok(())
     }
 }

@@ -420,8 +420,10 @@ fn points_counted(batch: &DecodedBatch<'_>, points_max: usize) -> u64 {
 /// Takes the batch's definitions into the stream's dictionary.
 fn define(batch: &DecodedBatch<'_>, node: &[u8], dictionary: &mut StreamDictionary) -> Result<(), String> {
     dictionary.begin();
+    let definitions = batch.definitions();
+    dictionary.reserve(definitions.len());
     let mut tags = Vec::new();
-    for definition in batch.definitions() {
+    for definition in definitions {
         tags.clear();
         let crowded = definition.tags.clone().nth(TAGS_MAX).is_some();
         if !crowded {

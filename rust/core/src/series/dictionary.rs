@@ -187,6 +187,13 @@ impl StreamDictionary {
         }
     }
 
+    /// Makes room for so many definitions more, or as many as a stream may have: an agent defines all of its series at
+    /// once, and there is one of these a stream, so growing by doubling would show.
+    pub fn reserve(&mut self, definitions: usize) {
+        self.definitions
+            .reserve(definitions.min(limits::STREAM_DEFINITIONS_MAX.saturating_sub(self.definitions.len())));
+    }
+
     /// Takes back what the batch at hand has defined, because it turned out to be malformed.
     pub fn rollback(&mut self) {
         for definition in self.definitions.drain(self.kept..) {

@@ -6,8 +6,9 @@
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;
 
-/// A gathering buffer above this size is given back when its frame is done: thousands of streams may be open.
-const RETAINED_BYTES_MAX: usize = 16 * 1024;
+/// A gathering buffer above this size is given back when its frame is done: thousands of streams may be open, and what one
+/// needs for its first frame, which defines its series, it hardly needs again.
+const RETAINED_BYTES_MAX: usize = 1024;
 
 /// What is kept of a frame whose body was given up: enough for the fields that name it.
 const HEAD_BYTES: usize = 64;
@@ -143,7 +144,9 @@ impl FrameReader {
             self.done = false;
             self.shed = None;
             self.gathered.clear();
-            self.gathered.shrink_to(RETAINED_BYTES_MAX);
+            if self.gathered.capacity() > RETAINED_BYTES_MAX {
+                self.gathered = Vec::new();
+            }
         }
     }
 }

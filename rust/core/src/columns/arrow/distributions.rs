@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, ListArray, PrimitiveArray, StructArray};
-use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, Float64Array, Int64Array, ListArray, PrimitiveArray, StructArray,
+    new_empty_array,
+};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType, Field, Fields};
 
 use super::{nulls_except, schema};
 use crate::columns::block::{Histogram, Summary};
@@ -66,7 +69,7 @@ impl HistogramColumn {
         let taken = std::mem::take(self);
         let fields = schema::histogram_fields();
         if taken.places.is_empty() {
-            return Ok(Arc::new(StructArray::new_null(fields, length)));
+            return absent(fields, length);
         }
         let places = &taken.places;
         let some = |numbers: &[f64]| numbers.iter().copied().map(Some).collect::<Vec<_>>();
@@ -102,7 +105,7 @@ impl SummaryColumn {
         let taken = std::mem::take(self);
         let fields = schema::summary_fields();
         if taken.places.is_empty() {
-            return Ok(Arc::new(StructArray::new_null(fields, length)));
+            return absent(fields, length);
         }
         let places = &taken.places;
         let counts: Vec<_> = taken.counts.iter().copied().map(Some).collect();
@@ -115,6 +118,26 @@ impl SummaryColumn {
         ];
         Ok(Arc::new(StructArray::try_new(fields, columns, Some(nulls_except(places, length)))?))
     }
+}
+
+/// A column of `length` in which nothing is, as in most batches. Its fields share one buffer of zeros and one of nulls:
+/// with their own they would take as much memory as all other columns together.
+fn absent(fields: Fields, length: usize) -> Result<ArrayRef, ArrowError> {
+    let zeros = Buffer::from_vec(vec![0_i64; length + 1]);
+    let nulls = NullBuffer::new_null(length);
+    let absent = |field: &Arc<Field>| -> Result<ArrayRef, ArrowError> {
+        let (zeros, nulls) = (zeros.clone(), Some(nulls.clone()));
+        Ok(match field.data_type() {
+            DataType::List(item) => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::new(zeros, 0, length + 1));
+                Arc::new(ListArray::try_new(Arc::clone(item), offsets, new_empty_array(item.data_type()), nulls)?)
+            }
+            DataType::Int64 => Arc::new(Int64Array::try_new(ScalarBuffer::new(zeros, 0, length), nulls)?),
+            _ => Arc::new(Float64Array::try_new(ScalarBuffer::new(zeros, 0, length), nulls)?),
+        })
+    };
+    let columns = fields.iter().map(absent).collect::<Result<_, _>>()?;
+    Ok(Arc::new(StructArray::try_new(fields, columns, Some(nulls))?))
 }
 
 /// A column of `length` with values at ascending places and nulls elsewhere.

@@ -205,7 +205,7 @@ impl Stream {
 
     /// Finishes our side, and waits until the peer has everything: a listener that stops closes connections without
     /// streams at once. The connection's end ends the waiting.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         let _ = self.send.finish();
         let _ = self.send.stopped().await;
     }
