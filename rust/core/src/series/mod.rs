@@ -13,6 +13,7 @@ mod references;
 pub mod registry;
 mod shard;
 mod standing;
+mod table;
 mod text;
 pub(crate) mod varint;
 
