@@ -15,6 +15,7 @@ mod shard;
 mod standing;
 mod table;
 mod text;
+mod touches;
 pub(crate) mod varint;
 
 pub use descriptor::{Descriptor, DescriptorRef, Meta, MetricType};
