@@ -121,7 +121,7 @@ impl<T> Table<T> {
     /// The line where a search begins. Neighbours in hash are neighbours here, so hashes should differ in their first bits.
     #[inline]
     fn home(&self, hash: u32) -> usize {
-        (u64::from(hash) * self.lines.len() as u64 >> u32::BITS) as usize
+        ((u64::from(hash) * self.lines.len() as u64) >> u32::BITS) as usize
     }
 
     #[inline]
@@ -172,7 +172,7 @@ impl<T> Line<T> {
     /// A bit for each place with this hash; a free place may have any.
     #[inline]
     fn places_of(&self, hash: u32) -> u32 {
-        self.hashes.iter().rev().fold(0, |same, other| same << 1 | u32::from(*other == hash))
+        self.hashes.iter().rev().fold(0, |same, other| (same << 1) | u32::from(*other == hash))
     }
 }
 
