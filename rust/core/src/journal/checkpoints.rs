@@ -9,8 +9,8 @@ use super::names;
 use super::position::{JournalId, Position};
 use super::storage::Storage;
 
-/// The caller's state at most.
-pub const CHECKPOINT_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// The caller's state at most: ten million series with keys of a hundred bytes take 1.2 GB.
+pub const CHECKPOINT_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 /// The newest ones are kept, so that one may be damaged.
 const KEPT: usize = 2;
 
