@@ -32,6 +32,7 @@ from telemetry_collector.app.answering import Answering
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
+from telemetry_collector.app.maintenance import tend
 from telemetry_collector.app.memory import bound_freed_memory
 from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
@@ -342,20 +343,20 @@ class Collector:
     async def _maintain(
         self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals, signals: Signals
     ) -> None:
+        async def look_at_refusals() -> None:
+            refusals.look()
+
         while True:
-            try:
-                # A cursor's age may have to wait for who reads it, so it is not asked for on the loop.
-                await asyncio.to_thread(room.look, fanout)
-                await fanout.make_room(core.room_wanted)
-                await asyncio.to_thread(core.maintain, self._clock.unix_secs())
-                await signals.maintain()
-                refusals.look()
-            except (_core.JournalError, OSError) as error:
-                # Nothing is lost: the journal keeps more than it needs to, and the next round tries again.
-                log.error("journal_maintenance_failed", error=str(error))
-            except Exception:
-                # A defect in one round must not end all: without checkpoints and trimming the journal fills.
-                log.exception("journal_maintenance_defect")
+            await tend(
+                (
+                    # A cursor's age may have to wait for who reads it, so it is not asked for on the loop.
+                    lambda: asyncio.to_thread(room.look, fanout),
+                    lambda: fanout.make_room(core.room_wanted),
+                    lambda: asyncio.to_thread(core.maintain, self._clock.unix_secs()),
+                    signals.maintain,
+                    look_at_refusals,
+                )
+            )
             await asyncio.sleep(CORE_MAINTENANCE_SECS)
 
 

@@ -9,12 +9,14 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast, final
 
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector import _core
 from telemetry_collector.app.destinations import Destinations
+from telemetry_collector.app.maintenance import tend
 from telemetry_collector.breaker import Breaker
 from telemetry_collector.clock import Clock
 from telemetry_collector.component import WriterContext
@@ -86,11 +88,10 @@ class Signals:
             self._registry.register(SignalMetrics((signal, line.core) for signal, line in self._lines.items()))
 
     async def maintain(self) -> None:
-        """Lets writers give way where room is wanted, and deletes what was written. JournalError or OSError: the next
-        round tries again."""
+        """Lets writers give way where room is wanted, and deletes what was written; see `tend`."""
         for line in self._lines.values():
-            await line.fanout.make_room(line.core.room_wanted)
-            await asyncio.to_thread(line.core.maintain)
+            make_room = partial(line.fanout.make_room, line.core.room_wanted)
+            await tend((make_room, partial(asyncio.to_thread, line.core.maintain)))
 
     async def stop(self, timeout_secs: float) -> list[str]:
         """Writes what is committed, for so long; the names of writers that did not manage. Idempotent."""

@@ -13,8 +13,6 @@ old one is removed some time later.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,8 +196,6 @@ class Compactor:
                 (task.staged / f"{name}.part").rename(task.staged / name)
             self._dataset.replace(hour, task.staged, joined.replaced)
         except BaseException:
-            # Before the exchange this is the copy, after it the old directory: garbage either way.
-            with contextlib.suppress(OSError):
-                shutil.rmtree(task.staged)
+            self._dataset.discard(task.staged)
             raise
         return Compacted(hour, files=len(joined.replaced), into=len(joined.into), rows=joined.rows)

@@ -64,8 +64,8 @@ class Dataset:
         self._change = threading.Lock()
         self._durable: set[Path] = set()
         self._clock = clock or SystemClock()
-        # Directories that were replaced, and when. Bounded by what one round of compaction replaces.
-        self._replaced: list[tuple[float, Path]] = []
+        # Directories that were replaced, when, and of which date. Bounded by what one round of compaction replaces.
+        self._replaced: list[tuple[float, Path, Path]] = []
         self._staged = 0
         self._published_end = 0
 
@@ -148,21 +148,33 @@ class Dataset:
             self.step("replace: exchange")
             self._durable.discard(directory)  # until the parent is synced
             exchange(whole, directory)
+            self._replaced.append((self._clock.monotonic(), whole, directory.parent))
             self.step("replace: sync parent")
             sync_directory(directory.parent)
-            self._replaced.append((self._clock.monotonic(), whole))
+
+    def discard(self, staged: Path) -> None:
+        """Removes a staged directory, as far as it is there. One that was replaced goes with `remove_replaced`."""
+        with self._change:
+            replaced = any(path == staged for _, path, _ in self._replaced)
+        if not replaced:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(staged)
 
     def remove_replaced(self) -> None:
         """Removes directories that were replaced long enough ago; what cannot be removed now is tried again."""
         with self._change:
             until = self._clock.monotonic() - REPLACED_KEPT_SECS
-            due = [path for moment, path in self._replaced if moment <= until]
-        for path in due:
+            due = [(path, date) for moment, path, date in self._replaced if moment <= until]
+        for path, date in due:
             self.step("replace: remove old")
             with contextlib.suppress(OSError):
+                # Where that failed at the exchange, a power failure could still bring the old directory back.
+                with contextlib.suppress(FileNotFoundError):  # somebody has removed the whole day
+                    sync_directory(date)
                 shutil.rmtree(path)
+        gone = {path for path, _ in due if not path.exists()}
         with self._change:
-            self._replaced = [(moment, path) for moment, path in self._replaced if path not in due or path.exists()]
+            self._replaced = [replaced for replaced in self._replaced if replaced[1] not in gone]
 
     def _make_root(self) -> None:
         """Creates the dataset's directory and those above it; syncs what was created."""

@@ -1,5 +1,6 @@
 """What is joined, when, into what; and that an hour is never seen half done."""
 
+import errno
 import os
 import threading
 from dataclasses import replace
@@ -19,8 +20,10 @@ from tests.support.dataset import GLOB, joiner, names, opened, publish, values
 from tests.support.writing import JOURNAL_ID
 
 from telemetry_collector.clock import ManualClock
+from telemetry_collector.store import dataset as dataset_module
 from telemetry_collector.store.compaction import Compacted, Compactor, Failed
 from telemetry_collector.store.dataset import REPLACED_KEPT_SECS, Dataset
+from telemetry_collector.store.durable import sync_directory
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.format import POINTS, PartFormat
 from telemetry_collector.store.joining import Part, plan
@@ -113,6 +116,34 @@ def test_an_hour_that_was_replaced_can_be_listed_to_its_end_and_goes_in_a_later_
     assert len(list(dataset.staging.iterdir())) == 1
     clock.advance(1)
     list(compactor(dataset).run(LATER))
+    assert list(dataset.staging.iterdir()) == []
+
+
+def test_an_hour_whose_exchange_could_not_be_synced_is_kept_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    dataset = opened(tmp_path, clock=clock)
+    published = [publish(dataset, blocks_of(10, start, first=start)).name for start in (0, 10)]
+    date = tmp_path / partition(HOUR).parent
+
+    def failing(path: Path) -> None:
+        if path == date:
+            raise OSError(errno.EIO, "Input/output error")
+        sync_directory(path)
+
+    monkeypatch.setattr(dataset_module, "sync_directory", failing)
+    outcomes = list(compactor(dataset).run(LATER))
+    assert [type(outcome) for outcome in outcomes] == [Failed]
+    assert values(tmp_path) == [float(value) for value in range(20)]
+    # Without power now, the day's directory may name the old one again.
+    for _ in range(2):
+        [old] = dataset.staging.iterdir()
+        assert sorted(path.name for path in old.iterdir()) == published
+        clock.advance(REPLACED_KEPT_SECS)
+        dataset.remove_replaced()
+    monkeypatch.undo()
+    dataset.remove_replaced()
     assert list(dataset.staging.iterdir()) == []
 
 

@@ -2,8 +2,8 @@
 //!
 //! It has no window, since whoever sends it waits for the answer, and no names, since its protocol has none: sent again,
 //! it is stored again. So it is taken as one: quota and room are asked for all of its batches before the first is judged,
-//! and the journal takes their records together or none. What is put off is stored nowhere. Only a commit that fails
-//! between two segments can leave a part behind.
+//! and the journal takes their records together or none, and commits them together. What is put off is stored nowhere;
+//! only of a request that is larger than a segment can a commit that fails leave a part behind.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -219,6 +219,9 @@ impl Request {
                 Commit::Failed => {
                     self.answer.accepted_points = 0;
                     self.put_off(RETRY_AFTER_MS);
+                    for ack in self.acks.iter_mut().filter(|ack| ack.accepted_points > 0) {
+                        *ack = answer::retry_later(ack.sequence, RETRY_AFTER_MS);
+                    }
                 }
             }
             self.waits_for.pop();

@@ -18,8 +18,9 @@ use crate::series::Descriptor;
 const GENERATION_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Memory of an entry besides its bytes.
 const ENTRY_BYTES: usize = 64;
-/// Lists of common tags that are numbered; over it, everything is forgotten.
+/// Lists of common tags that are numbered, and their bytes; over either, everything is forgotten.
 const COMMONS_MAX: usize = 16_384;
+const COMMONS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// After so many rows it is judged whether the cache helps.
 const TRIAL_ROWS: u32 = 65_536;
 /// So many rows go by without it when it did not help half of them.
@@ -28,6 +29,7 @@ const REST_ROWS: u32 = 1_048_576;
 /// The cache of one judging thread.
 pub(super) struct RowCache {
     commons: HashMap<Box<[u8]>, u32>,
+    commons_bytes: usize,
     /// The number of the common tags of the batch at hand.
     common: u32,
     entries: Generations<Known>,
@@ -57,6 +59,7 @@ impl Default for RowCache {
     fn default() -> Self {
         Self {
             commons: HashMap::new(),
+            commons_bytes: 0,
             common: 0,
             entries: Generations::new(GENERATION_BYTES_MAX),
             // Peers cannot know it, so nobody can send rows that collide on purpose.
@@ -75,10 +78,12 @@ impl RowCache {
             self.common = number;
             return;
         }
-        if self.commons.len() >= COMMONS_MAX {
+        if self.commons.len() >= COMMONS_MAX || self.commons_bytes + common.len() > COMMONS_BYTES_MAX {
             self.commons.clear();
+            self.commons_bytes = 0;
             self.entries = Generations::new(GENERATION_BYTES_MAX);
         }
+        self.commons_bytes += common.len();
         self.common = self.commons.len() as u32;
         self.commons.insert(common.into(), self.common);
     }
@@ -202,6 +207,18 @@ mod tests {
         assert!(cache.commons.len() <= COMMONS_MAX);
         cache.begin(b"first");
         assert_eq!(found(&mut cache, b"row"), None);
+    }
+
+    #[test]
+    fn long_lists_of_common_tags_empty_it_before_they_are_many() {
+        let mut cache = RowCache::default();
+        let mut common = vec![b'x'; 70_000];
+        for number in 0..200_u32 {
+            common[..4].copy_from_slice(&number.to_le_bytes());
+            cache.begin(&common);
+            let held: usize = cache.commons.keys().map(|common| common.len()).sum();
+            assert!(held <= COMMONS_BYTES_MAX && held == cache.commons_bytes, "{held} bytes");
+        }
     }
 
     #[test]

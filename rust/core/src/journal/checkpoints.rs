@@ -9,8 +9,9 @@ use super::names;
 use super::position::{JournalId, Position};
 use super::storage::Storage;
 
-/// The caller's state at most: ten million series with keys of a hundred bytes take 1.2 GB.
-pub const CHECKPOINT_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+/// The caller's state at most. A journal that cannot be checkpointed is never trimmed and becomes full, so this is far above
+/// what a collector of ten million series has.
+pub const CHECKPOINT_BYTES_MAX: usize = 3 * 1024 * 1024 * 1024;
 /// The newest ones are kept, so that one may be damaged.
 const KEPT: usize = 2;
 

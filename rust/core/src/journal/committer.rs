@@ -99,7 +99,7 @@ impl<T: Send + 'static> Committer<T> {
 
     /// Writes and synchronizes as many records as the segment has room for, at least one.
     fn commit_part(&mut self, bytes: &mut [u8], records: &[Waiting<T>]) -> Result<Part, String> {
-        if self.room() < records[0].framed_bytes {
+        if self.room() < records[0].wanted_bytes {
             self.begin_segment().map_err(|error| error.to_string())?;
             self.queue.segment_begun();
         }
@@ -109,7 +109,7 @@ impl<T: Send + 'static> Committer<T> {
         let mut end = start;
         let mut count = 0;
         for record in records {
-            if end + record.framed_bytes > start + room {
+            if end + record.wanted_bytes > start + room {
                 break;
             }
             let header = RecordHeader {

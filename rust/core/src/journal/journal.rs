@@ -96,8 +96,9 @@ impl<T: Send + 'static> Journal<T> {
         self.queue.append(payload, item, &self.spare)
     }
 
-    /// Hands records to the committer together: all are taken, one behind the other, or none is. Never waits for the
-    /// storage. Their commit can still fail in part, where a segment ends between them.
+    /// Hands records to the committer together: all are taken, one behind the other, or none is, and all are committed or
+    /// none is, as long as a segment has room for all of them. Never waits for the storage. A crash before their commit can
+    /// still leave the first of them behind.
     ///
     /// # Errors
     /// No record was taken, and why. `TooLarge` when they never will be taken together.

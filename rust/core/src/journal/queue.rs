@@ -30,6 +30,8 @@ pub(crate) struct Batch<T> {
 pub(crate) struct Waiting<T> {
     /// With header and padding.
     pub(crate) framed_bytes: u64,
+    /// What a segment must have room for that it goes to: also for those behind it that are to share its commit.
+    pub(crate) wanted_bytes: u64,
     pub(crate) payload_bytes: u32,
     pub(crate) payload_crc: u32,
     pub(crate) item: T,
@@ -90,8 +92,9 @@ struct Layout {
 }
 
 impl Layout {
-    fn place(&mut self, bytes: u64, spare: &Spare) -> Result<(), AppendError> {
-        if bytes > self.room {
+    /// Places a record of so many bytes in a segment that has room for what is wanted.
+    fn place(&mut self, bytes: u64, wanted: u64, spare: &Spare) -> Result<(), AppendError> {
+        if wanted > self.room {
             if spare.allowance()? <= self.segments {
                 return Err(AppendError::Full(FullReason::BytesMax));
             }
@@ -162,11 +165,12 @@ impl<T> Queue<T> {
         if state.batch.buffer.len() + framed_bytes as usize > self.pending_bytes_max {
             return Err(AppendError::Full(FullReason::PendingBytes));
         }
-        state.layout.place(framed_bytes, spare)?;
-        Ok(self.push(state, payload, payload_crc, item))
+        state.layout.place(framed_bytes, framed_bytes, spare)?;
+        Ok(self.push(state, payload, payload_crc, item, framed_bytes))
     }
 
-    /// Appends records together: all of them are taken, one behind the other, or none is.
+    /// Appends records together: all of them are taken, one behind the other, or none is. Where a segment holds them all
+    /// they go to one, so that a single write and synchronization decides about all.
     pub(crate) fn append_all(&self, records: Vec<(Vec<u8>, T)>, spare: &Spare) -> Result<Vec<Ticket>, AppendError> {
         let sizes = || records.iter().map(|(payload, _)| framed_bytes(payload.len()));
         let bytes = sizes().sum::<u64>() as usize;
@@ -187,15 +191,20 @@ impl<T> Queue<T> {
         if state.batch.buffer.len() + bytes > self.pending_bytes_max {
             return Err(AppendError::Full(FullReason::PendingBytes));
         }
+        let together = bytes as u64;
+        let in_one = together <= state.layout.segment_room;
+        let wanted = |place: usize, framed_bytes| if in_one && place == 0 { together } else { framed_bytes };
         let mut layout = state.layout;
-        sizes().try_for_each(|bytes| layout.place(bytes, spare))?;
+        sizes().enumerate().try_for_each(|(place, bytes)| layout.place(bytes, wanted(place, bytes), spare))?;
         state.layout = layout;
-        let push = |((payload, item), checksum): ((Vec<u8>, T), u32)| self.push(state, &payload, checksum, item);
-        Ok(records.into_iter().zip(checksums).map(push).collect())
+        let push = |(place, ((payload, item), checksum)): (usize, ((Vec<u8>, T), u32))| {
+            self.push(state, &payload, checksum, item, wanted(place, framed_bytes(payload.len())))
+        };
+        Ok(records.into_iter().zip(checksums).enumerate().map(push).collect())
     }
 
     /// Puts a record, which has room, behind those that wait.
-    fn push(&self, state: &mut State<T>, payload: &[u8], payload_crc: u32, item: T) -> Ticket {
+    fn push(&self, state: &mut State<T>, payload: &[u8], payload_crc: u32, item: T, wanted_bytes: u64) -> Ticket {
         let batch = &mut state.batch;
         let framed_bytes = framed_bytes(payload.len());
         let end = batch.buffer.len() + framed_bytes as usize;
@@ -203,7 +212,8 @@ impl<T> Queue<T> {
         batch.buffer.extend_from_slice(payload);
         batch.buffer.resize(end, 0);
         let ticket = Ticket::new(batch.group.clone(), batch.records.len());
-        batch.records.push(Waiting { framed_bytes, payload_bytes: payload.len() as u32, payload_crc, item });
+        let payload_bytes = payload.len() as u32;
+        batch.records.push(Waiting { framed_bytes, wanted_bytes, payload_bytes, payload_crc, item });
         state.appended += 1;
         // The committer sleeps until there is one, and again until there are enough of them or it is time.
         if batch.records.len() == 1 || (end >= self.company_bytes && end - (framed_bytes as usize) < self.company_bytes)
@@ -258,7 +268,7 @@ impl<T> Queue<T> {
         state.layout.room = room;
         state.layout.segments = 0;
         for waiting in &state.batch.records {
-            if waiting.framed_bytes > state.layout.room {
+            if waiting.wanted_bytes > state.layout.room {
                 state.layout.begin();
             }
             state.layout.room -= waiting.framed_bytes;

@@ -48,6 +48,9 @@ impl NodeClaim {
     }
 }
 
+/// Bytes of common tags that each are as many and as long as they may be.
+const COMMON_BYTES_MAX: usize = limits::TAGS_MAX * (limits::TAG_KEY_BYTES_MAX + limits::TAG_VALUE_BYTES_MAX);
+
 /// The common tags of the batches of one stream, with `node_id` filled in. Reused from batch to batch.
 #[derive(Debug, Default)]
 pub struct CommonTags {
@@ -81,6 +84,13 @@ impl CommonTags {
     /// Takes the common tags of the next batch. Where they lack `node_id`, `node` is filled in.
     pub fn update(&mut self, tags: &[RawTag<'_>], node: &[u8]) {
         let mut given = std::mem::take(&mut self.given);
+        let bytes: usize = tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if tags.len() > limits::TAGS_MAX || bytes > COMMON_BYTES_MAX {
+            // Every point is refused for them, and a few hundred bytes of a frame may inflate to megabytes of them: they
+            // are not kept to be known again.
+            self.judge(tags, node);
+            return;
+        }
         let previous = given.len();
         varint::write(&mut given, node.len() as u64);
         given.extend_from_slice(node);
@@ -93,14 +103,18 @@ impl CommonTags {
         let same = self.claim.is_some() && given[..previous] == given[previous..];
         given.drain(..previous);
         self.given = given;
-        if same {
-            return;
+        if !same {
+            self.judge(tags, node);
         }
+    }
+
+    fn judge(&mut self, tags: &[RawTag<'_>], node: &[u8]) {
         self.version += 1;
         self.claim = Some(NodeClaim::of(tags, node));
         self.encoded.clear();
         self.tags.clear();
-        self.fault = self.encode(tags, node).err();
+        let too_many = tags.len() > limits::TAGS_MAX;
+        self.fault = if too_many { Some(InvalidSeries::TooManyTags) } else { self.encode(tags, node).err() };
     }
 
     /// Grows by one whenever a batch's common tags differ from those of the batch before: what is derived from them is
@@ -110,7 +124,8 @@ impl CommonTags {
         self.version
     }
 
-    /// Canonical bytes of the tags as they were sent and of the node: equal for batches whose rows mean the same.
+    /// Canonical bytes of the tags as they were sent and of the node: equal for batches whose rows mean the same. None where
+    /// the tags are more, or longer, than any that points are not refused for.
     #[must_use]
     pub fn given(&self) -> &[u8] {
         &self.given

@@ -162,3 +162,20 @@ fn claims_follow_the_effective_tags() {
     common.update(&[(b"a", b"x")], b"n");
     assert_eq!(common.claim(), NodeClaim::Absent);
 }
+
+#[test]
+fn common_tags_that_every_point_is_refused_for_are_not_held() {
+    let long = vec![(b"key".to_vec(), vec![b'v'; 16 * 1024 * 1024])];
+    let many: Vec<OwnedTag> = (0..100_000_u32).map(|number| (number.to_string().into_bytes(), b"v".to_vec())).collect();
+    let mut common = CommonTags::default();
+    for tags in [long, many] {
+        for _ in 0..2 {
+            common.update(&borrowed(&tags), b"node-1");
+            assert_eq!(common.fault().map(InvalidSeries::rule), Some(Rule::Tag));
+            let held = common.given.capacity() + common.encoded.capacity() + size_of_val(&*common.tags);
+            assert!(held < 256 * 1024, "{held} bytes");
+        }
+    }
+    common.update(&[(b"zone", b"a")], b"node-1");
+    assert_eq!((common.fault(), common.claim()), (None, NodeClaim::Absent));
+}

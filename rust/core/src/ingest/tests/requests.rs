@@ -1,5 +1,7 @@
 //! Requests of other protocols: taken as a whole or not at all, whatever is full.
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::ingest::quotas::{Quota, Quotas};
 use crate::translate::influx::Precision;
@@ -99,6 +101,37 @@ fn a_request_that_a_full_journal_meets_in_its_middle_stores_nothing() {
     assert!(next > 0);
     let one = ask(&stand, &request(next..next + 1), NOW_NS);
     assert_eq!(one.accepted_points, 1, "a smaller one finds the room that the large one did not");
+}
+
+#[test]
+fn a_request_whose_commit_fails_where_a_segment_ends_is_stored_nowhere_and_counts_as_put_off() {
+    let stand = Stand::with(|settings| settings.limits.max_cardinality = 1_000_000);
+    let mut next = 0;
+    for round in 0..24 {
+        // Segments are of 64 KiB, so that some of these requests are begun where one has little room left.
+        let translated = request(next..next + 500);
+        stand.storage.fail(Fault {
+            operation: Operation::SyncData,
+            prefix: "segment-".into(),
+            skip: round % 3,
+            times: 1,
+            errno: Errno::IO,
+        });
+        let answered = |outcome: Answer| {
+            stand.ingest.counters().outcomes().find(|(known, _)| *known == outcome).map_or(0, |(_, count)| count)
+        };
+        let before = answered(Answer::Stored);
+        let answer = ask(&stand, &translated, NOW_NS);
+        stand.storage.heal();
+        if answer.retry_after_ms.is_some() {
+            assert_eq!((answer.accepted_points, answered(Answer::Stored)), (0, before));
+            assert_eq!(stored(&stand), numbers(0..next), "round {round}: no point of what comes again");
+            assert_eq!(ask(&stand, &translated, NOW_NS).accepted_points, 500);
+        }
+        next += 500;
+        assert_eq!(stored(&stand), numbers(0..next));
+    }
+    assert!(stand.ingest.counters().commits_failed.load(Ordering::Relaxed) > 0);
 }
 
 #[test]

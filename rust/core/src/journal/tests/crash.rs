@@ -6,7 +6,8 @@ use super::world::{CONSUMERS, End, World};
 fn scenario(world: &mut World) {
     for round in 1..=3 {
         for _ in 0..4 {
-            world.append(&[9_000, 20_000, 100]);
+            world.append(&[9_000]);
+            world.append_together(&[20_000, 100]);
             world.settle();
         }
         world.checkpoint(2 * round);

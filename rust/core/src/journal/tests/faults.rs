@@ -395,6 +395,28 @@ fn of_a_group_over_two_segments_the_committed_part_counts_and_the_other_does_not
 }
 
 #[test]
+fn records_appended_together_fail_together_where_a_segment_ends() {
+    let storage = faulty();
+    let (journal, gate, _) = gated(&storage, settings());
+    let alone = journal.append(&payload(0, 25_000), payload(0, 25_000)).unwrap();
+    let records = (1..3).map(|n| (payload(n, 25_000), payload(n, 25_000))).collect();
+    let together = journal.append_all(records).unwrap();
+    storage.fail(fault(Operation::SyncData, "segment-", 1, 1, Errno::IO));
+    gate.open();
+    assert!(journal.flush(PATIENCE));
+    assert_eq!(alone.outcome(), Outcome::Committed);
+    let outcomes: Vec<_> = together.iter().map(Ticket::outcome).collect();
+    assert_eq!(outcomes, [Outcome::Failed, Outcome::Failed]);
+    let again = journal.append_all((1..3).map(|n| (payload(n, 25_000), payload(n, 25_000))).collect()).unwrap();
+    assert!(journal.flush(PATIENCE));
+    assert!(again.iter().all(|ticket| ticket.outcome() == Outcome::Committed));
+    drop(journal);
+    storage.power_loss().unwrap();
+    let kept = [b"first".to_vec(), payload(0, 25_000), payload(1, 25_000), payload(2, 25_000)];
+    assert_eq!(payloads(&open(&storage).replayed.records), kept, "sent again, they are there once");
+}
+
+#[test]
 fn records_that_wait_are_bounded() {
     let storage = faulty();
     let (journal, gate, _) = gated(&storage, JournalSettings { pending_bytes_max: 10_000, ..settings() });

@@ -9,6 +9,7 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Step {
     Append(Vec<usize>),
+    AppendTogether(Vec<usize>),
     Settle,
     StoreCursor(usize, usize),
     Checkpoint(usize),
@@ -34,7 +35,8 @@ fn step() -> impl Strategy<Value = Step> {
     let errno = prop_oneof![Just(Errno::IO), Just(Errno::NOSPC)];
     let end = prop_oneof![Just(End::Close), Just(End::Kill), Just(End::PowerLoss)];
     prop_oneof![
-        10 => prop::collection::vec(length, 1..8).prop_map(Step::Append),
+        7 => prop::collection::vec(length.clone(), 1..8).prop_map(Step::Append),
+        3 => prop::collection::vec(length, 1..8).prop_map(Step::AppendTogether),
         3 => Just(Step::Settle),
         2 => (0..CONSUMERS.len(), 0..=8usize).prop_map(|(consumer, eighths)| Step::StoreCursor(consumer, eighths)),
         2 => (0..=8usize).prop_map(Step::Checkpoint),
@@ -59,6 +61,7 @@ proptest! {
         for step in steps.into_iter().chain([Step::Restart(End::PowerLoss), Step::Restart(End::Kill)]) {
             match step {
                 Step::Append(lengths) => world.append(&lengths),
+                Step::AppendTogether(lengths) => world.append_together(&lengths),
                 Step::Settle => {
                     world.settle();
                     world.check_readers();

@@ -1,6 +1,7 @@
 //! A journal on a faulty disk beside a model of what it has promised.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::*;
@@ -15,6 +16,8 @@ pub(super) struct World {
     pub(super) storage: Arc<FaultStorage>,
     opened: Option<Opened>,
     tickets: Vec<(Vec<u8>, Ticket)>,
+    /// Of these, the ones that were appended together.
+    together: Vec<Range<usize>>,
     next: u64,
     id: Option<JournalId>,
     /// Every committed record, in order; those of earlier lives as recovery has shown them.
@@ -37,6 +40,7 @@ impl World {
             storage,
             opened: None,
             tickets: Vec::new(),
+            together: Vec::new(),
             next: 0,
             id: None,
             committed: Vec::new(),
@@ -64,12 +68,32 @@ impl World {
         }
     }
 
+    /// Appends records of these lengths together, without waiting for them.
+    pub(super) fn append_together(&mut self, lengths: &[usize]) {
+        let payloads: Vec<_> =
+            lengths.iter().zip(self.next..).map(|(&length, number)| payload(number, length)).collect();
+        self.next += lengths.len() as u64;
+        let records = payloads.iter().map(|payload| (payload.clone(), payload.clone())).collect();
+        let Ok(tickets) = self.opened().journal.append_all(records) else { return };
+        let begin = self.tickets.len();
+        self.tickets.extend(payloads.into_iter().zip(tickets));
+        // More than that may be over a segment.
+        if lengths.iter().map(|length| length + 40).sum::<usize>() <= SEGMENT_BYTES as usize - 4_096 {
+            self.together.push(begin..self.tickets.len());
+        }
+    }
+
     /// Waits for every outcome and compares what tickets, sink and readers say.
     pub(super) fn settle(&mut self) {
         assert!(self.opened().journal.flush(PATIENCE), "every record gets its outcome");
         let told = std::mem::take(&mut *self.opened().told.committed.lock());
         let failed = std::mem::take(&mut *self.opened().told.failed.lock());
         let tickets = std::mem::take(&mut self.tickets);
+        for together in self.together.drain(..) {
+            let mut outcomes = tickets[together].iter().map(|(_, ticket)| ticket.outcome());
+            let first = outcomes.next();
+            assert!(outcomes.all(|outcome| Some(outcome) == first), "one commit decides about all of them");
+        }
         let with = |outcome| {
             tickets.iter().filter(move |(_, ticket)| ticket.outcome() == outcome).map(|(payload, _)| payload.clone())
         };
