@@ -19,13 +19,8 @@ Missed = Callable[[web.BaseRequest, int, str, Exception | None], web.Response]
 
 
 class Connection(web.RequestHandler):
-<<<<<<< HEAD
     """aiohttp's, but that every error is counted and told in the protocol's words, a broken body at once, and whoever
     counts connections hears when this one has ended.
-=======
-    """aiohttp's, but that every error is counted and told in the protocol's words, a broken body at once, and the gate
-    when the connection has ended.
->>>>>>> box6
 
     aiohttp's own writes a line to the log for each request that breaks HTTP's rules, and lets whoever reads a body wait
     when its framing breaks.
@@ -34,21 +29,13 @@ class Connection(web.RequestHandler):
     __slots__ = ("_ended", "_missed")
 
     def __init__(self, server: web.Server, *, missed: Missed, ended: Callable[[], None], **settings: Any) -> None:
-<<<<<<< HEAD
         """`settings` are aiohttp's."""
-=======
-        """`ended` is called when the connection has ended; `settings` are aiohttp's."""
->>>>>>> box6
         super().__init__(server, **settings)
         self._missed = missed
         self._ended = ended
 
     def connection_lost(self, exc: BaseException | None) -> None:
-<<<<<<< HEAD
         """The last that is heard of it."""
-=======
-        """Tells the gate."""
->>>>>>> box6
         self._ended()
         super().connection_lost(exc)
 
