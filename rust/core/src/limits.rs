@@ -54,6 +54,15 @@ pub struct Limits {
     pub timestamp_future_secs: u64,
 }
 
+impl Limits {
+    /// How long streams may go without noting that their series have points: 1/256 of the time after which those are
+    /// forgotten, at most a minute. They are forgotten so much later.
+    #[must_use]
+    pub fn touch_secs(&self) -> u64 {
+        (self.series_idle_secs / 256).min(60)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -245,7 +245,8 @@ impl Ingest {
     /// # Errors
     /// [`JournalError`] when the checkpoint cannot be written; nothing is lost then, and the next call tries again.
     pub fn maintain(&self, now_unix_secs: u64) -> Result<(), JournalError> {
-        let idle_secs = self.policy().limits.series_idle_secs;
+        let limits = &self.policy().limits;
+        let idle_secs = limits.series_idle_secs.saturating_add(limits.touch_secs());
         self.registry.expire(now_unix_secs, idle_secs, EXPIRE_SERIES_MAX);
         self.accounts.forget_idle(i64::try_from(now_unix_secs.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX));
         let behind = self.journal.committed().get().saturating_sub(self.checkpointed.lock().get());

@@ -75,6 +75,7 @@ impl ScratchPool {
 /// The rules that points are judged by at one moment.
 pub(super) struct PointJudge<'a> {
     now_unix_ns: i64,
+    touch_secs: u64,
     pub(super) source: Source<'a>,
     earliest_unix_ns: i64,
     latest_unix_ns: i64,
@@ -86,6 +87,7 @@ impl<'a> PointJudge<'a> {
         let span = |secs: u64| i64::try_from(u128::from(secs) * 1_000_000_000).unwrap_or(i64::MAX);
         Self {
             now_unix_ns,
+            touch_secs: limits.touch_secs(),
             source: Source { identity, series_max, now_secs: (now_unix_ns / 1_000_000_000).max(0) as u64 },
             earliest_unix_ns: now_unix_ns.saturating_sub(span(limits.timestamp_past_secs)),
             latest_unix_ns: now_unix_ns.saturating_add(span(limits.timestamp_future_secs)),
@@ -105,9 +107,12 @@ impl<'a> PointJudge<'a> {
         let mut refusals = Refusals { rejections: Vec::new(), over_limit };
         work.block.expect(&stream.series);
         self.judge_rows(batch, &stream.common, work, registry, &mut refusals);
-        // Most likely the columns are of these series again, or of some of them.
-        let series = &stream.series[..stream.series.len().min(work.places.len())];
-        registry.approach(series);
+        stream.dictionary.trust(self.source.now_secs, self.touch_secs);
+        if work.places.first().is_some_and(|place| !stream.dictionary.is_trusted(*place)) {
+            // Most likely the columns are of these series again, or of some of them.
+            let series = &stream.series[..stream.series.len().min(work.places.len())];
+            registry.approach(series);
+        }
         self.judge_columns(batch, stream, work, registry, &mut refusals);
         refusals.rejections
     }

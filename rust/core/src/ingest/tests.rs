@@ -283,6 +283,26 @@ fn known_series_go_on_over_the_limit_and_idle_ones_make_room() {
 }
 
 #[test]
+fn a_series_is_not_forgotten_before_its_time_though_not_every_batch_touches_it() {
+    const IDLE_SECS: i64 = 86_400;
+    let stand = Stand::new();
+    let mut stream = stand.stream();
+    let maintain = |stream: &mut Stream, secs: i64| {
+        stream.now_ns += secs * 1_000_000_000;
+        stand.ingest.maintain((stream.now_ns / 1_000_000_000) as u64).expect("maintenance succeeds");
+        stand.ingest.series().0
+    };
+    for sequence in 1..=3 {
+        assert_eq!(stream.ask(&batch_at(&["a"], &[1.0], 0), sequence).outcome, Answer::Stored);
+        assert_eq!(maintain(&mut stream, 29), 1);
+    }
+    assert_eq!(maintain(&mut stream, IDLE_SECS - 30), 1, "its last point is a day old but for a second");
+    assert_eq!(maintain(&mut stream, 61), 0);
+    assert_eq!(stream.ask(&batch_at(&["a"], &[1.0], 0), 4).outcome, Answer::Stored);
+    assert_eq!(stand.ingest.series().0, 1);
+}
+
+#[test]
 fn a_batch_for_another_node_is_refused_unless_a_relay_brings_it() {
     let stand = Stand::new();
     let tagged = OutgoingBatch::new(

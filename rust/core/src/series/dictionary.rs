@@ -18,6 +18,7 @@ use super::meaning::Meaning;
 use super::owners::Source;
 use super::references::StreamReferences;
 use super::registry::{CardinalityLimit, KeyHasher, Registry};
+use super::touches::Touches;
 use super::{text, varint};
 use crate::limits;
 
@@ -106,6 +107,7 @@ pub struct StreamDictionary {
     /// Definitions that speak for another node than the peer's.
     strangers: usize,
     references: StreamReferences,
+    touches: Touches,
     bytes: usize,
     kept: usize,
     batch: u32,
@@ -119,7 +121,7 @@ struct Definition {
     meaning: Meaning,
     /// The version of the common tags under which the meaning was worked out.
     common_version: u64,
-    /// The batch for which `index` holds.
+    /// The batch for which `index` holds, and which was the last with a point of the series.
     batch: u32,
     index: u32,
     id: u32,
@@ -148,6 +150,7 @@ impl StreamDictionary {
             sparse: HashMap::new(),
             strangers: 0,
             references: StreamReferences::default(),
+            touches: Touches::default(),
             bytes: 0,
             kept: 0,
             batch: 0,
@@ -181,6 +184,7 @@ impl StreamDictionary {
         if self.batch == 0 {
             // After 2^32 batches the marks of old ones must not look new.
             self.batch = 1;
+            self.touches = Touches::default();
             for definition in &mut self.definitions {
                 definition.batch = 0;
             }
@@ -343,7 +347,19 @@ impl StreamDictionary {
         (definition.batch, definition.index) = (self.batch, index);
     }
 
-    /// The series that a definition stands for under a batch's common tags, admitted or touched now.
+    /// Lets the batch at hand take series for active that the stream has looked at less than `touch_secs` ago. Whoever calls
+    /// this lets no series expire less than `touch_secs` after its time. Without a call each batch looks at all of its series.
+    pub fn trust(&mut self, now_secs: u64, touch_secs: u64) {
+        self.touches.renew(self.batch, now_secs, touch_secs);
+    }
+
+    /// False when resolving the definition will look at its series.
+    #[must_use]
+    pub fn is_trusted(&self, place: Place) -> bool {
+        self.touches.cover(self.definitions[place.0 as usize].batch)
+    }
+
+    /// The series that a definition stands for under a batch's common tags, admitted or touched now, or trusted.
     ///
     /// # Errors
     /// [`Refusal`], for every point that uses the definition in this batch.
@@ -359,7 +375,9 @@ impl StreamDictionary {
         let definition = &mut self.definitions[place.0 as usize];
         let fresh = definition.common_version == common.version()
             && match &definition.meaning {
-                Meaning::Series { series, .. } => registry.touch(series, source),
+                Meaning::Series { series, .. } => {
+                    self.touches.cover(definition.batch) || registry.touch(series, source)
+                }
                 Meaning::Sent { .. } => true,
             };
         if !fresh {

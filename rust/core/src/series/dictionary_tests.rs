@@ -32,6 +32,58 @@ impl Fixture {
     }
 }
 
+proptest! {
+    /// Whatever a stream does not look at, what it resolves is active, no series expires before its time, and each does
+    /// a little later.
+    #[test]
+    fn a_series_that_is_trusted_is_active(steps in prop::collection::vec(
+        (0_u64..15, prop::collection::vec(0_u32..5, 0..5), any::<bool>(), prop::option::weighted(0.2, 0_u32..5)), 0..60)) {
+        const IDLE_SECS: u64 = 20;
+        const TOUCH_SECS: u64 = 6;
+        let names = ["a", "b", "c", "d", "e"];
+        let mut fixture = Fixture::new(10);
+        let places: Vec<Place> = (0..).zip(names).map(|(id, name)| fixture.define(id, raw(name.as_bytes(), &[]))).collect();
+        let keys = [false, true].map(|region| names.map(|name| {
+            fixture.common.update(if region { &[(b"region", b"us")] } else { &[] }, b"node-1");
+            fixture.keys.build(name.as_bytes(), &[], &fixture.common).expect("it is valid").to_key()
+        }));
+        let (mut now_secs, mut last_secs) = (1_000, HashMap::new());
+        for (waited, ids, region, changed) in steps {
+            now_secs += waited;
+            fixture.registry.expire(now_secs, IDLE_SECS + TOUCH_SECS, usize::MAX);
+            for (&(region, id), last) in &last_secs {
+                let active = fixture.registry.lookup(keys[usize::from(region)][id as usize].borrowed()).is_some();
+                prop_assert!(active || now_secs - last > IDLE_SECS, "it was forgotten too early");
+                prop_assert!(!active || now_secs - last < IDLE_SECS + TOUCH_SECS, "it was not forgotten");
+            }
+            fixture.common.update(if region { &[(b"region", b"us")] } else { &[] }, b"node-1");
+            fixture.dictionary.begin();
+            fixture.dictionary.trust(now_secs, TOUCH_SECS);
+            for id in ids {
+                let place = places[id as usize];
+                if fixture.dictionary.index(place).is_none() {
+                    let series = fixture.resolve(place, now_secs).expect("there is room");
+                    fixture.dictionary.set_index(place, 0);
+                    prop_assert_eq!(&series.key, &keys[usize::from(region)][id as usize]);
+                }
+                let current = fixture.registry.lookup(keys[usize::from(region)][id as usize].borrowed());
+                prop_assert!(current.is_some(), "points of it are stored");
+                last_secs.insert((region, id), now_secs);
+            }
+            if let Some(id) = changed {
+                // Another stream brings the series with another unit, if it is active.
+                let key = keys[usize::from(region)][id as usize].borrowed();
+                let meta = Meta { metric_type: MetricType::Counter, unit: if now_secs % 2 == 0 { "s" } else { "By" }, delta: false };
+                if fixture.registry.lookup(key).is_some() {
+                    let source = Source { identity: "node-2", series_max: usize::MAX, now_secs };
+                    fixture.registry.admit(key, meta, source).expect("it is known");
+                    last_secs.insert((region, id), now_secs);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn repetitions_are_free_in_any_order_of_tags_and_changes_are_errors() {
     let mut dictionary = StreamDictionary::new(b"n");

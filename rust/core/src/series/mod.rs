@@ -13,7 +13,9 @@ mod references;
 pub mod registry;
 mod shard;
 mod standing;
+mod table;
 mod text;
+mod touches;
 pub(crate) mod varint;
 
 pub use descriptor::{Descriptor, DescriptorRef, Meta, MetricType};

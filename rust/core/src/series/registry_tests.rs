@@ -322,8 +322,8 @@ fn a_series_costs_less_than_150_bytes_beside_its_key() {
     // An allocation's own overhead is 8 bytes in glibc, its sizes are multiples of 16.
     let descriptor = (size_of::<Descriptor>() + 2 * size_of::<usize>() + 8).next_multiple_of(16);
     let key_allocation = 8 + 15;
-    // A table that has just doubled at a load of 7/8 holds a pointer and a control byte in each of 16/7 places.
-    let table = (size_of::<usize>() + 1) * 16 / 7 + 1;
+    // A line of 64 bytes for four series, and half as many lines again where the table has just grown.
+    let table = 64 / 4 * 3 / 2;
     assert!(table + descriptor + key_allocation < 130, "{table} + {descriptor} + {key_allocation}");
 }
 
