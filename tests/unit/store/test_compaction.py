@@ -23,6 +23,7 @@ from telemetry_collector.clock import ManualClock
 from telemetry_collector.store import dataset as dataset_module
 from telemetry_collector.store.compaction import Compacted, Compactor, Failed
 from telemetry_collector.store.dataset import REPLACED_KEPT_SECS, Dataset
+from telemetry_collector.store.durable import sync_directory
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.format import POINTS, PartFormat
 from telemetry_collector.store.joining import Part, plan
@@ -124,12 +125,12 @@ def test_an_hour_whose_exchange_could_not_be_synced_is_kept_until_it_is(
     clock = ManualClock()
     dataset = opened(tmp_path, clock=clock)
     published = [publish(dataset, blocks_of(10, start, first=start)).name for start in (0, 10)]
-    date, synced = tmp_path / partition(HOUR).parent, dataset_module.sync_directory
+    date = tmp_path / partition(HOUR).parent
 
     def failing(path: Path) -> None:
         if path == date:
             raise OSError(errno.EIO, "Input/output error")
-        synced(path)
+        sync_directory(path)
 
     monkeypatch.setattr(dataset_module, "sync_directory", failing)
     outcomes = list(compactor(dataset).run(LATER))
