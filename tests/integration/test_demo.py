@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from telemetry_collector.demo.stage import SOCKET_PATH_BYTES_MAX
 from telemetry_collector.security.authority import set_up
 
 PATIENCE_SECS = 60.0
@@ -85,11 +86,29 @@ async def test_every_row_counted_is_in_the_files(demo: Demo) -> None:
     assert summary["seconds"] >= 3.5
 
 
+async def every_door_is_open(demo: Demo) -> None:
+    (document,) = demo.directory.glob("data/demo-*/collector.yaml")
+    config = json.loads(document.read_text())
+    doors = [section["listen_addr"] for section in (*config["receivers"].values(), config["grpc"])]
+    assert len(doors) == 5
+    for door in doors:
+        host, _, port = door.rpartition(":")
+        assert host == "127.0.0.1"
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+    path = document.parent / "grpc.sock"
+    assert config["grpc"]["unix_socket"] == (str(path) if len(str(path)) <= SOCKET_PATH_BYTES_MAX else None)
+    if config["grpc"]["unix_socket"] is not None:
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.close()
+
+
 async def test_ctrl_c_drains_and_prints_the_counts(demo: Demo) -> None:
     process = await demo.start()
     async with asyncio.timeout(PATIENCE_SECS):
         while not demo.files:  # noqa: ASYNC110  # another process makes them
             await asyncio.sleep(0.05)
+    await every_door_is_open(demo)
     process.send_signal(signal.SIGINT)
     code, output, errors = await ended(process)
     assert (code, errors) == (0, "")

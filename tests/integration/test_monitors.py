@@ -6,6 +6,7 @@ import os
 import shlex
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -89,6 +90,14 @@ async def _key(request: web.Request) -> web.Response:
     return web.Response(text=request.headers.get("X-Api-Key", "none"))
 
 
+async def _large_header(_request: web.Request) -> web.Response:
+    return web.Response(headers={"X-Large": "x" * 100_000})
+
+
+async def _query(request: web.Request) -> web.Response:
+    return web.Response(status=200 if request.query_string == "of=/" else 404)
+
+
 def _application() -> web.Application:
     application = web.Application()
     application.router.add_get("/ok", _ok)
@@ -99,6 +108,10 @@ def _application() -> web.Application:
     application.router.add_get("/bearer", _bearer)
     application.router.add_get("/redirect_to", _redirect_to)
     application.router.add_get("/key", _key)
+    application.router.add_get("/loop", _loop)
+    application.router.add_get("/large_header", _large_header)
+    application.router.add_get("/slash/", _ok)
+    application.router.add_get("/query", _query)
     return application
 
 
@@ -160,6 +173,35 @@ async def test_configured_headers_follow_redirects_to_the_same_origin_only(serve
         assert (await look("http", url=server + path, **settings)).state is State.UP, to
         assert (await look("http", url=server + path.replace("?to", "?uri"), **settings)).state is State.UP, to
     await runner.cleanup()
+
+
+async def _loop(request: web.Request) -> web.Response:
+    raise web.HTTPFound(f"{request.path}?token=s3cret")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/loop?token=s3cret", "redirects more than 2 times"),
+        ("/redirect_to?uri=file:///s3cret", "redirects to what is no http:// or https:// address"),
+        ("/redirect_to?uri=http://[::1/s3cret", "redirects to what is no http:// or https:// address"),
+        ("/redirect_to?uri=http://x:99999/s3cret", "redirects to what is no http:// or https:// address"),
+        ("/large_header?s3cret", "Got more than 8190 bytes"),
+    ],
+)
+async def test_an_answer_that_leads_nowhere_is_the_servers_fault_and_told_without_secrets(
+    server: str, path: str, problem: str
+) -> None:
+    outcome = await look("http", url=server + path, redirects_max=2)
+    assert (outcome.state, outcome.reason) == (State.DOWN, Reason.PROTOCOL)
+    assert outcome.detail.startswith(problem)
+    assert "s3cret" not in outcome.detail
+
+
+async def test_an_address_is_asked_for_as_it_is_written(server: str) -> None:
+    for path in ("/slash/", "/query?of=/"):
+        outcome = await look("http", url=server + path)
+        assert outcome.state is State.UP, (path, outcome.detail)
 
 
 async def test_a_server_that_does_not_answer_costs_the_timeout_and_no_more(server: str) -> None:
@@ -330,6 +372,29 @@ async def test_a_command_is_killed_with_its_group_at_its_timeout(tmp_path: Path)
     assert outcome.reason is Reason.TIMEOUT
     assert outcome.secs < 5
     grandchild = int((tmp_path / "pid").read_text())
+    await until(lambda: not _alive(grandchild))
+
+
+async def test_a_command_is_killed_with_its_group_also_when_its_time_is_over_while_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tmp_path / "pid"
+    starting = subprocess.Popen.__init__
+
+    def slow(process: "subprocess.Popen[bytes]", *args: Any, **kwargs: Any) -> None:
+        starting(process, *args, **kwargs)
+        while not pid.exists():  # as long as the command takes to have a child of its own
+            os.sched_yield()
+        looking.cancel()
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", slow)
+    file = shlex.quote(str(pid))
+    looking = asyncio.ensure_future(
+        look("command", shell=f"sleep 900 & echo $! > {file}.new; mv {file}.new {file}; wait")
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    grandchild = int(pid.read_text())
     await until(lambda: not _alive(grandchild))
 
 

@@ -6,7 +6,7 @@ import select
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.quic_collector import QuicCollector
 from tests.support.waiting import until
 
-from telemetry_collector.agent import NodeAgent, NodeAgentConfig
+from telemetry_collector.agent import NodeAgent, NodeAgentConfig, peers
 from telemetry_collector.agent.peers import NetworkConfig, NetworkMonitor
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import Address, AgentSecurity
@@ -360,6 +360,29 @@ async def test_a_peer_that_goes_and_comes_back_is_counted_and_told_once_each(
     assert told("reachable") == 1
     assert told("unreachable", reason="unreachable") == 2
     assert told("unreachable", reason="name") == 1
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_peer_is_reached_at_any_address_of_its_name(
+    certificates: Path, unused_udp_port: int, monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    async def both(*_: object) -> list[tuple[int, str]]:
+        return [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET, "127.0.0.1")]
+
+    monkeypatch.setattr(peers, "addresses", both)
+    monitor = NetworkMonitor(security(certificates, "gpu-7"), CollectorRegistry(), SystemClock())
+
+    def reachable() -> float | None:
+        return next((point.value for point in monitor.read() if point.name == "network.peer.reachable"), None)
+
+    async with AsyncExitStack() as stack:
+        if listens:
+            endpoint = await EchoEndpoint.open("127.0.0.1", unused_udp_port, material(certificates, "gpu-8"), Told())
+            stack.callback(endpoint.close)
+        monitor.start(NetworkConfig(peers=(Address("gpu-8", unused_udp_port),), timeout_secs=3, probes=1))
+        stack.push_async_callback(monitor.stop)
+        await until(lambda: reachable() is not None)
+        assert reachable() == listens
 
 
 async def test_agents_measure_the_way_between_their_nodes(certificates: Path, unused_udp_port: int) -> None:

@@ -33,6 +33,9 @@ PEERS_MAX = 128
 AT_ONCE_MAX = 4
 """Peers that are probed at a time, and questions to the resolver: many at once would measure each other."""
 
+ADDRESSES_MAX = 4
+"""Addresses of a name that are tried, one after the other, until somebody answers: a node may listen on one of two."""
+
 INTERVAL_SECS_MIN = 0.2
 LISTEN_RETRY_SECS = 30.0
 """A port that is taken is tried again."""
@@ -220,11 +223,15 @@ class NetworkMonitor:
             return Measurement(failure=Failure.NAME, detail=f"no address within {burst.timeout_secs:g} s")
         except CheckFailed as failed:
             return Measurement(failure=Failure.NAME, detail=failed.detail)
-        family, host = found[0]
-        try:
-            return await probe(family, host, peer.port, self._material, burst)
-        except Exception as error:  # noqa: BLE001  # a mistake with one peer is no other's concern
-            return Measurement(failure=Failure.FAULT, detail=f"{type(error).__name__}: {error}")
+        measured = Measurement(failure=Failure.NAME, detail="no address")
+        for family, host in found[:ADDRESSES_MAX]:
+            try:
+                measured = await probe(family, host, peer.port, self._material, burst)
+            except Exception as error:  # noqa: BLE001  # a mistake with one peer is no other's concern
+                return Measurement(failure=Failure.FAULT, detail=f"{type(error).__name__}: {error}")
+            if measured.failure not in (Failure.UNREACHABLE, Failure.TIMEOUT):
+                break
+        return measured
 
     def _note(self, peer: str, now: Measurement) -> None:
         with self._lock:

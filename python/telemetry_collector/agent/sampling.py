@@ -4,14 +4,11 @@ Without I/O and clock: whoever samples says how great the pressure is, and what 
 share of its points that is kept. Above the high mark every rate falls to 0.9 of itself, down to the least that the
 rule's importance allows; below the low mark it rises to 1.1 of itself, up to 1. Between the marks nothing moves.
 
-There are two ways to leave out, and docs/decisions/0031-sampling-that-stays-unbiased.md says why:
+What is left out are readings of gauges and totals: `tick` once a reading, then `due`. What is kept is evenly apart, and
+needs no weight: the next value that is sent has all that happened since the last. So has what a service adds up between
+two flushes. docs/decisions/0031-sampling-that-stays-unbiased.md says more.
 
-- **Readings** (gauges, totals): `tick` once a reading, then `due`. What is kept is evenly apart, and needs no weight:
-  the next value that is sent has all that happened since the last.
-- **Increments** (deltas of counters and histograms): `weight`, 0 for what is left out and 1/rate for what is kept. A
-  sum of weighted increments is, on average over all seeds, the sum of all increments.
-
-Both are decided by hashes of a seed, not by lot: the same series at the same time is decided the same way again.
+What is due is decided by hashes of a seed, not by lot: the same group at the same time is decided the same way again.
 """
 
 import hashlib
@@ -121,7 +118,7 @@ class Sampling:
 
     @property
     def shed(self) -> Mapping[str, int]:
-        """Points and increments that were left out, by pattern."""
+        """Points that were left out, by pattern."""
         return self._shed
 
     # ---- the rates
@@ -174,25 +171,6 @@ class Sampling:
             return True
         start = self._lot(each.rule.pattern, group)
         return math.floor(each.sum + start) > math.floor(each.before + start)
-
-    # ---- increments
-
-    def weight(self, name: str, series: str, bucket: int) -> float:
-        """What an increment of a series in a bucket of time is to be multiplied with; 0 to leave it out, and count it.
-
-        `bucket` numbers spans of time, a flush say: each series has one decision in each.
-        """
-        rate = self._of(name).rate
-        if rate >= 1.0:
-            return 1.0
-        if self._lot(name, series, str(bucket)) < rate:
-            return 1.0 / rate
-        self.count_shed(name)
-        return 0.0
-
-    def whole(self, value: float, series: str, bucket: int) -> int:
-        """A weighted count as a whole number, up or down by a lot of its own, so that it stays unbiased."""
-        return math.floor(value + self._lot("whole", series, str(bucket)))
 
     # ---- counting
 

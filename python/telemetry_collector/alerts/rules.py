@@ -17,6 +17,8 @@ from telemetry_collector.query import InvalidQuery
 from telemetry_collector.store.durable import sync_directory
 
 RULES_MAX: Final = 1_000
+RULES_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of the file; what ListAlerts answers is smaller, and fits into one message."""
 FORMAT: Final = 1
 
 
@@ -70,7 +72,10 @@ class AlertRules:
         return [rules[name] for name in sorted(rules)]
 
     def put(self, rule: AlertRule) -> bool:
-        """Keeps a rule; whether it took the place of another one. TooManyRules or OSError: it is not in force."""
+        """Keeps a rule; whether it took the place of another one. InvalidQuery, TooManyRules or OSError: it is not in
+        force. Not for an event loop (see `Selection.check_expressions`); `load` trusts what was looked at here.
+        """
+        rule.selection.check_expressions()
         with self._change:
             replaced = rule.name in self._rules
             if not replaced and len(self._rules) >= RULES_MAX:
@@ -88,10 +93,16 @@ class AlertRules:
 
     def _write(self, rules: dict[str, AlertRule]) -> None:
         kept = {"format": FORMAT, "rules": [rules[name].as_json() for name in sorted(rules)]}
+        text = json.dumps(kept, indent=1) + "\n"
+        if len(text) > RULES_BYTES_MAX and len(rules) >= len(self._rules):
+            raise TooManyRules(
+                f"all rules together would have {len(text)} bytes; expected at most {RULES_BYTES_MAX}: a shorter one, "
+                "or one less"
+            )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         aside = self._path.with_name(self._path.name + ".new")
         with aside.open("w") as file:
-            file.write(json.dumps(kept, indent=1) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         aside.rename(self._path)

@@ -7,6 +7,7 @@ import json
 from typing import Any, Final
 from urllib.parse import quote
 
+from telemetry_collector.api import NO_SUCH_WORKER
 from telemetry_collector.config import Address
 from telemetry_collector.errors import AddressError
 
@@ -27,8 +28,8 @@ def workers(address: Address) -> dict[str, dict[str, Any]]:
 def worker(address: Address, worker_id: str) -> dict[str, Any] | None:
     """One worker; None when the collector knows none of this name. AddressError as of `workers`."""
     status, found = _get(address, f"/telemetry/{quote(worker_id, safe='')}")
-    known_not = status == http.client.NOT_FOUND and isinstance(found, dict) and found.get("status") == status
-    if known_not:
+    problem = found.get("error") if isinstance(found, dict) else None
+    if status == http.client.NOT_FOUND and str(problem).startswith(NO_SUCH_WORKER):
         return None
     if status != http.client.OK or not isinstance(found, dict) or found.get("worker_id") != worker_id:
         raise _stranger(address, f"it answers {status} to /telemetry")

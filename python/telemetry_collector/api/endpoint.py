@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from prometheus_client import CollectorRegistry
 
+from telemetry_collector.api import NO_SUCH_WORKER
 from telemetry_collector.api.openapi import document
 from telemetry_collector.api.page import page
 from telemetry_collector.api.workers import TelemetryManager
@@ -109,7 +110,7 @@ class ApiEndpoint:
         worker_id = unquote(request.rel_url.raw_path.removeprefix("/telemetry/"))
         found = self._workers.one_as_json(worker_id)
         if found is None:
-            return _json(error_body(404, f"no worker is called {worker_id[:200]!r}"), 404)
+            return _json(error_body(404, f"{NO_SUCH_WORKER} {worker_id[:200]!r}"), 404)
         return _json(found)
 
     async def _openapi(self, _request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from telemetry_collector.config import Security
@@ -26,12 +27,15 @@ class ServerTls:
         self._files = files
         self._read: list[Callable[[], None]] = []
 
+    @property
+    def _paths(self) -> tuple[Path, Path, Path]:
+        files = self._files
+        return files.tls_cert_path, files.tls_key_path, files.tls_ca_path
+
     def context(self, security: Literal["mutual", "server"]) -> ssl.SSLContext:
         """For a server over HTTP."""
         files = self._files
-        context = self._usable(
-            lambda: server_context(security, files.tls_cert_path, files.tls_key_path, files.tls_ca_path)
-        )
+        context = self._usable(lambda: server_context(security, *self._paths))
 
         def read_again() -> None:
             context.load_cert_chain(files.tls_cert_path, files.tls_key_path)
@@ -46,13 +50,15 @@ class ServerTls:
         """For a server over gRPC."""
         from telemetry_collector.listeners.requests.grpc import ServerFiles
 
-        paths = self._files
-        files = self._usable(lambda: ServerFiles(security, paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path))
+        files = self._usable(lambda: ServerFiles(security, *self._paths))
         self._read.append(files.read)
         return files
 
     def read_again(self) -> None:
         """New connections are shown what the files say now; after an error, what they said before."""
+        if self._read:
+            # First in a context that nobody is served with: one that refuses a key has lost the certificate before.
+            self._usable(lambda: server_context("mutual", *self._paths))
         for read in self._read:
             self._usable(read)
 

@@ -9,7 +9,7 @@
     sender_load   one over the sender's connections, that always works; session is what each of them sends
     site          the files
     children      the processes, and what they took
-    verification  what is stored against what was acknowledged
+    verification  what is stored against what was acknowledged, by the fingerprint of each batch
     result        the figures
     view          what a person sees meanwhile
 

@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from telemetry_collector._core import FrameEncoder
+from telemetry_collector.bench.fingerprint import of_rows, of_texts
 from telemetry_collector.bench.plan import STREAMS_MAX, Plan
-from telemetry_collector.bench.reference import DECIMALS, Fleet, Readings
+from telemetry_collector.bench.reference import Definition, Fleet, Readings
+from telemetry_collector.model import STANDARD_TAGS
+from telemetry_collector.sender import MetricType
 from telemetry_collector.sender.wire import FRAME_PREFIX_BYTES
 
 _SEQUENCE_KEY: Final = b"\x08"
@@ -29,10 +32,8 @@ class Content:
     """What a batch's rows must have in common with what was sent."""
 
     points: int
-    value_sum: int
-    """Of all values, in units of the last decimal: exact, whatever the order."""
-    first_ms: int
-    last_ms: int
+    fingerprint: int
+    """Of names, tags, times and values; see `fingerprint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,15 @@ def _encode(plan: Plan, fleet: Fleet, numbers: Sequence[int]) -> Iterator[Prepar
 
 def content_of(readings: Readings) -> Content:
     """What must come back."""
-    scaled = pc.round(pc.multiply(pa.array(readings.values, pa.float64()), 10.0**DECIMALS)).cast(pa.int64())
-    moments = readings.timestamps_ms
-    return Content(len(readings.values), pc.sum(scaled).as_py(), min(moments), max(moments))
+    places = pa.array(readings.places, pa.uint32())
+    rows = zip(*(_texts(definition) for definition in readings.definitions), strict=True)
+    texts = [of_texts(column).take(places) for column in rows]
+    moments = pc.multiply(pa.array(readings.timestamps_ms, pa.int64()), 1_000_000)
+    numbers = of_rows(texts, moments, pa.array(readings.values, pa.float64()))
+    return Content(len(readings.values), pc.sum(numbers).as_py())
+
+
+def _texts(definition: Definition) -> list[str | None]:
+    name, tags, kind, unit, _ = definition
+    own = dict(tags)
+    return [name, MetricType(kind).name.lower(), unit, *(own.get(key) for key in STANDARD_TAGS)]

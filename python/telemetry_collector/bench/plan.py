@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Final, Literal
 
@@ -76,6 +77,13 @@ class Plan:
             raise PlanError(f"--writers {unknown[0]}: expected none, or some of {', '.join(WRITERS)}")
         if self.influxdb_url is not None and "influxdb" not in self.writers:
             raise PlanError(f"--influxdb-url {self.influxdb_url}: expected influxdb among --writers")
+        for option, number in (("--rate", self.rate), ("--seconds", self.seconds)):
+            if number is not None and not isfinite(number):
+                raise PlanError(f"{option} {number}: expected a finite number")
+        if self.influxdb_url is not None and not self.influxdb_url.startswith(("http://", "https://")):
+            raise PlanError(
+                f"--influxdb-url {self.influxdb_url}: expected an address that starts with http:// or https://"
+            )
         if self.rate is not None and 0 < self.rate < self.batch_points / 60:
             raise PlanError(
                 f"--rate {self.rate:g}: is less than a batch of {self.batch_points} points a minute; "

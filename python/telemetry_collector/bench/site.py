@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from telemetry_collector.bench.plan import Plan
+from telemetry_collector.bench.plan import Plan, PlanError
 from telemetry_collector.bench.reference import node_name
 from telemetry_collector.config import Quota
 from telemetry_collector.security.authority import set_up
@@ -45,7 +45,10 @@ class Site:
         self.collector_log = directory / "collector.log"
         self.authority = directory / "certs" / "ca.pem"
         self._plan = plan
-        directory.mkdir(parents=True)
+        try:
+            directory.mkdir(parents=True)
+        except OSError as error:
+            raise PlanError(f"cannot make the directory {directory}: {error.strerror}") from error
         self._files = set_up(directory / "certs", node="bench")
 
     def credentials(self) -> list[Credentials]:

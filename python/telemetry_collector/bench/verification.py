@@ -1,4 +1,4 @@
-"""Whether the dataset holds exactly what was acknowledged: each batch once, whole, with the values that were sent."""
+"""Whether the dataset holds exactly what was acknowledged: each batch once, whole, with the points that were sent."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from telemetry_collector.bench.fingerprint import TEXTS, of_stored
 from telemetry_collector.bench.frames import Lane
 from telemetry_collector.bench.load import LaneAnswers
-from telemetry_collector.bench.reference import DECIMALS
 from telemetry_collector.store.verify import Report, verify
 
 FINDINGS_MAX: Final = 20
@@ -111,33 +110,27 @@ def _points(lane: Lane, told: LaneAnswers, sequence: int) -> int:
 
 def _compare_contents(found: Verification, root: Path, lanes: Sequence[Lane], answers: Sequence[LaneAnswers]) -> None:
     by_epoch = {lane.epoch: (lane, told) for lane, told in zip(lanes, answers, strict=True)}
-    sums = [_sums(table) for table in _tables(root)]
+    sums = [_sums(rows) for rows in _rows(root)]
     if not sums:
         return
     # A batch's rows may stand in two row groups.
-    total = pa.concat_tables(sums).group_by(_NAME).aggregate(
-        [("value_sum", "sum"), ("timestamp_min", "min"), ("timestamp_max", "max")]
-    )  # fmt: skip
-    columns = (total[name].to_pylist() for name in (*_NAME, "value_sum_sum", "timestamp_min_min", "timestamp_max_max"))
-    for epoch, sequence, value_sum, first_ms, last_ms in zip(*columns, strict=True):
+    total = pa.concat_tables(sums).group_by(_NAME).aggregate([("fingerprint_sum", "sum")])
+    columns = (total[name].to_pylist() for name in (*_NAME, "fingerprint_sum_sum"))
+    for epoch, sequence, fingerprint in zip(*columns, strict=True):
         lane, told = by_epoch.get(epoch, (None, None))
         if lane is None or told is None or sequence > told.sent or sequence in told.exceptions:
             continue  # a stranger's, which was found before; or in part, and then nobody knows which part
-        content = lane.prepared(sequence).content
-        if (value_sum, first_ms, last_ms) != (content.value_sum, content.first_ms, content.last_ms):
-            found.find(f"batch {sequence} of {lane.identity} holds other values or times than were sent")
+        if fingerprint != lane.prepared(sequence).content.fingerprint:
+            found.find(f"batch {sequence} of {lane.identity} holds other points than were sent")
 
 
-def _tables(root: Path) -> Iterator[pa.Table]:
+def _rows(root: Path) -> Iterator[pa.RecordBatch]:
+    columns = [*_NAME, *TEXTS, "value", "timestamp"]
     for path in sorted(root.glob("date=*/hour=*/*.parquet")):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=[*_NAME, "value", "timestamp"]):
-                yield pa.table(batch)
+        with pq.ParquetFile(path, read_dictionary=list(TEXTS)) as file:
+            yield from file.iter_batches(_ROWS_AT_A_TIME, columns=columns)
 
 
-def _sums(table: pa.Table) -> pa.Table:
-    values = pc.round(pc.multiply(table["value"], 10.0**DECIMALS)).cast(pa.int64())
-    moments = table["timestamp"].cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64())
-    columns = {"epoch": table["epoch"], "sequence": table["sequence"], "value": values, "timestamp": moments}
-    measures = [("value", "sum"), ("timestamp", "min"), ("timestamp", "max")]
-    return pa.table(columns).group_by(_NAME).aggregate(measures)
+def _sums(rows: pa.RecordBatch) -> pa.Table:
+    columns = {**{name: rows.column(name) for name in _NAME}, "fingerprint": of_stored(rows)}
+    return pa.table(columns).group_by(_NAME).aggregate([("fingerprint", "sum")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import sys
 import time
@@ -24,6 +25,17 @@ AGGREGATES = (
     *("avg", "min", "max", "sum", "count", "last", "quantile", "rate"),
     *("histogram_count", "histogram_sum", "histogram_avg", "histogram_quantile"),
 )
+
+WORDS = {
+    "selection.name": "NAME",
+    "selection.matchers": "--where",
+    "start_unix_ns": "--until",
+    "end_unix_ns": "--last",
+    "step_ns": "--step",
+    "quantiles": "--quantile",
+    "group_by": "--by",
+}
+"""What stands on the command line for a question's fields."""
 
 
 def _duration_ns(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -77,19 +89,23 @@ def query(
       telemetry-collector query data/parquet 'system.*' --aggregate max --where 'node_id=~gpu-.*'
       telemetry-collector query config.yaml api.request --aggregate histogram_quantile --quantile 0.99
     """
-    from telemetry_collector.query import Aggregation, Query, Selection
+    from telemetry_collector.query import Aggregation, InvalidQuery, Query, Selection
 
     end = int(until.replace(tzinfo=UTC).timestamp()) * SECOND_NS if until is not None else time.time_ns()
-    asked = Query(
-        Selection(name, tuple(map(_matcher, conditions))),
-        max(end - last, 0),
-        end,
-        Aggregation(aggregate),
-        step or 0,
-        quantiles,
-        group_by,
-    )
-    answer = asyncio.run(_answer(_settings(place), asked))
+    try:
+        asked = Query(
+            Selection(name, tuple(map(_matcher, conditions))),
+            max(end - last, 0),
+            end,
+            Aggregation(aggregate),
+            step or 0,
+            quantiles,
+            group_by,
+        )
+        answer = asyncio.run(_answer(_settings(place), asked))
+    except InvalidQuery as error:
+        words = next(words for field, words in WORDS.items() if error.field.startswith(field))
+        raise click.BadParameter(error.problem, param_hint=words) from error
     if as_json:
         click.echo(json.dumps(_as_json(asked, answer)))
     else:
@@ -133,7 +149,11 @@ def _as_json(asked: Query, answer: Answer) -> dict[str, Any]:
             {
                 "name": series.name,
                 "tags": dict(series.tags),
-                "points": [{"start_unix_ns": one.start_ns, "values": list(one.values)} for one in series.values],
+                "points": [
+                    # A sum may be beyond what a number can be, and JSON has no infinity.
+                    {"start_unix_ns": one.start_ns, "values": [v if math.isfinite(v) else None for v in one.values]}
+                    for one in series.values
+                ],
             }
             for series in answer
         ],

@@ -143,7 +143,9 @@ def _ordered(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _count(found: dict[str, dict[str, Any]]) -> str:
     active = sum(worker["is_active"] for worker in found.values())
-    return f"{len(found):,} workers, {active:,} active" if found else "no worker has been heard of"
+    if not found:
+        return "no worker has been heard of"
+    return f"{len(found):,} worker{'s' if len(found) > 1 else ''}, {active:,} active"
 
 
 def _watch(ask: Callable[[], dict[str, dict[str, Any]]], *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from telemetry_collector.config.section import (
     Section,
     Text,
     Url,
+    WebAddress,
     WholeSeconds,
     WriterSection,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Text",
     "Tls",
     "Url",
+    "WebAddress",
     "WholeSeconds",
     "WriterSection",
     "load",

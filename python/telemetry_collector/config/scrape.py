@@ -1,21 +1,21 @@
 """The `scrape` section: targets that show their metrics and send none."""
 
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from telemetry_collector.config.section import Seconds, Section, Text, Url
+from telemetry_collector.config.section import Seconds, Section, Text, WebAddress
 
 
 def _page(url: str) -> str:
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise ValueError("expected an address without a user or password")
-    return url if parts.path else f"{url}/metrics"
+    return url if parts.path.strip("/") else urlunsplit(parts._replace(path="/metrics"))
 
 
-Page = Annotated[Url, AfterValidator(_page)]
+Page = Annotated[WebAddress, AfterValidator(_page)]
 """The address of a page of metrics; /metrics where it has no path."""
 
 TARGETS_MAX = 10_000

@@ -51,11 +51,14 @@ def _web_address(value: str) -> str:
     scheme, found, rest = value.partition("://")
     if scheme not in ("http", "https") or not found or not rest.partition("/")[0]:
         raise ValueError("expected an address that starts with http:// or https://, such as http://localhost:8086")
-    return value.rstrip("/")
+    return value
 
 
-Url = Annotated[str, AfterValidator(_web_address)]
-"""An http or https address, kept without slashes at its end."""
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+"""An http or https address, as it was written."""
+
+Url = Annotated[WebAddress, AfterValidator(lambda address: address.rstrip("/"))]
+"""An http or https address that paths are added to, kept without slashes at its end."""
 
 
 class Section(BaseModel):

@@ -36,6 +36,8 @@ DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
 GRPC_PORT = 9008
+SOCKET_PATH_BYTES_MAX = 107
+"""Linux takes no longer one for a unix socket."""
 RECEIVER_PORTS = {"otlp_grpc": 4317, "otlp_http": 4318, "influx": 8086, "remote_write": 9201}
 HEARTBEAT_SECS = 5.0
 # Parts become visible this often, so that a short demo shows files while it runs.
@@ -64,6 +66,7 @@ class Demo:
         self._receivers: dict[str, str] = {}
         self._api = Address("127.0.0.1", 0)
         self._grpc_addr = ""
+        self._grpc_socket: Path | None = None
 
     async def start(self) -> None:
         """Makes certificates where there are none, starts the collector and then the agent."""
@@ -83,6 +86,7 @@ class Demo:
         self._api = self._api_address()
         self._grpc_addr = f"127.0.0.1:{self._free_port(GRPC_PORT, socket.SOCK_STREAM)}"
         self._make_directory()
+        self._grpc_socket = self._socket_path()
         # The terminal belongs to the view; what the agent logs stands beside the collector's log.
         self._agent_log = (self._directory / "agent.log").open("w")
         logs.configure("info", "json", self._agent_log)
@@ -123,6 +127,7 @@ class Demo:
             self._listen_addr,
             self._receivers,
             self._grpc_addr,
+            self._grpc_socket,
             self._metrics_port,
             str(self._api),
             self._agent_stats(),
@@ -201,6 +206,7 @@ class Demo:
             },
             "grpc": {
                 "listen_addr": self._grpc_addr,
+                "unix_socket": str(self._grpc_socket) if self._grpc_socket is not None else None,
                 "alert_rules_path": str(self._directory.resolve() / "alert-rules.json"),
             },
             "receivers": {name: {"listen_addr": address} for name, address in self._receivers.items()},
@@ -231,6 +237,14 @@ class Demo:
         """Loopback and the usual port, unless the environment names others."""
         wanted = Api().of_environment()
         return Address(wanted.http_addr, self._free_port(wanted.http_port or 0, socket.SOCK_STREAM))
+
+    def _socket_path(self) -> Path | None:
+        """Where gRPC listens besides, if the directory's name leaves room for it."""
+        path = self._directory.resolve() / "grpc.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+            return path
+        self._notify(f"no unix socket for gRPC: {path} has more than {SOCKET_PATH_BYTES_MAX} bytes")
+        return None
 
     def _free_port(self, wanted: int, kind: socket.SocketKind) -> int:
         """The usual port, or one that the system chooses where somebody has it already."""

@@ -21,6 +21,7 @@ class Moment:
     receivers: Mapping[str, str]
     """Where other protocols are taken, by receiver."""
     grpc_addr: str
+    grpc_socket: Path | None
     metrics_port: int
     api: str
     """Where the API is."""

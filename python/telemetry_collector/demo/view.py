@@ -68,7 +68,8 @@ def _table(moment: Moment) -> Table:
         table.add_row(f"written by {name}", str(moment.directory / name), f"{writer['points_written']:,}", note)
     for name, address in moment.receivers.items():
         table.add_row(f"taken as {name}", address, "", "")
-    table.add_row("asked over gRPC", moment.grpc_addr, "", "")
+    socket = f"and {moment.grpc_socket.name} beside the journal" if moment.grpc_socket is not None else ""
+    table.add_row("asked over gRPC", moment.grpc_addr, "", socket)
     table.add_row("refused", "", f"{sent.points_refused:,}", "")
     table.add_row("metrics", f"http://127.0.0.1:{moment.metrics_port}/metrics", "", "")
     table.add_row("workers", f"http://{moment.api}/workers", "", f"what there is to ask: http://{moment.api}/docs")

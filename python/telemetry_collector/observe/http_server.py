@@ -38,6 +38,8 @@ HEADER_BYTES_MAX = 8190
 """Of one header field."""
 HEADERS_MAX = 64
 """Fields of one request's header."""
+SERVER = "telemetry-collector"
+"""What answers say of who made them: not what it is made of."""
 WORDS_MAX = 200
 """Characters of an error's text."""
 BODY_BYTES_MAX = 1024
@@ -108,6 +110,14 @@ def error_body(status: int, words: str) -> bytes:
     return json.dumps({"error": words, "status": status}).encode() + b"\n"
 
 
+def fault_of(request: web.BaseRequest, error: BaseException | None) -> tuple[int, str] | None:
+    """What the client did wrong, status and words, where aiohttp takes that for a fault of ours."""
+    if isinstance(error, UnicodeEncodeError) and not request.headers.get("Expect", "").isascii():
+        # It puts the header into its answer, and cannot when that is no text.
+        return 417, "the header Expect is no text; expected 100-continue"
+    return None
+
+
 class _Refusal(asyncio.Protocol):
     """One connection too many: told so, and closed."""
 
@@ -139,6 +149,7 @@ def _connections(server: web.Server, loop: asyncio.AbstractEventLoop) -> Callabl
             message: str | None = None,
         ) -> web.StreamResponse:
             # What outsiders send is no news; what we do wrong is.
+            status, message = fault_of(request, exc) or (status, message)
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.error("http_request_failed", path=request.path, exc_info=exc)
                 message = "the request could not be answered; the log says why"
@@ -154,8 +165,7 @@ def _connections(server: web.Server, loop: asyncio.AbstractEventLoop) -> Callabl
             if not resp.prepared:
                 if resp.status >= HTTPStatus.BAD_REQUEST and resp.content_type != "application/json":
                     resp = _as_json(resp)
-                # Not what it is made of.
-                resp.headers["Server"] = "telemetry-collector"
+                resp.headers["Server"] = SERVER
             try:
                 async with asyncio.timeout(ANSWER_SECS_MAX):
                     return await super().finish_response(request, resp, start_time)
@@ -176,6 +186,8 @@ def _connections(server: web.Server, loop: asyncio.AbstractEventLoop) -> Callabl
             max_line_size=REQUEST_LINE_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
             max_headers=HEADERS_MAX,
+            # A body is thrown away as it came: one that is not what it says it is would be told as a defect of ours.
+            auto_decompress=False,
         )
 
     return connection

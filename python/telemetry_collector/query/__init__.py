@@ -18,6 +18,7 @@ from telemetry_collector.query.errors import (
     QueryTimedOut,
     QueryTooLarge,
 )
+from telemetry_collector.query.priority import give_way
 from telemetry_collector.query.query import Aggregation, Operator, Query, Selection, TagMatcher, check_aggregation
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "TagMatcher",
     "Value",
     "check_aggregation",
+    "give_way",
 ]

@@ -16,7 +16,7 @@ def quantile(wanted: float, bounds: Sequence[float], counts: Sequence[int]) -> f
     total = sum(counts)
     if total == 0:
         return None
-    rank = wanted * total
+    rank = min(wanted * total, total)  # beyond 2^53 a product may be rounded up
     below = 0
     for place, (bound, count) in enumerate(zip(bounds, counts, strict=True)):
         if count and below + count >= rank:

@@ -7,7 +7,6 @@ rows become Python objects in small helpings.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from telemetry_collector.observe.logs import logger
 from telemetry_collector.query.answer import Answer, Series, Value
 from telemetry_collector.query.buckets import quantile
 from telemetry_collector.query.errors import (
@@ -29,13 +27,12 @@ from telemetry_collector.query.errors import (
     QueryTooLarge,
 )
 from telemetry_collector.query.files import files_of
+from telemetry_collector.query.priority import give_way
 from telemetry_collector.query.query import Aggregation, Query
-from telemetry_collector.query.statement import TIME_TYPE, statement
+from telemetry_collector.query.statement import TIME_TYPE, names, statement
 
 if TYPE_CHECKING:
     import duckdb
-
-log = logger(__name__)
 
 ROWS_AT_A_TIME: Final = 1_000
 """Rows made into Python objects before others may have the interpreter."""
@@ -43,9 +40,6 @@ INTERRUPT_EVERY_SECS: Final = 0.05
 """DuckDB forgets an interruption that comes before its work has begun, so it is repeated until the work has ended."""
 STOP_SECS_MAX: Final = 5.0
 """How long stopping waits for work that was interrupted."""
-LISTINGS_MAX: Final = 2
-"""A file that is gone when it is to be read was joined with others since it was listed; so it is listed once more."""
-NICENESS: Final = 10
 ENDED: Final = "it was ended before it was done: nobody waits for it any more, or the collector stops"
 MIB: Final = 1024**2
 
@@ -78,7 +72,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._running: set[_Work] = set()
-        self._pool = ThreadPoolExecutor(settings.at_a_time, "query", initializer=_give_way)
+        self._pool = ThreadPoolExecutor(settings.at_a_time, "query", initializer=give_way)
         self._opening = threading.Lock()
         self._database: duckdb.DuckDBPyConnection | None = None
 
@@ -87,7 +81,7 @@ class Engine:
         settings = self._settings
         if query.end_ns - query.start_ns > settings.range_secs_max * 1e9:
             raise InvalidQuery(
-                "end_unix_ns", f"the range is longer than query.range_secs_max = {settings.range_secs_max:g} seconds"
+                "end_unix_ns", f"the range is longer than query.range_secs_max = {settings.range_secs_max:.10g} seconds"
             )
         if len(self._running) >= settings.at_a_time:
             raise QueryBusy(
@@ -134,9 +128,9 @@ class Engine:
     def _answer(self, work: _Work) -> Answer:
         """On a thread."""
         settings, query = self._settings, work.query
-        listing = 0
+        query.selection.check_expressions()
+        before: list[str] = []
         while True:
-            listing += 1
             start, end = query.start_ns, query.end_ns
             files = files_of(settings.root, start, end, settings.late_secs, settings.ahead_secs)
             if not files:
@@ -144,15 +138,18 @@ class Engine:
             try:
                 return _series(query, self._rows(work, files), settings)
             except DatasetUnreadable:
-                if listing == LISTINGS_MAX or all(Path(file).exists() for file in files):
+                # A file that is gone was joined with others since it was listed. While the hours of an outage are
+                # joined that happens often, but never twice to a file; the question's time bounds it all.
+                if files == before or all(Path(file).exists() for file in files):
                     raise
+            before = files
 
     def _rows(self, work: _Work, files: list[str]) -> Iterable[tuple[Any, ...]]:
         import duckdb
 
         try:
             with self._cursor() as cursor, work.interruptible(cursor):
-                ((_, time_type, *_),) = cursor.execute(TIME_TYPE, {"files": files}).fetchall()
+                ((_, time_type, *_),) = cursor.execute(TIME_TYPE, {"files": names(files)}).fetchall()
                 asked = statement(work.query, files, self._settings.points_max + 1, time_type)
                 cursor.execute(asked.text, asked.parameters)
                 rows: list[tuple[Any, ...]] = []
@@ -228,11 +225,12 @@ def _open(settings: EngineSettings) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         },
     )
-    # The one text from outside, the operator's: SET takes no parameters.
-    root = str(settings.root).replace("'", "''")
+    # The one text from outside, the operator's: SET takes no parameters. As it is, and as it stands in names of files.
+    root = str(settings.root)
+    roots = ", ".join("'" + path.replace("'", "''") + "'" for path in (root, *names([root])))
     for setting in (
         "TimeZone = 'UTC'",
-        f"allowed_directories = ['{root}']",
+        f"allowed_directories = [{roots}]",
         "enable_external_access = false",
         "lock_configuration = true",
     ):
@@ -267,17 +265,6 @@ def _values(query: Query, result: tuple[Any, ...]) -> tuple[float, ...] | None:
         return None if None in found else tuple(value for value in found if value is not None)
     (value,) = result
     return tuple(value) if query.aggregation is Aggregation.QUANTILE else (value,)
-
-
-def _give_way() -> None:
-    """Linux has a niceness for each thread, and those that this one starts inherit it. Where the system forbids it,
-    questions are answered all the same."""
-    thread = threading.get_native_id()
-    try:
-        if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
-            os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
-    except OSError as error:
-        log.warning("query_priority_not_lowered", error=str(error))
 
 
 def _look_away(done: asyncio.Future[Answer]) -> None:

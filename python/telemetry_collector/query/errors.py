@@ -22,6 +22,8 @@ class InvalidQuery(QueryError):
     def __init__(self, field: str, problem: str) -> None:
         self.field = field
         """Where, as `selection.matchers[0].value`."""
+        self.problem = problem
+        """What is wrong with it, without the field."""
         super().__init__(f"{field}: {problem}")
 
 

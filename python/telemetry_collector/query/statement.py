@@ -44,9 +44,10 @@ _COMPARISONS: Final = {
     Operator.MATCHES_NOT: "NOT regexp_full_match({tag}, {value})",
 }
 
-_IN_SERIES: Final = (
-    f"(PARTITION BY name, {', '.join(STANDARD_TAGS)}, tags, delta ORDER BY measured, received, sequence, value)"
-)
+# The columns themselves would take four times the memory: it is what bounds how many points a rate may be of. That two
+# of a million series have one number happens to one question in forty million.
+_SERIES: Final = f"hash(name, {', '.join(STANDARD_TAGS)}, tags, delta) AS series"
+_IN_SERIES: Final = "(PARTITION BY series ORDER BY measured, received, sequence, value)"
 
 # The first point of a series' total only tells where it stands.
 _COUNTER_GAINED: Final = f"""gained AS (
@@ -78,8 +79,13 @@ _BUCKETS: Final = """buckets AS (
 ), joined AS (SELECT name, {groups}w, bound, sum(gained) AS gained FROM buckets GROUP BY ALL)"""
 
 
-TIME_TYPE: Final = "DESCRIBE SELECT timestamp FROM read_parquet($files)"
+# What stands in the directories' names is no column: one such as region=eu would take the place of the tag.
+_ROWS: Final = "read_parquet($files, hive_partitioning = false)"
+
+TIME_TYPE: Final = f"DESCRIBE SELECT timestamp FROM {_ROWS}"
 """Tells the type of `timestamp`, which is that of the first file; the others' are brought to it."""
+
+_IN_PATTERNS: Final = re.compile(r"[*?\[]")
 
 _TIME_TYPES: Final = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ", "TIMESTAMPTZ_NS": "TIMESTAMPTZ_NS"}
 
@@ -92,6 +98,11 @@ class Statement:
     parameters: dict[str, Any]
 
 
+def names(files: Sequence[str]) -> list[str]:
+    """Each file as DuckDB finds it and no other: a path is a pattern there."""
+    return [_IN_PATTERNS.sub(r"[\g<0>]", file) for file in files]
+
+
 def statement(query: Query, files: Sequence[str], rows_max: int, time_type: str) -> Statement:
     """Rows (name, groups…, window, result) in order, at most so many. `time_type` is what `TIME_TYPE` told.
 
@@ -99,7 +110,7 @@ def statement(query: Query, files: Sequence[str], rows_max: int, time_type: str)
     """
     aggregation = query.aggregation
     parameters: dict[str, Any] = {
-        "files": list(files),
+        "files": names(files),
         "start": query.start_ns,
         "end": query.end_ns,
         "from_us": query.start_ns // 1_000,
@@ -112,7 +123,7 @@ def statement(query: Query, files: Sequence[str], rows_max: int, time_type: str)
     if aggregation is Aggregation.RATE:
         parameters["span"] = query.end_ns - query.start_ns
     if aggregation is Aggregation.QUANTILE:
-        parameters["quantiles"] = list(query.quantiles)
+        parameters["quantiles"] = [abs(quantile) for quantile in query.quantiles]  # -0.0 would count from the top
     if aggregation in _OVER_POINTS:
         tables, source, results = [points], "points", [_OVER_POINTS[aggregation]]
     elif aggregation is Aggregation.HISTOGRAM_QUANTILE:
@@ -153,7 +164,7 @@ def _points(query: Query, parameters: dict[str, Any], time_type: str) -> str:
     return (
         f"points AS (\n  SELECT {', '.join(columns)}, epoch_ns(timestamp) AS measured,\n"
         "    (epoch_ns(timestamp) - $start) // $window AS w\n"
-        f"  FROM read_parquet($files)\n  WHERE {' AND '.join(conditions)}\n)"
+        f"  FROM {_ROWS}\n  WHERE {' AND '.join(conditions)}\n)"
     )
 
 
@@ -164,8 +175,7 @@ def _needed(aggregation: Aggregation) -> tuple[str, ...]:
     if aggregation in _OVER_POINTS:
         return ("value",)
     return (
-        *STANDARD_TAGS,
-        "tags",
+        _SERIES,
         "delta",
         "received",
         "sequence",

@@ -19,6 +19,8 @@ class OtlpConfig(GzipPushConfig):
 
 class _Otlp:
     headers: Final = {"Content-Type": "application/x-protobuf", "User-Agent": "telemetry-collector"}
+    # Of points that are refused alone, the answer tells.
+    searches: Final = False
 
     def requests(self, blocks: Blocks, bytes_max: int) -> Requests:
         return blocks.otlp(bytes_max)

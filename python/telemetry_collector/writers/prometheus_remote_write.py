@@ -1,7 +1,8 @@
 """Writes to whatever takes Prometheus' remote write 1.0: Prometheus, Mimir, Thanos, VictoriaMetrics, Grafana Cloud.
 
 How a point becomes samples is in `rust/core/src/export/prometheus.rs`. A receiver that answers 400 has refused some
-samples for good and may have taken the others: all of the request's points count as refused.
+samples for good; Prometheus itself then has taken none, for one that is older than the newest of its series. So the
+others come again without those (`writers.push`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class _RemoteWrite:
         "X-Prometheus-Remote-Write-Version": "0.1.0",
         "User-Agent": "telemetry-collector",
     }
+
+    searches: Final = True
 
     def requests(self, blocks: Blocks, bytes_max: int) -> Requests:
         return blocks.remote_write(bytes_max)

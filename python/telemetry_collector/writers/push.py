@@ -3,6 +3,9 @@
 Delivery is at least once and in order: one request at a time, each made again until it is answered, so while the
 destination is down `write` waits and the journal keeps the data. What an answer means is decided by its status as for
 InfluxDB (`writers.answer`), but that every 2xx accepts.
+
+Where a destination refuses a request for one of its points, it is cut smaller, twice, to lose few others: into requests
+of 4 KiB, and those that are refused into ones of a single series. What had been accepted of them is sent again.
 """
 
 from __future__ import annotations
@@ -18,20 +21,32 @@ import aiohttp
 from pydantic import Field
 
 from telemetry_collector.component import Blocks, Requests, WriterContext
-from telemetry_collector.config import Seconds, Secret, Section, Text, Url, WriterSection
+from telemetry_collector.config import Seconds, Secret, Section, Text, WebAddress, WriterSection
 from telemetry_collector.config.files import CertificateFile
 from telemetry_collector.errors import ConfigError, Mistake
 from telemetry_collector.writers.answer import Answer, Verdict
 from telemetry_collector.writers.body_size import BODY_BYTES_MIN, BodySize
 from telemetry_collector.writers.delivery import Delivery, Gzip, compresses
 
+SUSPECTED_MAX: Final = 16
+"""Refused requests that are searched for the points at fault at a time: where most are bad, more would only multiply
+the destination's work."""
 _ANSWER_BYTES_MAX: Final = 64 * 1024
+
+Places = list[tuple[int, int]]
+"""Ranges of the points of some blocks, in the order in which their requests have them: first, and behind the last."""
+
+
+def common(places: Places, start: int, end: int) -> Places:
+    """What of these lies in a range."""
+    cut = ((max(first, start), min(last, end)) for first, last in places)
+    return [(first, last) for first, last in cut if first < last]
 
 
 class PushConfig(WriterSection):
     """The keys of every writer that posts."""
 
-    url: Url = Field(description="where requests are posted, with their path")
+    url: WebAddress = Field(description="where requests are posted, with their path")
     headers: dict[Text, Secret] = Field({}, description="headers of each request, such as Authorization; never logged")
     tls_ca_path: CertificateFile | None = Field(
         None, description="the authorities that an https server's certificate must come from, or null for the system's"
@@ -61,8 +76,13 @@ class PushProtocol(Protocol):
     def headers(self) -> Mapping[str, str]:
         """Headers of each request, besides the configured ones."""
 
+    @property
+    def searches(self) -> bool:
+        """Whether a destination refuses a request for one of its points, so that the others are worth another try."""
+
     def requests(self, blocks: Blocks, bytes_max: int) -> Requests:
-        """In a thread."""
+        """In a thread. The same blocks' points stand in the same order whatever the bytes, and with 1 each request has
+        those of one series."""
 
     def refused(self, body: bytes) -> tuple[int, str]:
         """Points of an accepted request that were refused for good, and why, as the answer's body says it."""
@@ -139,25 +159,43 @@ class PushWriter:
             await session.close()
 
     async def _deliver(self, blocks: Blocks) -> None:
-        requests = await asyncio.to_thread(self._protocol.requests, blocks, self._body_size.bytes)
-        if requests.rewritten:
-            self._events.rewritten(requests.rewritten)
+        """Brings every point to an answer. Where requests are cut again, what is settled is not counted again."""
+        due: Places = [(0, blocks.points)]
+        bytes_max = self._body_size.bytes
+        rewritten = 0
+        while due:
+            requests = await asyncio.to_thread(self._protocol.requests, blocks, bytes_max)
+            if not rewritten and requests.rewritten:
+                rewritten = requests.rewritten
+                self._events.rewritten(rewritten)
+            due, bytes_max = await self._send(requests, due, bytes_max)
+
+    async def _send(self, requests: Requests, due: Places, bytes_max: int) -> tuple[Places, int]:
+        """Sends the requests that have points which are due: which still are, and how large their requests may be."""
+        suspected: Places = []
+        end = 0
         for body, points in zip(requests.bodies, requests.points, strict=True):
+            start, end = end, end + points
+            unsettled = common(due, start, end)
+            count = sum(last - first for first, last in unsettled)
+            if points and not count:
+                continue
             answer = await self._delivery.answer(body, self._post)
-            # Some count the buckets of a histogram.
-            refused = min(answer.points_refused, points)
             if answer.verdict is Verdict.ACCEPTED:
-                self._events.written(points - refused)
+                # Some count the buckets of a histogram.
+                refused = min(answer.points_refused, count)
+                self._events.written(count - refused)
                 self._body_size.accepted()
                 if refused:
                     self._events.refused("partial_success", refused, answer.words)
             elif answer.verdict is Verdict.TOO_LARGE and not self._body_size.is_least:
-                # All of these blocks once more, in smaller requests: what was accepted of them is sent again.
                 self._body_size.too_large()
-                await self._deliver(blocks)
-                return
+                return suspected + common(due, start, due[-1][1]), self._body_size.bytes
+            elif self._protocol.searches and points > 1 and bytes_max > 1 and len(suspected) < SUSPECTED_MAX:
+                suspected += unsettled
             else:
-                self._events.refused(answer.reason, points, answer.words)
+                self._events.refused(answer.reason, count, answer.words)
+        return suspected, BODY_BYTES_MIN if bytes_max > BODY_BYTES_MIN else 1
 
     async def _post(self, body: bytes) -> Answer:
         assert self._session is not None, "between start and stop"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.integration.api.conftest import Served, serving
 from tests.support.grpc_client import service, wire
 
 from telemetry_collector.alerts import RulesUnreadable, rules
+from telemetry_collector.query import Selection
 from telemetry_collector.security.authority import Files
 
 SECOND = 1_000_000_000
@@ -118,6 +121,39 @@ async def test_there_are_at_most_so_many_rules(served: Served, monkeypatch: pyte
         await configured(served, rule(name="c"))
     assert full.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert [one.name for one in await listed(served)] == ["a", "b"]
+
+
+async def test_all_rules_that_are_kept_fit_into_one_answer(served: Served) -> None:
+    """Rules at all their bounds are 50 KiB each; a thousand of them would be more than a message may have."""
+    matchers = [service.TagMatcher(key="k" * 128, value="v" * 1_024) for _ in range(16)]
+    labels = [wire.Tag(key=f"k{number:0127}", value="v" * 1_024) for number in range(32)]
+    selection = service.MetricSelection(name="n" * 255, matchers=matchers)
+    large = [rule(name=f"{number}", selection=selection, labels=labels) for number in range(200)]
+    kept = 0
+    with suppress(grpc.aio.AioRpcError):
+        for kept, one in enumerate(large):  # noqa: B007  # how many were kept is looked at below
+            await configured(served, one)
+    with pytest.raises(grpc.aio.AioRpcError, match="all rules together would have") as full:
+        await configured(served, large[-1])
+    assert full.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert len(await listed(served)) == kept > 50
+    await served.alerts.DeleteAlert(service.DeleteAlertRequest(name="0"))
+    await configured(served, rule())
+
+
+async def test_expressions_are_compiled_on_a_thread_and_not_again_at_the_next_start(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(
+        Selection, "check_expressions", lambda _selection: threads.append(threading.current_thread().name)
+    )
+    for _ in range(2):
+        async with serving(tmp_path, certificates) as served:
+            if not threads:
+                await configured(served, rule())
+            assert await listed(served) == [rule()]
+    assert threads == ["alert-rules_0"]
 
 
 async def test_a_rule_that_cannot_be_kept_is_not_in_force(served: Served) -> None:

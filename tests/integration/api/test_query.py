@@ -20,7 +20,8 @@ from tests.integration.api.conftest import Served, serving
 from tests.support.grpc_client import service, wire
 from tests.support.waiting import until
 
-from telemetry_collector.query import engine
+from telemetry_collector.api.grpc import querying
+from telemetry_collector.query import Answer, engine
 from telemetry_collector.query.statement import Statement
 from telemetry_collector.security.authority import Files
 
@@ -167,6 +168,30 @@ async def test_a_request_that_cannot_be_read_is_the_clients_fault(served: Served
         await query(b"\xff\xff\xff")
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.details() == "the request is no telemetry.v1.QueryMetricsRequest"
+
+
+async def test_answers_are_put_together_beside_the_event_loop(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest takes a quarter of a second."""
+    threads: list[int] = []
+    putting_together = querying._message
+
+    def looked(answer: Answer) -> Any:
+        threads.append(threading.get_ident())
+        return putting_together(answer)
+
+    monkeypatch.setattr(querying, "_message", looked)
+    await served.telemetry.QueryMetrics(asking("m", time.time_ns() - SECOND, service.AGGREGATION_AVG))
+    (thread,) = threads
+    assert thread != threading.get_ident()
+
+
+async def test_a_request_of_many_empty_fields_is_refused_before_it_is_read(served: Served) -> None:
+    matchers = [service.TagMatcher()] * 40_000
+    bomb = service.QueryMetricsRequest(selection=service.MetricSelection(name="m", matchers=matchers))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await served.telemetry.QueryMetrics(bomb)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == f"a request of {bomb.ByteSize()} bytes; expected at most 65536"
 
 
 async def test_a_question_that_times_out_costs_no_batch(tmp_path: Path, certificates: Files) -> None:

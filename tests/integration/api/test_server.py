@@ -27,6 +27,7 @@ from tests.support.documents import collector_document, server_tls
 from tests.support.grpc_client import service, stubs, wire
 from tests.support.waiting import until
 
+from telemetry_collector.api.grpc.calls import CALLS_MAX
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
 from telemetry_collector.errors import AddressError
@@ -47,6 +48,18 @@ async def test_the_socket_is_for_this_user_and_group(served: Served) -> None:
     assert health.version
     assert [(writer.name, writer.failing) for writer in health.writers] == [("parquet", "")]
     assert health.journal_room_bytes > 0
+
+
+async def test_one_client_leaves_others_as_many_calls_as_it_has(served: Served) -> None:
+    # Nothing is sent on them.
+    streams = [served.telemetry.StreamMetrics() for _ in range(CALLS_MAX // 2 + 10)]
+    await until(lambda: sum(stream.done() for stream in streams) == 10)
+    assert {await stream.code() for stream in streams if stream.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert served.calls("StreamMetrics", "RESOURCE_EXHAUSTED") == 10
+    async with grpc.aio.insecure_channel(f"unix:{served.socket}") as channel:
+        assert (await stubs.TelemetryServiceStub(channel).GetHealth(service.GetHealthRequest())).ok
+    for stream in streams:
+        stream.cancel()
 
 
 async def test_the_socket_goes_with_the_collector_and_one_left_over_is_replaced(
@@ -268,3 +281,23 @@ async def test_questions_follow_the_directory_that_is_written(tmp_path: Path, ce
             assert [point.values[0] for series in answer.series for point in series.points] == [5.0]
     finally:
         await collector.stop()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+async def test_what_cannot_be_read_of_a_standard_method_is_its_clients_fault(
+    served: Served, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with grpc.aio.insecure_channel(f"unix:{served.socket}") as channel:
+        # One message or a stream of one are the same on the wire.
+        call = channel.stream_stream(method)(iter([b"\xff"]))
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await call.read()
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], "whoever calls fills no log"

@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from aiohttp import StreamReader
+from aiohttp.base_protocol import BaseProtocol
 from prometheus_client import CollectorRegistry
 from tests.integration.receivers.conftest import Running, curl, receiving
 from tests.integration.receivers.test_otlp import EXPORT
@@ -22,8 +24,9 @@ from tests.support.waiting import PATIENCE_SECS, until
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.listeners.requests import Door, HttpListener, InfluxHttp, RequestEvents
-from telemetry_collector.listeners.requests.body import Pace
+from telemetry_collector.listeners.requests.body import Pace, read_body
 from telemetry_collector.listeners.requests.reading import READS_OF_CLIENT_MAX, Readings
+from telemetry_collector.listeners.requests.room import Room
 from telemetry_collector.pipeline.requests import LOOP_BYTES_MAX
 from telemetry_collector.security.authority import Files
 
@@ -125,7 +128,7 @@ async def test_a_client_that_fills_its_part_of_the_room_leaves_the_others_theirs
             answer.cancel()
 
 
-async def test_a_body_that_comes_too_slowly_is_ended_with_408() -> None:
+async def test_a_body_that_comes_too_slowly_is_ended_and_may_be_sent_again() -> None:
     pace = Pace(secs_max=3_600.0, turn_secs=0.3, turn_bytes_min=64)
     async with listening(pace) as there, connected(there.port) as (reader, writer):
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 100)
@@ -134,9 +137,9 @@ async def test_a_body_that_comes_too_slowly_is_ended_with_408() -> None:
             # Now and then a byte, for as long as it is listened to.
             writer.write(b"x")
             await asyncio.wait([answer], timeout=0.05)
-        assert answer.result() == 408
+        assert answer.result() == 503
         assert there.consumer.taken == 0
-        assert there.answered("malformed") == 1
+        assert there.answered("too_slow") == 1
 
 
 async def test_a_body_that_keeps_its_pace_has_to_end_nevertheless() -> None:
@@ -147,7 +150,7 @@ async def test_a_body_that_keeps_its_pace_has_to_end_nevertheless() -> None:
         while not answer.done():
             writer.write(b"2\r\nxx\r\n")
             await asyncio.wait([answer], timeout=0.02)
-        assert answer.result() == 408
+        assert answer.result() == 503
 
 
 async def test_broken_chunks_are_answered_at_once() -> None:
@@ -248,3 +251,11 @@ async def test_a_client_over_its_quota_is_stored_once_however_often_it_tries(
         assert tries > 3, "the quota was met"
         rows = await running.rows(5_000, "tags['line']", "name = 'm'")
         assert len(rows) == len(set(rows)) == 5_000
+
+
+async def test_a_client_that_had_left_before_its_body_was_waited_for_is_no_fault_of_ours() -> None:
+    loop = asyncio.get_running_loop()
+    gone = BaseProtocol(loop)
+    room = Room(bytes_max=2_000, requests_max=1)
+    with room.hold("client") as hold, pytest.raises(ConnectionError):
+        await read_body(StreamReader(gone, 2**16, loop=loop), hold, 1_000)

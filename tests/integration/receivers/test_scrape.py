@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
 from tests.integration.receivers.conftest import receiving
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECS, until
 
+from telemetry_collector.config.scrape import ScrapeJob
+from telemetry_collector.listeners.requests.door import Door
+from telemetry_collector.listeners.requests.events import RequestEvents
+from telemetry_collector.listeners.requests.scrape import Scraper
+from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.security.authority import Files
 
 PAGE = """\
@@ -26,13 +32,13 @@ broken{
 
 
 @asynccontextmanager
-async def target(*pages: tuple[int, str]) -> AsyncIterator[str]:
+async def target(*pages: tuple[int, str], content_type: str = "text/plain") -> AsyncIterator[str]:
     """Shows the pages one after the other, then the last for good."""
     waiting = list(pages)
 
     async def show(_request: web.Request) -> web.Response:
         status, page = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        return web.Response(status=status, text=page)
+        return web.Response(status=status, text=page, content_type=content_type)
 
     application = web.Application()
     application.router.add_get("/metrics", show)
@@ -84,3 +90,46 @@ async def test_a_target_that_is_not_there_costs_the_others_nothing(tmp_path: Pat
         async with receiving(tmp_path, certificates, scrape={"jobs": [*jobs, gone]}) as running:
             await until(lambda: running.counted("scrapes_failed_total", job="gone") >= 2)
             assert len(await running.rows(2, "value", "name = 'good'")) >= 2
+
+
+async def test_a_page_of_another_kind_is_no_metrics(tmp_path: Path, certificates: Files) -> None:
+    """A page to log in is answered with 200, too; and OpenMetrics' exemplars would be taken for broken lines."""
+    async with (
+        target((200, "good 1\n"), content_type="text/html") as html,
+        target((200, "good 1\n"), content_type="application/openmetrics-text") as openmetrics,
+        receiving(tmp_path, certificates, scrape=job(html, targets=[html, openmetrics])) as running,
+    ):
+        ups = await running.rows(4, "value", "name = 'up'")
+        assert set(ups) == {(0.0,)}
+        assert running.counted("scrapes_failed_total", job="service") >= 4
+
+
+async def test_what_is_read_of_a_page_counts_against_the_room_while_it_is_read() -> None:
+    read = asyncio.Event()
+
+    async def show(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await answer.prepare(request)
+        await answer.write(b"# a comment\n" * 50)
+        await read.wait()
+        return answer
+
+    application = web.Application()
+    application.router.add_get("/metrics", show)
+    runner = web.AppRunner(application, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    door = Door({}, RequestEvents(new_registry("")), request_bytes_max=1_000, bytes_max=2_000)
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
+    # Not one of them is whole, and together they would hold more than there is.
+    scraper = Scraper([ScrapeJob.model_validate({"name": "x", "targets": tuple(f"{url}?{n}" for n in range(9))})], door)
+    try:
+        await scraper.start()
+        turns = [asyncio.create_task(scraper.read(target)) for target in scraper._targets]
+        done, _ = await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECS)
+        assert done, "who finds no room gives up at once"
+    finally:
+        read.set()
+        await scraper.stop()
+        await asyncio.gather(*turns)
+        await runner.cleanup()

@@ -42,7 +42,7 @@ class Site:
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECS)
 
-    def collector(self, port: int = 0) -> Collector:
+    def collector(self, port: int = 0, **sections: Any) -> Collector:
         files = self._certificates
         document = {
             "server": {"listen_addr": f"127.0.0.1:{port}"},
@@ -54,6 +54,7 @@ class Site:
             "journal": {"dir": str(self.directory / "journal"), "segment_bytes": 1 << 20, "max_bytes": 1 << 26},
             "parquet": {"output_dir": str(self.directory / "data")},
             "observability": {"metrics_port": 0, "metrics_addr": "127.0.0.1"},
+            **sections,
         }
         started = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
         self.do(started.start())

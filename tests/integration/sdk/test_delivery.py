@@ -133,11 +133,44 @@ def test_a_point_that_is_refused_takes_no_other_along(site: Site, route: str) ->
     collector = site.collector()
     agent = site.agent(collector.listen_addr)
     to = site.straight(collector.listen_addr) if route == "straight" else site.through_agent()
-    with MetricCollector(to=to) as metrics:
+    with MetricCollector("checkout", to=to) as metrics:
+        # With the tag of all points these are one too many.
+        tags = {f"key{place}": "x" for place in range(64)}
         for _ in range(2):
-            metrics.increment("too.much", 10**308)
+            metrics.increment("too.much", 1, tags)
             metrics.increment("orders.placed")
         assert not metrics.flush(20), "not all of it is stored"
-        assert metrics.stats.dropped == {"refused_invalid_value": 1}
+        assert metrics.stats.dropped == {"refused_invalid_tag": 1}
     assert agent.stats.sender.points_refused == 0
     assert site.rows("name, value", "name IN ('too.much', 'orders.placed')") == [("orders.placed", 2)]
+
+
+@pytest.mark.parametrize("route", ["straight", "through_agent"])
+def test_a_point_that_names_another_node_takes_no_other_along(site: Site, route: str) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    to = site.straight(collector.listen_addr) if route == "straight" else site.through_agent()
+    with MetricCollector("checkout", to=to) as metrics:
+        metrics.increment("peer.calls", 1, {"node_id": "gpu-8"})
+        metrics.increment("orders.placed")
+        assert not metrics.flush(20), "not all of it is stored"
+        assert metrics.stats.dropped == {"refused_identity_mismatch": 1}
+    assert site.rows("name, value", "name IN ('peer.calls', 'orders.placed')") == [("orders.placed", 1)]
+
+
+def test_a_sum_beyond_all_doubles_takes_no_other_along(site: Site) -> None:
+    collector = site.collector()
+    with MetricCollector(to=site.straight(collector.listen_addr), strict=True) as metrics:
+        for value in (10**308, 1.5e308, 0.5):
+            metrics.increment("too.much", value)
+            metrics.histogram("too.large", value)
+            metrics.increment("orders.placed")
+        assert not metrics.flush(20), "not all of it is stored"
+        metrics.increment("too.much", 7)
+        assert metrics.flush(20)
+        assert metrics.stats.dropped == {"overflow": 2}
+    assert sorted(site.rows("name, sum(value), any_value(tags['reason'])", "service IS NULL GROUP BY name")) == [
+        ("orders.placed", 3, None),
+        ("sdk.points.dropped", 2, "overflow"),
+        ("too.much", 7, None),
+    ]

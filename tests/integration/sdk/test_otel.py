@@ -1,5 +1,8 @@
 """A service that is instrumented with OpenTelemetry's own SDK switches by one line."""
 
+import threading
+from typing import Any
+
 import pytest
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -9,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from tests.integration.sdk.conftest import NODE, Site
 
 from telemetry_collector.agent.sdk import AgentSocket
+from telemetry_collector.agent.sdk.courier import Courier
 from telemetry_collector.agent.sdk.otel import TelemetryCollectorExporter
 
 RESOURCE = {
@@ -82,6 +86,57 @@ def test_a_host_that_is_not_the_node_keeps_its_name(site: Site) -> None:
     provider.shutdown()
     (row,) = site.rows("node_id, tags", "name = 'orders.placed'")
     assert row == (NODE, {"country": "NL", "team": "blue", "host.name": "pod-1"})
+
+
+def test_an_attribute_that_names_another_node_costs_its_point_and_stores_none_twice(site: Site) -> None:
+    collector = site.collector()
+    exporter = TelemetryCollectorExporter(site.straight(collector.listen_addr))
+    provider = measuring(exporter)
+    use(provider)
+    provider.get_meter("test").create_counter("peer.calls").add(1, {"node_id": "gpu-8"})
+    provider.force_flush(20_000)
+    provider.shutdown()
+    assert exporter.dropped == {"refused_identity_mismatch": 1}
+    assert site.rows("name, value", "name IN ('orders.placed', 'peer.calls')") == [("orders.placed", 5)]
+
+
+def test_an_exporter_that_cannot_be_started_tries_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = site.collector()
+    exporter = TelemetryCollectorExporter(site.straight(collector.listen_addr))
+    provider = measuring(exporter)
+    start = threading.Thread.start
+
+    def exhausted(thread: threading.Thread) -> None:
+        if thread.name == "metrics-courier":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(threading.Thread, "start", exhausted)
+        use(provider)
+        provider.force_flush(20_000)
+        assert exporter.force_flush(0), "nothing waits"
+    provider.get_meter("test").create_counter("orders.placed", unit="{order}").add(7, {"country": "NL"})
+    assert provider.force_flush(20_000)
+    provider.shutdown()
+    assert site.rows("value", "name = 'orders.placed'") == [(7,)], "changes are exported once, and failed then"
+
+
+def test_a_service_whose_points_nobody_takes_ends_all_the_same(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    attend = Courier.attend
+
+    def watched(courier: Courier, work: Any, timeout_secs: float) -> bool:
+        waits.append(timeout_secs)
+        return attend(courier, work, timeout_secs)
+
+    monkeypatch.setattr(Courier, "attend", watched)
+    exporter = TelemetryCollectorExporter(AgentSocket(site.socket), timeout_secs=0.2, exit_secs=0.1)
+    provider = measuring(exporter)
+    use(provider)
+    provider.shutdown()
+    assert waits == [0.2, 0.1]
+    site.until(lambda: exporter.dropped == {"stopped": 5})
 
 
 def test_an_export_that_nobody_stores_has_failed_in_time(site: Site) -> None:

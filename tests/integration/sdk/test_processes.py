@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_what_a_short_script_records_is_sent_at_its_end(site: Site) -> None:
     program = """
 import sys
 from telemetry_collector.agent.sdk import AgentSocket, Collectors, MetricCollector
-metrics = MetricCollector("script", to={route})
+metrics = MetricCollector("script", to={route}, exit_secs=30)
 metrics.increment("script.runs")
 """
     run(program.replace("{route}", through), site.socket)
@@ -100,6 +101,110 @@ assert metrics.flush(20), metrics.stats
     run(program, *arguments)
     totals = dict(site.rows("tags['by'], sum(value)", "name = 'work.done' GROUP BY ALL"))
     assert totals == {"parent": 10_011, "child": 3_300}
+
+
+def test_a_child_that_is_forked_while_its_parent_loads_is_a_whole_one(site: Site) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    program = """
+import os, sys
+from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
+metrics = MetricCollector("preloading", to=AgentSocket(sys.argv[1]))
+metrics.increment("work.done", 1)
+child = os.fork()
+if child == 0:
+    metrics.increment("work.done", 10)
+    assert metrics.flush(20), metrics.stats
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    run(program, site.socket)
+    ((total,),) = site.rows("sum(value)", "name = 'work.done'")
+    assert total == 11
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_children_of_multiprocessing_flush_at_their_end(site: Site, tmp_path: Path, method: str) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    program = tmp_path / "working.py"
+    program.write_text("""
+import multiprocessing, sys
+from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
+metrics = MetricCollector("working", to=AgentSocket(sys.argv[1]), exit_secs=30)
+
+def work(value):
+    metrics.increment("work.done", value)
+    multiprocessing.util.Finalize(None, metrics.increment, ("work.done", 1_000), exitpriority=0)
+
+if __name__ == "__main__":
+    metrics.increment("work.done", 1)
+    processes = [multiprocessing.get_context(sys.argv[2]).Process(target=work, args=(value,)) for value in (10, 100)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+""")
+    command = [sys.executable, "-W", "error", str(program), str(site.socket), method]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    ((total,),) = site.rows("sum(value)", "name = 'work.done'")
+    assert total == 2_111, "also what others record at the end"
+
+
+def test_a_server_that_ends_by_a_signal_has_flushed(site: Site) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    program = """
+import os, signal, sys
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
+from telemetry_collector.agent.sdk.asgi import MetricsMiddleware
+metrics = MetricCollector("serving", to=AgentSocket(sys.argv[1]), exit_secs=30)
+
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        metrics.increment("work.done", 3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+app = Starlette(middleware=[Middleware(MetricsMiddleware, metrics=metrics)])
+Server(uvicorn.Config(app, port=0, log_level="critical")).run()
+"""
+    command = [sys.executable, "-W", "error", "-c", program, str(site.socket)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    ((total,),) = site.rows("sum(value)", "name = 'work.done'")
+    assert total == 3
+
+
+def test_a_service_without_a_file_to_spare_sends_when_it_has_some_again(site: Site) -> None:
+    collector = site.collector()
+    site.agent(collector.listen_addr)
+    program = """
+import logging, os, resource, sys, time
+logging.disable()
+from telemetry_collector.agent.sdk import AgentSocket, MetricCollector
+metrics = MetricCollector("full", to=AgentSocket(sys.argv[1]))
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+metrics.increment("work.done", 1)
+until = time.monotonic() + 20
+while not metrics.stats.failures and time.monotonic() < until:
+    time.sleep(0.01)
+assert metrics.stats.failures and metrics.stats.dropped == {}, metrics.stats
+assert not metrics.flush(0.1)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, most))
+metrics.increment("work.done", 10)
+assert metrics.flush(20), metrics.stats
+assert metrics.stats.dropped == {}, metrics.stats
+"""
+    run(program, site.socket)
+    ((total,),) = site.rows("sum(value)", "name = 'work.done'")
+    assert total == 11
 
 
 def test_what_an_agent_has_answered_survives_its_being_killed(site: Site, certificates: Path, tmp_path: Path) -> None:

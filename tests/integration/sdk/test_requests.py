@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 from django.core.wsgi import get_wsgi_application
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -152,6 +153,25 @@ async def test_a_stream_of_a_real_server_streams_and_is_timed_to_its_end(recorde
         assert b"second" in await reader.read()
         writer.close()
     assert recorded.requests() == {("GET", "/streams", "200", "2xx"): 1}
+
+
+async def test_what_is_done_after_a_response_is_not_part_of_it(recorded: Recorded) -> None:
+    released = asyncio.Event()
+
+    async def answers(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("all of it", background=BackgroundTask(released.wait))
+
+    middleware = [Middleware(asgi.MetricsMiddleware, metrics=recorded.metrics)]
+    async with serving_asgi(Starlette(routes=[Route("/answers", answers)], middleware=middleware)) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        assert (await asyncio.to_thread(get, connection, "/answers"))[0] == 200
+        try:
+            await until(lambda: recorded.metrics.stats.points_waiting)
+            assert recorded.requests() == {("GET", "/answers", "200", "2xx"): 1}
+        finally:
+            released.set()
+            connection.close()
+    assert recorded.requests() == {}, "it is recorded once"
 
 
 async def test_websockets_and_the_lifespan_pass_by(recorded: Recorded) -> None:
@@ -310,6 +330,28 @@ async def test_a_request_that_is_given_up_before_its_response_counts_as_499(reco
     with pytest.raises(asyncio.CancelledError):
         await running
     assert recorded.requests() == {("GET", "unrouted", "499", "4xx"): 1}
+
+
+@pytest.mark.parametrize(("sent", "status"), [(0, ("499", "4xx")), (1, ("202", "2xx"))])
+async def test_a_server_that_fails_to_send_tells_of_the_client(
+    recorded: Recorded, sent: int, status: tuple[str, str]
+) -> None:
+    left = sent
+
+    async def send(_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ConnectionResetError("the client has left")
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+
+    wrapped = asgi.MetricsMiddleware(app, recorded.metrics)
+    with pytest.raises(ConnectionResetError):
+        await wrapped({"type": "http", "method": "GET"}, None, send)  # type: ignore[arg-type]
+    assert recorded.requests() == {("GET", "unrouted", *status): 1}
 
 
 async def test_a_client_that_leaves_before_the_response_counts_as_499(recorded: Recorded) -> None:

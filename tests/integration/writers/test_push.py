@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.integration.receivers.conftest import Running, receiving
+from tests.support.prometheus import prometheus
 from tests.support.victoria_metrics import VictoriaMetrics
 from tests.support.waiting import PATIENCE_SECS, until
 
@@ -98,3 +99,49 @@ async def test_a_database_takes_remote_write(tmp_path: Path, certificates: Files
         f"a_summary_sum{{{labels}}}": 3,
     }
     assert found == {series: [(ms, value), (ms + 1, value)] for series, value in twice.items()}
+
+
+def metric(name: str, kind: str, *points: tuple[int, float], **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        kind: {"dataPoints": [{"timeUnixNano": at_ns, "asDouble": value} for at_ns, value in points], **more},
+    }
+
+
+async def test_prometheus_sees_a_restart_as_a_reset_and_loses_late_points_alone(
+    tmp_path: Path, certificates: Files
+) -> None:
+    second_ns = 1_000_000_000
+    begun_ns = time.time_ns() - 100 * second_ns
+    delta = {"aggregationTemporality": 1, "isMonotonic": True}
+
+    def changes(*seconds_and_values: tuple[int, float]) -> dict[str, Any]:
+        points = [(begun_ns + second * second_ns, value) for second, value in seconds_and_values]
+        return metric("jobs", "sum", *points, **delta)
+
+    async def send(running: Running, *metrics: dict[str, Any]) -> None:
+        await post(running, {"resourceMetrics": [{"scopeMetrics": [{"metrics": list(metrics)}]}]})
+
+    async with prometheus(tmp_path) as destination:
+        written = {"url": f"{destination.url}/api/v1/write", "flush_interval_secs": 0.05}
+        async with receiving(tmp_path / "collector", certificates, prometheus_remote_write=written) as running:
+            await send(running, changes((0, 5), (10, 5), (20, 5)))
+            await until(lambda: running.counted("writer_points_total", writer="prometheus_remote_write") == 3)
+        async with receiving(tmp_path / "collector", certificates, prometheus_remote_write=written) as running:
+            # The first total after the restart is larger than the last one before.
+            await send(running, changes((30, 50), (40, 5)))
+            await until(lambda: running.counted("writer_points_total", writer="prometheus_remote_write") == 2)
+            assert (await destination.samples("jobs_total"))["jobs_total"] == [0, 5, 10, 15, 0, 50, 55]
+            assert await destination.value("resets(jobs_total[1h])") == 1
+            # 70 in 40 seconds, which Prometheus extends by half the distance between samples, at most, to both sides.
+            assert 70 <= await destination.value("increase(jobs_total[1h])") <= 70 * 50 / 40
+
+            now_ns = time.time_ns()
+            await send(running, metric("late", "gauge", (now_ns, 1)))
+            await until(lambda: running.counted("writer_points_total", writer="prometheus_remote_write") == 3)
+            others = [metric(f"other_{number}", "gauge", (now_ns, number)) for number in range(100)]
+            await send(running, metric("late", "gauge", (now_ns - 60 * second_ns, 7)), *others)
+            await until(lambda: running.counted("writer_points_total", writer="prometheus_remote_write") == 103)
+            refused = {"writer": "prometheus_remote_write", "reason": "bad_request"}
+            assert running.counted("writer_points_refused_total", **refused) == 1
+            assert len(await destination.samples('{__name__=~"other.*"}')) == 100

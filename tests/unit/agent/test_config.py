@@ -68,7 +68,8 @@ CHECKS = """
 agent:
   monitors:
     http:
-      - {name: shop, url: "https://shop.example/health?key=1", headers: {Authorization: "Bearer t0p"}, depends_on: [db]}
+      - {name: shop, url: "https://shop.example/health?key=1", headers: {Authorization: "Bearer t0p"}, depends_on: [db],
+         certificate_days_min: 14}
     tcp:
       - {name: db, service: database, address: "db.example:5432"}
     process:
@@ -96,6 +97,17 @@ def test_checks_are_lists_by_kind_and_their_secrets_are_not_shown() -> None:
         ("db.example:5432", "db.example", r"agent\.monitors\.tcp\[0\]\.address .*expected host:port"),
         ("db.example:5432", "db.example:0", "expected a port from 1"),
         ("https://shop", "ftp://shop", r"agent\.monitors\.http\[0\]\.url"),
+        ("https://shop.example", "https://shop.example:99999", r"http\[0\]\.url.* a port from 1 to 65535"),
+        ("https://shop.example", "https://[::1", r"http\[0\]\.url.* with a host"),
+        ("https://shop.example", "https://a b", r"http\[0\]\.url.* without spaces"),
+        ("name: shop,", "name: shop, method: HEAD, expected_body: a,", "expects a body of HEAD, which has none"),
+        ("https://shop.example", "http://shop.example", "has certificate_days_min and no certificate"),
+        ("Authorization:", "'X Key':", r"monitors\.http\[0\]\.headers"),
+        (
+            '"Bearer t0p"',
+            r'"t0p\r\nX: y"',
+            "the value of Authorization has control characters; expected text of one line",
+        ),
         ("name: shop,", "name: shop, expected_body: '(',", "no regular expression"),
         ("name: shop,", "name: shop, method: DELETE,", r"monitors\.http\[0\]\.method"),
         ("name: shop,", "name: shop, expected_status: [42],", r"monitors\.http\[0\]\.expected_status"),
@@ -111,8 +123,9 @@ def test_checks_are_lists_by_kind_and_their_secrets_are_not_shown() -> None:
 )
 def test_mistakes_in_checks_name_what_is_wrong(old: str, new: str, words: str) -> None:
     assert old in CHECKS
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as wrong:
         load(CHECKS.replace(old, new))
+    assert "t0p" not in str(wrong.value)
 
 
 def test_there_is_a_bound_on_checks() -> None:

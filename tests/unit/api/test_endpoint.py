@@ -237,8 +237,31 @@ async def test_curl_reads_it(site: Site) -> None:
 
 
 async def test_a_body_that_nobody_asked_for_is_not_waited_for(site: Site) -> None:
-    answer = await site.raw(b"POST /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 405")
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.api.port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+    assert b"healthy" in await reader.readuntil(b"}")
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\nHost: x\r\n\r\nabc",
+        b"GET /health HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\nHost: x\r\n\r\nabc",
+        b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\nzz\r\n",
+        b"GET /health HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\n3\r\nabcdef\r\n",
+    ],
+)
+async def test_what_outsiders_send_is_no_news(site: Site, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.api.port)
+    writer.write(sent)
+    assert (await reader.readline()).startswith(b"HTTP/1.")
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert caplog.text == ""
 
 
 async def test_one_connection_too_many_is_told_so_and_room_is_given_back(

@@ -251,6 +251,12 @@ def test_after_a_crash_a_heartbeat_of_before_it_is_not_stored_again(tmp_path: Pa
         stand.core.waiting = [stand.beat("a")]
         await asyncio.sleep(TURN)
         assert len(stand.core.stored) == 1
+        for minutes in (0, 1):
+            # One whose clock is an hour slow is not to go without metrics for an hour.
+            await asyncio.sleep(60 * minutes)
+            stand.core.waiting = [stand.beat("slow", stand.clock.unix_ns() - 3_600 * 10**9)]
+            await asyncio.sleep(TURN)
+            assert len(stand.core.stored) == 1 + minutes
         await stand.manager.shutdown()
 
     in_virtual_time(comes_back(in_virtual_time(crashes())))

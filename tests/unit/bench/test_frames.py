@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from tests.support.protobuf import Frames, pb
 
+from telemetry_collector.bench.fingerprint import of_rows, of_texts
 from telemetry_collector.bench.frames import Content, Lane, content_of, prepare
 from telemetry_collector.bench.plan import Plan
 from telemetry_collector.bench.reference import Fleet
+from telemetry_collector.model import STANDARD_TAGS
 
 START_MS = 1_700_000_000_000
 
@@ -29,9 +33,14 @@ def read(frame: bytes) -> Any:
 
 
 def content(batch: Any) -> Content:
-    moments = [metric.timestamp_unix_ns // 1_000_000 for metric in batch.metrics]
-    values = [round(metric.value * 1_000) for metric in batch.metrics]
-    return Content(len(values), sum(values), min(moments), max(moments))
+    tags = [{tag.key: tag.value for tag in metric.tags} for metric in batch.metrics]
+    texts = [
+        *([metric.name for metric in batch.metrics], ["gauge"] * len(tags), [metric.unit for metric in batch.metrics]),
+        *([own.get(key) for own in tags] for key in STANDARD_TAGS),
+    ]
+    moments = pa.array([metric.timestamp_unix_ns for metric in batch.metrics], pa.int64())
+    values = pa.array([metric.value for metric in batch.metrics], pa.float64())
+    return Content(len(tags), pc.sum(of_rows([of_texts(column) for column in texts], moments, values)).as_py())
 
 
 def test_a_frame_sent_again_has_another_name_and_the_same_points() -> None:

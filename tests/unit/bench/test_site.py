@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_collector.bench.plan import Plan
+from telemetry_collector.bench.plan import Plan, PlanError
 from telemetry_collector.bench.site import Site
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, load
 from telemetry_collector.config.files import read_certificates
@@ -50,3 +50,9 @@ def test_every_connection_shows_who_it_speaks_for(tmp_path: Path, plan: Plan, no
     credentials = Site(tmp_path / "site", plan).credentials()
     found = [Identity.of(read_certificates(one.certificate)[0]) for one in credentials]
     assert found == [Identity(one.identity, node) for one, node in zip(credentials, nodes, strict=True)]
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlanError, match=r"cannot make the directory .*/file/below: Not a directory"):
+        Site(tmp_path / "file" / "below", Plan())

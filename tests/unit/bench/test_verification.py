@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from tests.support.blocks import HOUR, blocks_of
 from tests.support.dataset import add, opened
@@ -17,6 +17,7 @@ from telemetry_collector.bench.frames import Lane, Prepared, content_of
 from telemetry_collector.bench.load import LaneAnswers
 from telemetry_collector.bench.reference import Fleet
 from telemetry_collector.bench.verification import Verification, verify_dataset
+from telemetry_collector.model import STANDARD_TAGS
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.part import PartName
 
@@ -37,7 +38,15 @@ def rows(lane: Lane, sequence: int, points: int | None = None) -> pa.Table:
     count = len(readings.values)
     template = pa.Table.from_batches([blocks_of(1, 0).record_batch()]).take([0] * count)
     received = HOUR * 3_600_000_000 + sequence * 10 + lane.connection
+    definitions = [readings.definitions[place] for place in readings.places]
+    texts = {
+        "name": [name for name, *_ in definitions],
+        "type": ["gauge"] * count,
+        "unit": ["1"] * count,
+        **{key: [dict(tags)[key] for _, tags, *_ in definitions] for key in STANDARD_TAGS},
+    }
     for name, column in {
+        **{name: pa.array(column).dictionary_encode() for name, column in texts.items()},
         "timestamp": pa.array([moment * 1_000 for moment in readings.timestamps_ms], pa.timestamp("us", "UTC")),
         "received": pa.array([received] * count, pa.timestamp("us", "UTC")),
         "value": pa.array(readings.values, pa.float64()),
@@ -88,15 +97,52 @@ def test_what_is_missing_or_too_much_is_found(tmp_path: Path, tables: list[pa.Ta
     assert told in "\n".join(found.findings)
 
 
-@pytest.mark.parametrize("column", ["value", "timestamp"])
-def test_a_batch_that_holds_something_else_is_found(tmp_path: Path, column: str) -> None:
+def with_another(table: pa.Table, column: str, values: list[object]) -> pa.Table:
+    place = table.schema.get_field_index(column)
+    field = table.schema.field(place)
+    return table.set_column(place, field, pa.array(values, field.type))
+
+
+def exchanged(table: pa.Table, column: str) -> pa.Table:
+    """The first row has what the second had, and the other way round."""
+    values = table[column].to_pylist()
+    return with_another(table, column, [values[1], values[0], *values[2:]])
+
+
+def moved(table: pa.Table, column: str) -> pa.Table:
+    """One row has another value, by as little as there is."""
+    step = timedelta(microseconds=1) if column == "timestamp" else 2**-44
+    values = table[column].to_pylist()
+    return with_another(table, column, [*values[:3], values[3] + step, *values[4:]])
+
+
+def renamed(table: pa.Table, column: str) -> pa.Table:
+    """One row has another text."""
+    values = table[column].to_pylist()
+    return with_another(table, column, [*values[:4], "other", *values[5:]])
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        *((moved, column) for column in ("value", "timestamp")),
+        *((exchanged, column) for column in ("value", "name")),
+        *((renamed, column) for column in ("name", "type", "unit", *STANDARD_TAGS)),
+    ],
+)
+def test_a_batch_that_holds_something_else_is_found(
+    tmp_path: Path, change: Callable[[pa.Table, str], pa.Table], column: str
+) -> None:
     tables = everything()
-    place = tables[2].schema.get_field_index(column)
-    step = 0.001 if column == "value" else pa.scalar(1_000, pa.duration("us"))
-    changed = pc.add(tables[2][column], step)
-    tables[2] = tables[2].set_column(place, tables[2].schema.field(place), changed)
+    tables[2] = change(tables[2], column)
     found = stored(tmp_path, tables)
-    assert found.findings == ["batch 3 of agent-0 holds other values or times than were sent"]
+    assert found.findings == ["batch 3 of agent-0 holds other points than were sent"]
+
+
+def test_the_order_of_rows_does_not_count(tmp_path: Path) -> None:
+    tables = everything()
+    tables[2] = tables[2].take(list(reversed(range(len(tables[2])))))
+    assert stored(tmp_path, tables).ok
 
 
 def test_a_file_that_cannot_be_read_is_found(tmp_path: Path) -> None:

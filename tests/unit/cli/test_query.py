@@ -51,6 +51,14 @@ def test_json_has_the_same_for_programs(command: Command, place: Path, tmp_path:
     }
 
 
+def test_json_has_null_for_what_no_number_can_be(command: Command, tmp_path: Path) -> None:
+    dataset = opened(tmp_path)
+    publish(dataset, FakeBlocks([Point(value=1.7e308, timestamp_ns=BEGIN_NS + second) for second in range(2)]))
+    dataset.close()
+    text = command("query", tmp_path, "system.cpu.usage", "--aggregate", "sum", *UNTIL, "--json").stdout
+    assert json.loads(text, parse_constant=pytest.fail)["series"][0]["points"][0]["values"] == [None]
+
+
 def test_nothing_found_is_said(command: Command, place: Path) -> None:
     shown = command("query", place, "other", *UNTIL)
     assert (shown.exit_code, shown.stdout) == (0, "no points\n")
@@ -61,9 +69,18 @@ def test_nothing_found_is_said(command: Command, place: Path) -> None:
     [
         (("m", "--last", "1x"), 2, "'1x' is no duration; expected one such as 90s, 15m, 1h or 7d"),
         (("m", "--where", "node"), 2, "'node' is no condition"),
-        (("m", "--where", "node=~("), 1, "selection.matchers[0].value: is no regular expression"),
-        (("m", "--last", "32d"), 1, "query.range_secs_max"),
-        (("m", "--aggregate", "quantile"), 1, "quantiles: there are none"),
+        (("m", "--where", "node=~("), 2, "Invalid value for --where: is no regular expression"),
+        (
+            ("m", "--last", "32d"),
+            2,
+            "Invalid value for --last: the range is longer than query.range_secs_max = 2678400",
+        ),
+        (("m", "--last", "1d", "--step", "1s"), 2, "Invalid value for --step: the range has 86400 windows"),
+        (("m", "--aggregate", "quantile"), 2, "Invalid value for --quantile: there are none"),
+        (("m", "--quantile", "0.5"), 2, "Invalid value for --quantile: avg takes none"),
+        (("m", "--by", "a", "--by", "a"), 2, "Invalid value for --by: a is there twice"),
+        (("",), 2, "Invalid value for NAME: has 0 bytes"),
+        (("m", "--until", "1960-01-01"), 2, "Invalid value for "),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(

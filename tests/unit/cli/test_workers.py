@@ -141,6 +141,8 @@ def stranger(status: int, body: bytes) -> Iterator[str]:
         (200, b"<html>", "its answer to {} is no JSON"),
         (200, b"[]", "it answers 200 to {}"),
         (404, b"{}", "it answers 404 to {}"),
+        # As the collector's own metrics page has it.
+        (404, b'{"error": "not found", "status": 404}', "it answers 404 to {}"),
         (500, b"{}", "it answers 500 to {}"),
     ],
 )

@@ -7,8 +7,20 @@ from telemetry_collector.config.scrape import Scrape, ScrapeJob
 
 
 def test_an_address_without_a_path_is_that_of_metrics() -> None:
-    job = ScrapeJob(name="a", targets=("http://n:9100", "http://n:9100/other"))
-    assert job.targets == ("http://n:9100/metrics", "http://n:9100/other")
+    targets = (
+        "http://n:9100",
+        "http://n:9100/",
+        "http://n:9100?all=1",
+        "http://n:9100/other",
+        "http://n:9100/metrics/",
+    )
+    assert ScrapeJob(name="a", targets=targets).targets == (
+        "http://n:9100/metrics",
+        "http://n:9100/metrics",
+        "http://n:9100/metrics?all=1",
+        "http://n:9100/other",
+        "http://n:9100/metrics/",
+    )
 
 
 @pytest.mark.parametrize(

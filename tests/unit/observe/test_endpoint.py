@@ -1,5 +1,6 @@
 """/metrics, /health and /ready, asked by a real client."""
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.support.waiting import PATIENCE_SECS
 
 from telemetry_collector.errors import AddressError
 from telemetry_collector.observe.endpoint import MetricsEndpoint
@@ -129,3 +131,21 @@ async def test_stopping_is_idempotent_and_safe_before_starting(registry: Collect
     await endpoint.stop()
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nExpect: \xe9\r\n\r\n", b"417"),
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\nExpect: \xe9\r\n\r\n", b"417"),
+    ],
+)
+async def test_what_a_client_gets_wrong_is_no_fault_of_ours(
+    endpoint: MetricsEndpoint, request_bytes: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(request_bytes)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_SECS)
+    writer.close()
+    assert answer.split(b" ")[1] == status
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -19,6 +19,7 @@ from telemetry_collector.query.buckets import quantile
         (0.5, [-1.0, inf], [4, 0], -1.0),
         (0.5, [inf], [4], None),
         (0.5, [1.0, inf], [0, 0], None),
+        (1.0, [1.0, 2.0, inf], [2**63 - 1, 2**63 - 1, 0], 2.0),
     ],
 )
 def test_observations_lie_evenly_within_their_bucket(

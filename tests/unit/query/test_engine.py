@@ -23,11 +23,13 @@ from telemetry_collector.query import (
     Engine,
     EngineSettings,
     InvalidQuery,
+    Operator,
     Query,
     QueryBusy,
     QueryTimedOut,
     QueryTooLarge,
     Selection,
+    TagMatcher,
     engine,
 )
 from telemetry_collector.query.files import files_of
@@ -200,12 +202,32 @@ async def test_a_file_that_was_joined_since_it_was_listed_is_listed_again(
     assert listings() == 2
 
 
-async def test_files_that_vanish_again_and_again_are_an_error(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_while_many_hours_are_joined_it_is_asked_until_none_went_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listings = joined_when_listed(monkeypatch, root, 9)
+    async with answering(root) as running:
+        assert await asked(running) == [45.0]
+    assert listings() == 10
+
+
+async def test_files_that_vanish_for_ever_take_no_longer_than_a_question_may(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined_when_listed(monkeypatch, root, 1 << 30)
+    async with answering(root, timeout_secs=0.3) as running:
+        with pytest.raises(QueryTimedOut):
+            await running.ask(query())
+        await until(lambda: not running._running)
+
+
+async def test_a_name_that_leads_nowhere_is_an_error(root: Path) -> None:
+    (file,) = paths(root)
+    file.unlink()
+    file.symlink_to("gone")
     async with answering(root) as running:
         with pytest.raises(DatasetUnreadable):
             await running.ask(query())
-    assert listings() == 2
 
 
 async def test_a_damaged_file_is_an_error_and_not_an_empty_answer(root: Path) -> None:
@@ -213,6 +235,49 @@ async def test_a_damaged_file_is_an_error_and_not_an_empty_answer(root: Path) ->
     async with answering(root) as running:
         with pytest.raises(DatasetUnreadable, match="the dataset cannot be read"):
             await running.ask(query())
+
+
+@pytest.mark.parametrize(("name", "other"), [("a*", "ab"), ("a?", "ab"), ("a[b]c", "abc"), ("it's", "its")])
+async def test_a_path_is_no_pattern(tmp_path: Path, name: str, other: str) -> None:
+    for directory, count in ((name, 10), (other, 3)):
+        dataset = opened(tmp_path / directory)
+        publish(dataset, blocks_of(count, 0))
+        dataset.close()
+    async with answering(tmp_path / name) as running:
+        assert await asked(running) == [45.0]
+
+
+@pytest.mark.parametrize("name", ["region=eu", "name=other", "value=7", "timestamp=1"])
+async def test_what_stands_in_a_directorys_name_is_no_column(tmp_path: Path, name: str) -> None:
+    dataset = opened(tmp_path / name)
+    publish(dataset, FakeBlocks([Point(tags={"region": "us"}, value=3.0)]))
+    dataset.close()
+    async with answering(tmp_path / name) as running:
+        (series,) = await running.ask(query(group_by=("region",)))
+    assert (series.name, series.tags, series.values[0].values) == (NAME, (("region", "us"),), (3.0,))
+
+
+async def test_quantiles_of_either_zero_are_the_least(root: Path) -> None:
+    async with answering(root) as running:
+        (series,) = await running.ask(query(Aggregation.QUANTILE, quantiles=(-0.0, 0.0, 1.0)))
+    assert series.values[0].values == (0.0, 0.0, 9.0)
+
+
+async def test_expressions_are_not_compiled_on_the_event_loop(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    compiling = Selection.check_expressions
+
+    def looked(selection: Selection, field: str = "selection") -> None:
+        threads.append(threading.get_native_id())
+        compiling(selection, field)
+
+    monkeypatch.setattr(Selection, "check_expressions", looked)
+    wrong = Selection(NAME, (TagMatcher("zone", Operator.MATCHES, "("),))
+    async with answering(root) as running:
+        with pytest.raises(InvalidQuery, match=r"selection\.matchers\[0\]\.value: is no regular expression"):
+            await running.ask(Query(wrong, BEGIN, BEGIN + SECOND, Aggregation.SUM))
+    (thread,) = threads
+    assert thread != threading.get_native_id()
 
 
 def publish_ns(root: Path, *points: Point) -> None:

@@ -33,12 +33,10 @@ def with_tag(key: str, operator: Operator, value: str) -> dict[str, Any]:
         (with_tag("", Operator.EQUAL, "v"), "selection.matchers[0].key"),
         (with_tag("k" * 129, Operator.EQUAL, "v"), "selection.matchers[0].key"),
         (with_tag("k", Operator.NOT_EQUAL, "v" * 1_025), "selection.matchers[0].value"),
-        (with_tag("k", Operator.MATCHES, "("), "selection.matchers[0].value"),
-        (with_tag("k", Operator.MATCHES, r"(a)\1"), "selection.matchers[0].value"),
-        (with_tag("k", Operator.MATCHES_NOT, "(((a{100}){100}){100})"), "selection.matchers[0].value"),
         (with_tag("k", Operator.MATCHES, "a" * 257), "selection.matchers[0].value"),
         ({"start_ns": SECOND}, "end_unix_ns"),
-        ({"start_ns": -1}, "end_unix_ns"),
+        ({"start_ns": -1}, "start_unix_ns"),
+        ({"start_ns": 2**64 - 2, "end_ns": 2**64 - 1}, "start_unix_ns"),
         ({"end_ns": 2**63}, "end_unix_ns"),
         ({"step_ns": -1}, "step_ns"),
         ({"end_ns": 11_001, "step_ns": 1}, "step_ns"),
@@ -56,6 +54,15 @@ def test_what_is_wrong_is_named_by_its_field(given: dict[str, Any], field: str) 
         query(**given)
     assert wrong.value.field == field
     assert str(wrong.value).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("pattern", ["(", r"(a)\1", "(((a{100}){100}){100})", r"[\p{L}\p{N}]{0,1000}"])
+@pytest.mark.parametrize("operator", [Operator.MATCHES, Operator.MATCHES_NOT])
+def test_an_expression_that_is_none_is_named_by_its_field(operator: Operator, pattern: str) -> None:
+    matchers = (TagMatcher("a", Operator.EQUAL, "("), TagMatcher("b", operator, pattern))
+    with pytest.raises(InvalidQuery, match="is no regular expression that RE2 takes") as wrong:
+        Selection("m", matchers).check_expressions()
+    assert wrong.value.field == "selection.matchers[1].value"
 
 
 @pytest.mark.parametrize(

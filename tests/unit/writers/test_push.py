@@ -29,13 +29,23 @@ class Destination:
     """Answers with `script`, one a request, then with 200."""
 
     script: list[tuple[int, bytes]] = field(default_factory=list)
+    bad: tuple[bytes, ...] = ()
+    """A body with one of these is refused whole."""
     url: str = ""
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     async def post(self, request: web.Request) -> web.Response:
-        self.requests.append((dict(request.headers), await request.read()))
+        given = await request.read()
+        self.requests.append((dict(request.headers), given))
         status, body = self.script.pop(0) if self.script else (200, b"")
+        if status == 200 and any(one in given for one in self.bad):
+            status, body = 400, b"out of order sample"
+        elif status == 200:
+            self.accepted.update(given.splitlines())
         return web.Response(status=status, body=body, headers={"Location": "/elsewhere"} if status == 302 else {})
+
+    accepted: set[bytes] = field(default_factory=set)
+    """Lines of the bodies that were."""
 
     @property
     def bodies(self) -> list[bytes]:
@@ -154,3 +164,33 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(ValidationError, match="http"):
         OtlpConfig(url="localhost:4318")
     assert "secret" not in repr(OtlpConfig(url="http://x", headers={"Authorization": SecretStr("secret")}))
+
+
+async def test_what_was_accepted_before_a_request_that_is_too_large_counts_once(destination: Destination) -> None:
+    observed = Observed()
+    destination.script = [(200, b""), (413, b"")]
+    async with started(destination.url, observed, batch_bytes=16_384) as writer:
+        await writer.write(blocks_of(400, 0))
+    assert observed.count("points", "otlp") == 400
+
+
+async def test_of_a_refused_remote_write_only_the_series_at_fault_are_lost(destination: Destination) -> None:
+    observed = Observed()
+    destination.bad = (b"value=7.0 ", b"value=1800.0 ")
+    async with started(destination.url, observed, "prometheus_remote_write", batch_bytes=65_536) as writer:
+        await writer.write(blocks_of(2_000, 0))
+        assert await writer.flush() == 2_000
+    assert len(destination.accepted) == 1_998
+    assert observed.count("points", "prometheus_remote_write") == 1_998
+    assert observed.count("points_refused", "prometheus_remote_write", reason="bad_request") == 2
+
+
+async def test_where_all_is_refused_the_search_ends_and_each_point_counts_once(destination: Destination) -> None:
+    observed = Observed()
+    destination.bad = (b"value",)
+    async with started(destination.url, observed, "prometheus_remote_write") as writer:
+        await writer.write(blocks_of(2_000, 0))
+        assert await writer.flush() == 2_000
+    assert observed.count("points_refused", "prometheus_remote_write", reason="bad_request") == 2_000
+    # Once whole, in requests of 4 KiB, and 16 of these in single lines.
+    assert len(destination.requests) < 2_000

@@ -45,16 +45,24 @@ class CommandCheck:
             raise CheckFailed(Reason.EXIT, f"{self.target} {ended}: {text}" if text else f"{self.target} {ended}")
 
     async def _run(self, output: "_Output") -> int:
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *self._argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output.for_child,
                 stderr=output.for_child,
                 start_new_session=True,
             )
+        )
+        try:
+            process = await asyncio.shield(starting)
         except (OSError, ValueError) as error:  # ValueError: a null byte among the arguments
             raise CheckFailed(Reason.START, f"cannot start {self.target}: {error}") from error
+        except asyncio.CancelledError:
+            # asyncio itself would kill the child and leave what the child has started.
+            with contextlib.suppress(OSError, ValueError):
+                await self._end(await starting)
+            raise
         try:
             output.begin()
             return await process.wait()

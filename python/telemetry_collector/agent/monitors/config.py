@@ -1,10 +1,12 @@
 """The checks of a node, as a user writes them: one list for each kind, and bounds for all of them together."""
 
+import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from telemetry_collector.config import Address, Seconds, Secret, Section, Text, Url
+from telemetry_collector.config import Address, Seconds, Secret, Section, Text, WebAddress
 from telemetry_collector.config.files import CertificateFile
 
 CHECKS_MAX = 256
@@ -19,6 +21,22 @@ def _reachable(address: Address) -> Address:
     if address.port == 0:
         raise ValueError("expected a port from 1, such as db.example:5432")
     return address
+
+
+# What RFC 9110 lets stand in a header's name and in its value.
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
+
+
+def _can_be_asked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        sound = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError("expected an address with a host and, if any, a port from 1 to 65535, without spaces")
+    return url
 
 
 class CheckConfig(Section):
@@ -45,9 +63,13 @@ class CheckConfig(Section):
 class HttpCheckConfig(CheckConfig):
     """A request that has to be answered as expected."""
 
-    url: Url = Field(description="what is asked for, http:// or https://")
+    url: Annotated[WebAddress, AfterValidator(_can_be_asked)] = Field(
+        description="what is asked for, http:// or https://"
+    )
     method: Literal["GET", "HEAD"] = Field("GET", description="GET or HEAD")
-    headers: dict[Text, Secret] = Field(default_factory=dict, max_length=32, description="headers that are sent along")
+    headers: dict[HeaderName, Secret] = Field(
+        default_factory=dict, max_length=32, description="headers that are sent along"
+    )
     expected_status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = Field(
         (), max_length=32, description="the statuses that count as up; none for any from 200 to 299"
     )
@@ -66,6 +88,14 @@ class HttpCheckConfig(CheckConfig):
         None, ge=0, le=3_650, description="it is down when its certificate is good for fewer days, or null"
     )
 
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, headers: dict[str, Secret]) -> dict[str, Secret]:
+        for name, value in headers.items():
+            if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
+                raise ValueError(f"the value of {name} has control characters; expected text of one line")
+        return headers
+
     @field_validator("expected_body")
     @classmethod
     def _is_an_expression(cls, value: str | None) -> str | None:
@@ -75,6 +105,14 @@ class HttpCheckConfig(CheckConfig):
 
             Expression(value)
         return value
+
+    @model_validator(mode="after")
+    def _can_be_found_out(self) -> Self:
+        if self.expected_body is not None and self.method == "HEAD":
+            raise ValueError(f"{self.name} expects a body of HEAD, which has none; expected GET")
+        if self.certificate_days_min is not None and not self.redirects_max and not self.url.startswith("https:"):
+            raise ValueError(f"{self.name} has certificate_days_min and no certificate; expected an https:// address")
+        return self
 
 
 class TcpCheckConfig(CheckConfig):

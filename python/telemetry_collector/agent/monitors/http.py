@@ -72,6 +72,10 @@ class HttpCheck:
                 raise CheckFailed(Reason.NAME, _words(error)) from error
             except (aiohttp.ClientConnectorError, ConnectionError) as error:
                 raise CheckFailed(Reason.CONNECT, _words(error)) from error
+            except aiohttp.TooManyRedirects as error:
+                raise CheckFailed(Reason.PROTOCOL, f"redirects more than {config.redirects_max} times") from error
+            except (aiohttp.RedirectClientError, ValueError) as error:  # ValueError: a port that cannot be
+                raise CheckFailed(Reason.PROTOCOL, "redirects to what is no http:// or https:// address") from error
             except aiohttp.ClientError as error:
                 raise CheckFailed(Reason.PROTOCOL, _words(error)) from error
             finally:
@@ -200,4 +204,6 @@ def _expression(pattern: str | None) -> Any:
 
 
 def _words(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:200]
+    # Of an answer that cannot be read aiohttp tells the whole address, too, in which there may be secrets.
+    words = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return (words or type(error).__name__)[:200]

@@ -1,7 +1,9 @@
-"""Where calls of all threads meet: a window behind a lock that nobody waits for.
+"""Where calls of all threads meet: a window behind a lock that hardly anybody waits for.
 
-Who finds the lock taken leaves the call in a queue, and whoever has the lock applies it: so a call never waits for
-another thread, and one from a signal handler, or from code that the garbage collector runs, never for itself.
+Who finds the lock taken leaves the call in a queue, and whoever has the lock applies it: so a call does not wait for
+another thread, and one from a signal handler, or from code that the garbage collector runs, not for itself. Only where
+the queue is half full already, for the interpreter has taken its turn from whoever has the lock, does a call give up
+its own, for a millisecond at most.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from telemetry_collector.agent.sdk.interrupts import is_an_interrupt
 from telemetry_collector.agent.sdk.names import MetricMistake
 from telemetry_collector.agent.sdk.troubles import Troubles
 from telemetry_collector.agent.sdk.window import ALIASES_MAX, Census, Window
@@ -21,10 +24,16 @@ GAUGE: Final = 1
 HISTOGRAM: Final = 2
 
 WAITING_MAX = 10_000
-"""Calls that may wait for whoever has the lock, a few threads' in one of the interpreter's turns of 5 ms.
+"""Calls that may wait for whoever has the lock. Further ones are dropped as `contended`.
 
-Further ones are dropped as `contended`, for no call waits itself.
+A thread that does nothing else makes as many in one of the interpreter's turns of 5 ms.
 """
+
+CROWDED = WAITING_MAX // 2
+"""When so many wait, a call gives up its turn, so that whoever has the lock gets one."""
+
+YIELD_SECS = 0.001
+"""For so long at most; less than the interpreter lets others wait for their turns anyway."""
 
 CATCH_UP_MAX = 64
 """Calls of others that one call applies beside its own, so that none takes long."""
@@ -70,7 +79,9 @@ class Aggregation:
         troubles: Troubles,
         on_growth: Callable[[bool], None],
     ) -> None:
-        """`on_growth` is called when a series was new in its window, and told whether it is time to flush."""
+        """`on_growth` is called when a series was new in its window, and told whether it is time to flush. Until
+        `settle` it is called each time, for nobody drains yet.
+        """
         self._bounds = bounds
         self._histogram_bounds = histogram_bounds
         self._strict = strict
@@ -82,6 +93,7 @@ class Aggregation:
     def renew(self) -> None:
         """Forgets everything: for the child of a fork, whose parent still has it."""
         self._lock = threading.Lock()
+        self._settled = False
         self._waiting: deque[Call] = deque()
         self._census = Census(series_max=self._bounds.series, tag_sets_max=self._bounds.tag_sets)
         self._window = self._new_window()
@@ -100,18 +112,14 @@ class Aggregation:
         """Counts one call. `place` is an object that stands for the tags of `view`, which `tags` are added to."""
         try:
             if type(value) is not int and type(value) is not float:
-                if isinstance(value, str | bytes | bytearray):
-                    raise MetricMistake(
-                        "invalid_value", f"metric {_name(name)}: {_shown(value)} is text; {_EXPECTED[kind]}"
-                    )
-                value = float(value)
+                value = _number(kind, name, value)
             if not _LOWEST[kind] <= value <= _MAX:
                 raise MetricMistake(
-                    "invalid_value", f"metric {_name(name)}: {value!r} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
+                    "invalid_value", f"metric {_name(name)}: {_shown(value)} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
                 )
             alias = (place, name, *tags.items()) if tags else (place, name)
             lock = self._lock
-            if lock.acquire(False):
+            if lock.acquire(False) or (len(self._waiting) >= CROWDED and lock.acquire(timeout=YIELD_SECS)):
                 grown, late = False, None
                 try:
                     try:
@@ -122,7 +130,7 @@ class Aggregation:
                 finally:
                     lock.release()
                     if late is not None:
-                        self._settle(late)
+                        self._tell(late)
                 if grown:
                     self._grow()
             else:
@@ -130,10 +138,15 @@ class Aggregation:
         except MetricMistake as mistake:
             self._refused(mistake)
         except Exception as error:  # noqa: BLE001  # whatever a service passes, its own work goes on
-            self.mistaken(error, f"metric {_name(name)}: ")
+            about = f"metric {_name(name)}: "
+            if tags is not None and not hasattr(type(tags), "items"):
+                about += f"tags are of {type(tags).__name__}; expected a mapping such as {{'country': 'NL'}}: "
+            self.mistaken(error, about)
 
     def mistaken(self, error: Exception, about: str = "") -> None:
-        """Counts arguments of the wrong kind. Raises MetricMistake where `strict`."""
+        """Counts arguments of the wrong kind. Raises MetricMistake where `strict`, and what is a signal handler's."""
+        if is_an_interrupt(error):
+            raise error
         self._refused(MetricMistake("invalid_argument", f"{about}{type(error).__name__}: {_name(error)}"))
 
     def drain(self, holds: Callable[[str], bool] | None = None) -> Window:
@@ -148,8 +161,13 @@ class Aggregation:
         finally:
             lock.release()
         # What they made to grow has just been taken.
-        self._settle(CaughtUp(False, late.mistakes))
+        self._tell(CaughtUp(False, late.mistakes))
         return window
+
+    def settle(self) -> None:
+        """Somebody drains from now on. Waits for nobody: a window that comes between the two knows of it already."""
+        self._settled = True
+        self._window.remember(self._aliases_max)
 
     def close(self) -> None:
         """From now on, what is recorded is dropped and counted; what was recorded before is not."""
@@ -159,7 +177,7 @@ class Aggregation:
             self._closed = True
         finally:
             lock.release()
-        self._settle(late)
+        self._tell(late)
 
     @property
     def points(self) -> int:
@@ -179,7 +197,7 @@ class Aggregation:
             self._check_open()
             before = window.points
             window.histogram(alias, alias[1], {**view, **dict(alias[2:])}, unit, bounds).add(value)
-            return window.points > before
+            return window.points > before or not self._settled
         cell = _find(window.counters if kind == COUNTER else window.gauges, alias)
         grown = False
         if cell is None:
@@ -187,9 +205,12 @@ class Aggregation:
             before = window.points
             find = window.counter if kind == COUNTER else window.gauge
             cell = find(alias, alias[1], {**view, **dict(alias[2:])}, unit)
-            grown = window.points > before
+            grown = window.points > before or not self._settled
         if kind == COUNTER:
-            cell.value += value
+            try:
+                cell.value += value
+            except OverflowError:  # a sum of whole numbers beyond all doubles, and a fraction
+                cell.value = float("inf")
         else:
             cell.value = value
         return grown
@@ -204,7 +225,7 @@ class Aggregation:
         self._waiting.append(call)
 
     def _catch_up(self, calls_max: int) -> CaughtUp:
-        """Applies calls that found the lock taken. With the lock; `_settle` what it returns without."""
+        """Applies calls that found the lock taken. With the lock; `_tell` what it returns without."""
         grown = False
         mistakes: list[MetricMistake] = []
         for _ in range(calls_max):
@@ -216,12 +237,14 @@ class Aggregation:
                 grown = self._apply(*call) or grown
             except MetricMistake as mistake:
                 mistakes.append(mistake)
-            except Exception as error:  # noqa: BLE001  # somebody else's argument
+            except Exception as error:  # somebody else's argument
+                if is_an_interrupt(error):
+                    raise
                 text = f"metric {_name(call[1][1])}: {type(error).__name__}: {_name(error)}"
                 mistakes.append(MetricMistake("invalid_argument", text))
         return CaughtUp(grown, mistakes)
 
-    def _settle(self, late: CaughtUp) -> None:
+    def _tell(self, late: CaughtUp) -> None:
         """Tells what became of others' calls. Without the lock, for a log may block."""
         for mistake in late.mistakes:
             self._count(mistake)
@@ -240,7 +263,14 @@ class Aggregation:
         return lock
 
     def _new_window(self) -> Window:
-        return Window(self._census, self._histogram_bounds, aliases_max=ALIASES_MAX * self._bounds.series)
+        window = Window(self._census, self._histogram_bounds)
+        if self._settled:
+            window.remember(self._aliases_max)
+        return window
+
+    @property
+    def _aliases_max(self) -> int:
+        return ALIASES_MAX * self._bounds.series
 
     def _refused(self, mistake: MetricMistake) -> None:
         self._count(mistake)
@@ -261,8 +291,23 @@ def _find(cells: Mapping[object, Any], alias: object) -> Any:
         return None  # a tag's value that cannot be looked up has a text all the same
 
 
+def _number(kind: int, name: object, value: Any) -> float:
+    """What calls itself a number: a bool, a Decimal or Fraction, what NumPy has."""
+    if isinstance(value, str | bytes | bytearray):
+        raise MetricMistake("invalid_value", f"metric {_name(name)}: {_shown(value)} is text; {_EXPECTED[kind]}")
+    try:
+        return float(value)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        text = f"metric {_name(name)}: {_shown(value)} is not {_KINDS[kind]}; {_EXPECTED[kind]}"
+        if hasattr(type(value), "items"):
+            text += "; did you mean tags=?"
+        raise MetricMistake("invalid_value", text) from error
+
+
 def _shown(value: object) -> str:
-    return repr(value)[:80]
+    if isinstance(value, int) and abs(value) > _MAX:
+        return f"a whole number of {value.bit_length()} bits"  # its digits are many, or cannot be had
+    return repr(value[:80] if isinstance(value, str | bytes) else value)[:80]
 
 
 def _name(name: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,15 @@ Tags = Mapping[str, Any]
 DEV_VARIABLE = "TELEMETRY_COLLECTOR_DEV"
 """Set to anything but 0, a mistake in a name, tag or value raises, with what would be right."""
 
+START_AGAIN_SECS = 1.0
+"""After a failure to start a thread, the calls of so long do not try again."""
+
+STARTING_SECS_MAX = 1.0
+"""How long the end waits for somebody who is just starting to flush, which takes about a thousandth of it."""
+
+LAST_OF_ALL = -1_000
+"""The priority, among what multiprocessing's children do at their end, of what is to see all that the others record."""
+
 DROP_REASONS_MAX = 100
 """More than there are reasons to drop a point: each is a point of its own when something was dropped."""
 
@@ -51,6 +61,8 @@ class MetricStats:
     """Points, and calls, that came to nothing, by reason."""
     rates: Mapping[str, float]
     """The share of flushes that a series is part of, by pattern of `sampling`; empty without, and before a point."""
+    failures: int
+    """How often flushing could not be begun, or broke, for want of a thread or a file say. It is tried again."""
     held: Mapping[str, int]
     """How often a series stayed in the window at a flush, by pattern. Nothing of it is lost."""
 
@@ -130,9 +142,19 @@ class MetricCollector(Recorder):
             ("flush_secs", flush_secs),
             ("flush_points", flush_points),
             ("series_max", series_max),
+            ("tag_sets_max", tag_sets_max),
+            ("points_max", points_max),
         ):
             if not 0 < number < float("inf"):
                 raise ValueError(f"{argument} = {number}: expected a finite number above 0")
+        if not 0 <= exit_secs < float("inf"):
+            raise ValueError(f"exit_secs = {exit_secs}: expected a finite number, not below 0")
+        # What follows would only be found out on another thread, with nobody to tell but the log.
+        if to is not None and not hasattr(to, "new_sender"):
+            raise ValueError(f"to = {to!r}: expected AgentSocket(path) or Collectors(addresses=...)")
+        for rule in sampling or ():
+            if not isinstance(rule, Rule):
+                raise ValueError(f"sampling: {rule!r}: expected Rule(pattern, importance)")
         standard = {"service": service, "version": version}
         self._route = to or AgentSocket()
         self._exit_secs = exit_secs
@@ -148,7 +170,10 @@ class MetricCollector(Recorder):
         self._starting = threading.Lock()
         self._flusher: Flusher | None = None
         self._left_behind: list[object] = []
+        self._start_at = float("-inf")
+        self._start_failures = 0
         self._closed = False
+        self._stored = False
         strict = os.environ.get(DEV_VARIABLE, "0") not in ("", "0") if strict is None else strict
         histogram_bounds = {check_name(name): _ascending(name, some) for name, some in (bounds or {}).items()}
         aggregation = Aggregation(
@@ -173,6 +198,7 @@ class MetricCollector(Recorder):
             points_stored=sender.points_acknowledged if sender else 0,
             points_pending=sender.points_pending if sender else 0,
             dropped=self._troubles.counts,
+            failures=self._start_failures + (flusher.failures if flusher else 0),
             rates=pacing.rates if pacing else {},
             held=pacing.held if pacing else {},
         )
@@ -182,28 +208,37 @@ class MetricCollector(Recorder):
 
         This and `close` are the calls that wait: in a coroutine, `await asyncio.to_thread(metrics.flush)`.
         """
+        if self._closed:
+            return self._stored
         if self._flusher is None and self._aggregation.points:
-            self._grown(False)
+            self._start()
         flusher = self._flusher
         return flusher.flush(timeout_secs) if flusher is not None else self._aggregation.points == 0
 
     def close(self, timeout_secs: float = 5.0) -> bool:
         """Sends what was recorded, waits so long for it and disconnects; whether all of it is stored. Idempotent."""
-        with self._starting:
+        # Not for ever, for a signal handler that closes may have interrupted just whoever has it.
+        unhindered = self._starting.acquire(timeout=STARTING_SECS_MAX)
+        try:
             if self._closed:
-                return True
+                return self._stored
+            self._aggregation.close()
+            _collectors.discard(self)
+            if self._flusher is None and self._aggregation.points:
+                self._begin()
+            flusher = self._flusher
             self._closed = True
-            flusher = self._flusher
-        self._aggregation.close()
-        _collectors.discard(self)
-        if flusher is None and self._aggregation.points:
-            self._begin()
-            flusher = self._flusher
+        finally:
+            if unhindered:
+                self._starting.release()
+        points = self._aggregation.points
         if flusher is not None:
-            return flusher.stop(timeout_secs)
-        if points := self._aggregation.points:
+            self._stored = flusher.stop(timeout_secs)
+        elif points:
             self._troubles.count("not_started", points, f"{points} points were closed in, for nothing could be started")
-        return points == 0
+        else:
+            self._stored = True
+        return self._stored
 
     def __enter__(self) -> MetricCollector:
         return self
@@ -212,30 +247,42 @@ class MetricCollector(Recorder):
         self.close()
 
     def _grown(self, due: bool) -> None:
-        if self._flusher is None and self._starting.acquire(blocking=False):
-            # Whoever has the lock starts it.
+        if self._flusher is None and self._clock.monotonic() >= self._start_at:
+            self._start()
+        if due and self._flusher is not None:
+            self._flusher.wake()
+
+    def _start(self) -> None:
+        """Sees to it that somebody flushes, unless somebody sees to it already."""
+        if self._starting.acquire(blocking=False):
             try:
                 if self._flusher is None and not self._closed:
                     self._begin()
             finally:
                 self._starting.release()
-        if due and self._flusher is not None:
-            self._flusher.wake()
 
     def _begin(self) -> None:
-        """Starts to flush, if the system has a thread and files for it: else the next new series tries again."""
+        """Starts to flush, if the system has a thread for it: else a later call tries again."""
+        flusher = Flusher(self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock)
         try:
-            flusher = Flusher(
-                self._aggregation, self._route, self._settings, troubles=self._troubles, clock=self._clock
-            )
             flusher.start()
-        except (OSError, RuntimeError) as error:
+        except RuntimeError as error:
+            self._start_failures += 1
+            self._start_at = self._clock.monotonic() + START_AGAIN_SECS
             self._troubles.mention("courier", f"nothing is sent yet: {type(error).__name__}: {error}")
         else:
             self._flusher = flusher
+            self._aggregation.settle()
+            _flush_before_os_exit()
+            if self._closed:  # by a signal handler, meanwhile
+                flusher.stop(0.0)
 
-    def _exit(self) -> None:
+    def _end(self) -> None:
         self.close(self._exit_secs)
+
+    def _flush_at_the_end(self) -> None:
+        if not self.flush(self._exit_secs):
+            self._troubles.mention("end", f"not everything was stored within {self._exit_secs:g} s of the end")
 
     def _renew(self) -> None:
         """In the child of a fork: what another thread was doing with locks, the window or a connection is not ours.
@@ -246,21 +293,44 @@ class MetricCollector(Recorder):
         self._left_behind.append(self._flusher)
         self._flusher = None
         self._starting = threading.Lock()
+        self._start_at = float("-inf")
         self._troubles.renew()
         self._aggregation.renew()
 
 
 _collectors: weakref.WeakSet[MetricCollector] = weakref.WeakSet()
+_flushes_before_os_exit = False
+
+
+def flush_all() -> None:
+    """Flushes every collector of metrics of this process, for as long as each takes at its end: for ends that
+    `atexit` may not see.
+    """
+    for collector in list(_collectors):
+        collector._flush_at_the_end()
+
+
+def _flush_before_os_exit() -> None:
+    """Children of multiprocessing end by `os._exit`, once they have run what is registered here."""
+    global _flushes_before_os_exit
+    # Such a child has loaded them; nobody else need.
+    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+    if process is None or util is None or process.parent_process() is None or _flushes_before_os_exit:
+        return
+    _flushes_before_os_exit = True
+    util.Finalize(None, flush_all, exitpriority=LAST_OF_ALL)
 
 
 def _after_fork() -> None:
+    global _flushes_before_os_exit
+    _flushes_before_os_exit = False
     for collector in list(_collectors):
         collector._renew()
 
 
 def _at_exit() -> None:
     for collector in list(_collectors):
-        collector._exit()
+        collector._end()
 
 
 os.register_at_fork(after_in_child=_after_fork)

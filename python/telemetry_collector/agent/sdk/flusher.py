@@ -10,12 +10,13 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from telemetry_collector.agent.sampling import Rule
 from telemetry_collector.agent.sdk.aggregation import Aggregation
 from telemetry_collector.agent.sdk.courier import Courier, lost
-from telemetry_collector.agent.sdk.names import Tags
+from telemetry_collector.agent.sdk.names import Tags, names_a_node
 from telemetry_collector.agent.sdk.pacing import Pacing
 from telemetry_collector.agent.sdk.routes import Route
 from telemetry_collector.agent.sdk.troubles import Troubles
@@ -31,6 +32,10 @@ BATCH_POINTS_MAX = 1_000
 
 DROPPED = "sdk.points.dropped"
 """The counter of what the service tried to record in vain, by reason."""
+
+
+FlushedPoint = tuple[Cell | HistogramCell, MetricType]
+"""A cell, and as what it is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +80,13 @@ class Flusher:
 
     @property
     def stats(self) -> SenderStats | None:
-        """The sender's counters; None before it is made."""
+        """The counters of the sender that there is, or was last; None before one is made."""
         return self._courier.stats
+
+    @property
+    def failures(self) -> int:
+        """How often a sender could not be made, or broke."""
+        return self._courier.failures
 
     def wake(self) -> None:
         """The window is large: flushes now."""
@@ -91,6 +101,9 @@ class Flusher:
         self._stopping = True
         stored = self.flush(timeout_secs)
         self._courier.stop()
+        if not self._courier.running:
+            # It has had no last turn where there was no sender to have it with.
+            self._abandon(self._aggregation.drain())
         return stored
 
     # ---- on the courier's thread
@@ -99,8 +112,8 @@ class Flusher:
         pacing = self.pacing
         if pacing is not None:
             pacing.turn(sender.stats, self._clock.monotonic())
-        if self._has_room(sender):
-            # The last turn leaves nothing behind, for there is no next one.
+        # The last turn leaves nothing behind, for there is no next one: what is not sent then is counted.
+        if self._stopping or self._has_room(sender):
             holds = None if pacing is None or self._stopping else pacing.holds()
             self._offer(self._aggregation.drain(holds), sender)
 
@@ -108,33 +121,44 @@ class Flusher:
         before = lost(sender.stats)
         if not self._has_room(sender):
             await sender.drained()
-        self._offer(self._aggregation.drain(), sender)
+        whole = self._offer(self._aggregation.drain(), sender)
         await sender.drained()
-        return lost(sender.stats) == before
+        return whole and lost(sender.stats) == before
 
     def _has_room(self, sender: Sender) -> bool:
         pending = sender.stats.points_pending
         return pending == 0 or pending + self._aggregation.points <= self._settings.points_max
 
-    def _offer(self, window: Window, sender: Sender) -> None:
-        for batch in self._batches(window):
-            sender.offer(batch)
-
-    def _batches(self, window: Window) -> Iterator[Batch]:
+    def _offer(self, window: Window, sender: Sender) -> bool:
+        """Whether all of it could be offered."""
         from telemetry_collector.errors import EncodeError
 
         now = self._clock.unix_ns()
-        points: list[tuple[Cell | HistogramCell, MetricType]] = [
-            *((cell, MetricType.COUNTER) for cell in (*window.cells("counter"), *self._drops())),
-            *((cell, MetricType.GAUGE) for cell in window.cells("gauge")),
-            *((cell, MetricType.HISTOGRAM) for cell in window.cells("histogram")),
-        ]
-        for start in range(0, len(points), BATCH_POINTS_MAX):
-            some = points[start : start + BATCH_POINTS_MAX]
+        points = [point for point in _points(window) if self._is_a_double(point)]
+        whole = len(points) == window.points
+        points += [(cell, MetricType.COUNTER) for cell in self._drops()]
+        for some in _parts(points):
             try:
-                yield _batch(some, self._settings.common_tags, now)
+                sender.offer(_batch(some, self._settings.common_tags, now))
             except (EncodeError, OverflowError, TypeError, ValueError) as error:
                 self._troubles.count("unencodable", len(some), f"{len(some)} points cannot be sent: {error}")
+                whole = False
+        return whole
+
+    def _is_a_double(self, point: FlushedPoint) -> bool:
+        """Whether its sum is one; else it is counted as dropped. A collector would refuse it."""
+        cell, _ = point
+        try:
+            if isfinite(cell.value if isinstance(cell, Cell) else cell.sum):
+                return True
+        except OverflowError:
+            pass  # a sum of whole numbers, which may be of any size
+        self._troubles.count("overflow", 1, f"metric {cell.name}: what was added up is beyond all doubles")
+        return False
+
+    def _abandon(self, window: Window) -> None:
+        if points := window.points:
+            self._troubles.count("not_started", points, f"{points} points were closed in, for nothing could be started")
 
     def _drops(self) -> Iterator[Cell]:
         """What was dropped since the last flush, as points of its own."""
@@ -147,7 +171,20 @@ class Flusher:
         self._told = counts
 
 
-def _batch(points: list[tuple[Cell | HistogramCell, MetricType]], common_tags: Tags, unix_ns: int) -> Batch:
+def _points(window: Window) -> Iterator[FlushedPoint]:
+    for kind in (MetricType.COUNTER, MetricType.GAUGE, MetricType.HISTOGRAM):
+        for cell in window.cells(kind.name.lower()):
+            yield cell, kind
+
+
+def _parts(points: list[FlushedPoint]) -> Iterator[list[FlushedPoint]]:
+    for of_a_node in (False, True):
+        group = [point for point in points if names_a_node(point[0].tags) is of_a_node]
+        for start in range(0, len(group), BATCH_POINTS_MAX):
+            yield group[start : start + BATCH_POINTS_MAX]
+
+
+def _batch(points: list[FlushedPoint], common_tags: Tags, unix_ns: int) -> Batch:
     from telemetry_collector.sender import Batch
 
     scalars = [(cell, kind) for cell, kind in points if isinstance(cell, Cell)]
@@ -157,7 +194,7 @@ def _batch(points: list[tuple[Cell | HistogramCell, MetricType]], common_tags: T
         series=[(cell.name, cell.tags, int(kind), cell.unit, kind is MetricType.COUNTER) for cell, kind in scalars],
         series_index=array("I", range(len(scalars))),
         timestamps_unix_ns=array("q", [unix_ns]) * len(scalars),
-        values=array("d", (_double(cell.value) for cell, _ in scalars)),
+        values=array("d", (cell.value for cell, _ in scalars)),
         histograms=[
             (
                 one.name,
@@ -165,7 +202,7 @@ def _batch(points: list[tuple[Cell | HistogramCell, MetricType]], common_tags: T
                 one.unit,
                 True,
                 unix_ns,
-                _double(one.sum),
+                one.sum,
                 one.least,
                 one.greatest,
                 one.bounds,
@@ -174,11 +211,3 @@ def _batch(points: list[tuple[Cell | HistogramCell, MetricType]], common_tags: T
             for one in distributions
         ],
     )
-
-
-def _double(total: float) -> float:
-    """A sum of whole numbers may be beyond all doubles; its point is refused then, and no other with it."""
-    try:
-        return float(total)
-    except OverflowError:
-        return float("inf")

@@ -12,6 +12,9 @@ TAG_VALUE_BYTES_MAX = 1_024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN_MAX = 80
 
+NODE_TAG = "node_id"
+"""The tag that certificates are checked against: a batch with another node in it is refused as a whole."""
+
 Tags = tuple[tuple[str, str], ...]
 """Sorted by key."""
 
@@ -28,7 +31,7 @@ class MetricMistake(ValueError):
 def check_name(name: object) -> str:
     """The name, if it is one. MetricMistake says what would be right."""
     if isinstance(name, str) and len(name) <= NAME_BYTES_MAX and NAME.fullmatch(name):
-        return str(name)
+        return _text(name)
     text = (
         f"metric name {_shown(name)}: expected lower-case words joined by dots, such as api.requests, "
         f"of at most {NAME_BYTES_MAX} characters"
@@ -70,6 +73,11 @@ def check_tags(tags: Mapping[str, object]) -> Tags:
     return tuple(sorted(checked))
 
 
+def names_a_node(tags: Tags) -> bool:
+    """Whether a point is to travel only with its like, so that none of the others is refused with it."""
+    return any(key == NODE_TAG for key, _ in tags)
+
+
 def _text(value: object) -> str:
     # A string enum's str() is its name; what compares equal to it is its content.
     return str.__str__(value) if isinstance(value, str) else str(value)
@@ -83,5 +91,5 @@ def _fits(text: str, bytes_max: int) -> bool:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    shown = repr(value[: _SHOWN_MAX + 1] if isinstance(value, str) else value)
     return shown if len(shown) <= _SHOWN_MAX else shown[:_SHOWN_MAX] + "…"

@@ -7,6 +7,7 @@ agent's spool. What could not be delivered in time fails, and is still sent when
 """
 
 import os
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +49,20 @@ class TelemetryCollectorExporter(MetricExporter):
         to: Route | None = None,
         *,
         points_max: int = 10_000,
+        timeout_secs: float = 5.0,
+        exit_secs: float = 2.0,
         preferred_temporality: dict[type, AggregationTemporality] | None = None,
         preferred_aggregation: dict[type, Any] | None = None,
     ) -> None:
-        """`points_max` bounds what waits for its answer; beyond it the oldest is dropped and counted."""
+        """`points_max` bounds what waits for its answer; beyond it the oldest is dropped and counted. An export waits
+        for `timeout_secs`, and the shutdown for `exit_secs`, where readers and providers would wait half a minute for
+        each: a service is to end in time also where nobody takes its points.
+        """
         super().__init__({**TEMPORALITY, **(preferred_temporality or {})}, preferred_aggregation)
         self._route = to or AgentSocket()
         self._points_max = points_max
+        self._timeout_secs = timeout_secs
+        self._exit_secs = exit_secs
         self._troubles = Troubles()
         self._courier: Courier | None = None
         self._left_behind: list[object] = []
@@ -72,7 +80,7 @@ class TelemetryCollectorExporter(MetricExporter):
         if self._shut:
             return MetricExportResult.FAILURE
         try:
-            stored = self._export(metrics_data, timeout_millis / 1_000)
+            stored = self._export(metrics_data, min(timeout_millis / 1_000, self._timeout_secs))
         except Exception as error:  # noqa: BLE001  # the service's reader would log it at every interval
             self._troubles.mention("export", f"an export failed: {type(error).__name__}: {error}")
             stored = False
@@ -89,7 +97,7 @@ class TelemetryCollectorExporter(MetricExporter):
         self._shut = True
         _exporters.discard(self)
         if self._courier is not None:
-            self._courier.attend(_drained, timeout_millis / 1_000)
+            self._courier.attend(_drained, min(timeout_millis / 1_000, self._exit_secs))
             self._courier.stop()
 
     def _export(self, data: MetricsData, timeout_secs: float) -> bool:
@@ -100,13 +108,16 @@ class TelemetryCollectorExporter(MetricExporter):
             return not whole.refused
         courier = self._running()
         mismatched = self._mismatches
+        until = time.monotonic() + timeout_secs
         if courier.attend(lambda sender: _delivered(sender, whole), timeout_secs):
             return not whole.refused
-        if self._node_tag and self._mismatches > mismatched:
-            # The host has another name than the node: a container, say. It keeps its own as `host.name`.
+        if self._node_tag and self._mismatches - mismatched >= whole.points:
+            # The host has another name than the node: a container, say. It keeps its own as `host.name`. Nothing was
+            # stored, and so everything can be sent again.
             self._node_tag = False
             again = self._converted(data)
-            return courier.attend(lambda sender: _delivered(sender, again), timeout_secs) and not again.refused
+            left_secs = until - time.monotonic()
+            return courier.attend(lambda sender: _delivered(sender, again), left_secs) and not again.refused
         return False
 
     @property
@@ -118,8 +129,9 @@ class TelemetryCollectorExporter(MetricExporter):
 
     def _running(self) -> Courier:
         if self._courier is None:
-            self._courier = Courier(self._route, points_max=self._points_max, troubles=self._troubles)
-            self._courier.start()
+            courier = Courier(self._route, points_max=self._points_max, troubles=self._troubles)
+            courier.start()
+            self._courier = courier
         return self._courier
 
     def _renew(self) -> None:

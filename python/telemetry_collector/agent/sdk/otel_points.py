@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telemetry_collector.agent.sdk.names import MetricMistake, Tags, check_tags
+from telemetry_collector.agent.sdk.names import NODE_TAG, MetricMistake, Tags, check_tags, names_a_node
 from telemetry_collector.model import MetricType
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ BUCKETS_MAX = 1_024
 RESOURCE_TAGS = {
     "service.name": "service",
     "service.version": "version",
-    "host.name": "node_id",
+    "host.name": NODE_TAG,
     "cloud.region": "region",
     "cloud.availability_zone": "zone",
 }
@@ -73,6 +73,11 @@ class Converted(NamedTuple):
     refused: list[str]
     """Why points were left out, one text a point."""
 
+    @property
+    def points(self) -> int:
+        """Those of the batches."""
+        return sum(batch.points for batch in self.batches)
+
 
 def converted(data: MetricsData, *, points_max: int, node_tag: bool) -> Converted:
     """All points, in batches of at most so many. `node_tag`: whether host.name may name the node (`node_id`)."""
@@ -81,8 +86,10 @@ def converted(data: MetricsData, *, points_max: int, node_tag: bool) -> Converte
     for resource in data.resource_metrics:
         tags = resource_tags(resource.resource.attributes, node_tag=node_tag)
         points = list(_points(resource.scope_metrics, refused))
-        starts = range(0, len(points), points_max)
-        batches.extend(_batch(points[start : start + points_max], tags) for start in starts)
+        for of_a_node in (False, True):
+            group = [point for point in points if names_a_node(point.tags) is of_a_node]
+            starts = range(0, len(group), points_max)
+            batches.extend(_batch(group[start : start + points_max], tags) for start in starts)
     return Converted(batches, refused)
 
 
@@ -93,8 +100,8 @@ def resource_tags(attributes: Mapping[str, Any], *, node_tag: bool) -> Tags:
     """
     standard = {tag: attributes[key] for key, tag in RESOURCE_TAGS.items() if key in attributes}
     others = {key: value for key, value in attributes.items() if key not in RESOURCE_TAGS}
-    if not node_tag and "node_id" in standard:
-        others["host.name"] = standard.pop("node_id")
+    if not node_tag and NODE_TAG in standard:
+        others["host.name"] = standard.pop(NODE_TAG)
     tags: list[tuple[str, str]] = []
     for key, value in (*standard.items(), *others.items()):
         if len(tags) < COMMON_TAGS_MAX and not key.startswith(LEFT_OUT):

@@ -66,10 +66,17 @@ class Pacing:
     def holds(self) -> Callable[[str], bool] | None:
         """A flush begins: tells of a metric's name whether its series stay; None when all go."""
         self._sampling.tick()
-        return self._hold if self._sampling.sheds else None
+        if not self._sampling.sheds:
+            return None
+        # Asked once a name, not once a series: calls are put off while this is found out.
+        decided: dict[str, bool] = {}
 
-    def _hold(self, name: str) -> bool:
-        if self._sampling.due(name, name):
-            return False
-        self._sampling.count_shed(name)
-        return True
+        def hold(name: str) -> bool:
+            held = decided.get(name)
+            if held is None:
+                held = decided[name] = not self._sampling.due(name, name)
+            if held:
+                self._sampling.count_shed(name)
+            return held
+
+        return hold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from telemetry_collector.sender import Sender
     from telemetry_collector.sender.events import SenderEvent
+
+# What `Address` takes, which would load all of the configuration.
+_HOST = re.compile(r"[^\s:/\[\]@]+|\[[0-9A-Fa-f:.]+\]")
+_PORT = re.compile(r"[0-9]{1,5}")
 
 AGENT_SOCKET = Path("/run/horizon/agent.sock")
 """Where a packaged agent listens that was told to."""
@@ -54,14 +59,34 @@ class Collectors:
     server_name: str | None = None
     """The name in them, where it is not the host that they are reached under."""
 
+    def __post_init__(self) -> None:
+        if not self._addresses:
+            raise ValueError("addresses: expected one host:port at least")
+        for address in self._addresses:
+            host, _, port = str(address).rpartition(":")
+            if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or not 0 < int(port) < 65_536:
+                raise ValueError(
+                    f"addresses: {address!r}: expected host:port, such as collector-a.example.org:5001 or [::1]:5001"
+                )
+
+    @property
+    def _addresses(self) -> Sequence[str]:
+        return [self.addresses] if isinstance(self.addresses, str) else self.addresses
+
     def new_sender(self, *, points_max: int, on_event: Callable[[SenderEvent], None]) -> Sender:
         """A sender over QUIC, not started."""
-        from telemetry_collector.sender import Address, DeliverySettings, OutboxSettings, Sender, TransportSettings
+        # The resolver would load the one, and the first connection the other, when a fork may be in the middle of it.
+        import encodings.idna  # noqa: F401
 
-        addresses = [self.addresses] if isinstance(self.addresses, str) else self.addresses
+        from telemetry_collector.sender import Address, DeliverySettings, OutboxSettings, Sender, TransportSettings
+        from telemetry_collector.sender.settings import has_quinn
+
+        if has_quinn():
+            import telemetry_collector.sender.over_quinn  # noqa: F401
+
         return Sender(
             TransportSettings(
-                endpoints=tuple(Address.parse(address) for address in addresses),
+                endpoints=tuple(Address.parse(address) for address in self._addresses),
                 cert_path=Path(self.cert_path),
                 key_path=Path(self.key_path),
                 ca_path=Path(self.ca_path),
@@ -73,7 +98,7 @@ class Collectors:
         )
 
     def __str__(self) -> str:
-        return f"the collector at {self.addresses}"
+        return f"the collector at {' or '.join(self._addresses)}"
 
 
 Route = AgentSocket | Collectors

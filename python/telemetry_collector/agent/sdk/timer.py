@@ -49,6 +49,8 @@ class Timer:
         _OPEN.set(tuple(still))
 
     def __call__(self, timed: F) -> F:
+        if isinstance(timed, classmethod | staticmethod):
+            return cast(F, type(timed)(self(timed.__func__)))
         return cast(F, functools.wraps(timed)(self._around(timed)))
 
     def _around(self, timed: Callable[..., Any]) -> Callable[..., Any]:

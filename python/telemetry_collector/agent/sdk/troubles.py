@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 
 TOLD_EVERY_SECS = 60.0
 """A reason is logged when it first occurs and then at most so often, with what happened since."""
@@ -38,7 +39,7 @@ class Troubles:
             if told_at is not None and now - told_at < TOLD_EVERY_SECS:
                 return
             self._told[reason] = (now, total)
-        log.warning("metrics: %s (%s, %d more of this kind, %d in all)", text, reason, total - told, total)
+        _warn("metrics: %s (%s, %d more of this kind, %d in all)", text, reason, total - told, total)
 
     def mention(self, subject: str, text: str) -> None:
         """Logs, as seldom, what costs no points by itself."""
@@ -48,4 +49,10 @@ class Troubles:
             if told_at is not None and now - told_at < TOLD_EVERY_SECS:
                 return
             self._told[subject] = (now, 0)
-        log.warning("metrics: %s", text)
+        _warn("metrics: %s", text)
+
+
+def _warn(text: str, *values: object) -> None:
+    # What a service has made of its log may raise, and it did not call us to hear of that.
+    with suppress(Exception):
+        log.warning(text, *values)

@@ -55,7 +55,10 @@ class HistogramCell:
     def add(self, value: float) -> None:
         """One observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+        try:
+            self.sum += value
+        except OverflowError:  # a sum of whole numbers beyond all doubles, and a fraction
+            self.sum = float("inf")
         if value < self.least:
             self.least = value
         if value > self.greatest:
@@ -68,14 +71,14 @@ class Census:
     def __init__(self, *, series_max: int, tag_sets_max: int) -> None:
         self._series_max = series_max
         self._tag_sets_max = tag_sets_max
-        self._names: dict[str, dict[Tags, int]] = {}
+        self._names: dict[str, dict[tuple[str, Tags], int]] = {}
         self._series = 0
         self._window = 0
 
-    def admit(self, name: str, tags: Tags) -> None:
+    def admit(self, kind: str, name: str, tags: Tags) -> None:
         """Counts a series in. MetricMistake when there are too many."""
         sets = self._names.get(name)
-        if sets is None or tags not in sets:
+        if sets is None or (kind, tags) not in sets:
             if self._series >= self._series_max:
                 raise MetricMistake("series", f"metric {name}: {self._series_max} series are in use, and no more fit")
             if sets is not None and len(sets) >= self._tag_sets_max:
@@ -86,7 +89,7 @@ class Census:
                 )
             sets = self._names.setdefault(name, {})
             self._series += 1
-        sets[tags] = self._window
+        sets[kind, tags] = self._window
 
     def turn(self) -> None:
         """A window was flushed: forgets, now and then, what has not been used for long."""
@@ -101,10 +104,10 @@ class Census:
 class Window:
     """The cells by what callers say, and in the order of their first use."""
 
-    def __init__(self, census: Census, bounds: Mapping[str, tuple[float, ...]], *, aliases_max: int) -> None:
+    def __init__(self, census: Census, bounds: Mapping[str, tuple[float, ...]]) -> None:
         self._census = census
         self._bounds = bounds
-        self._aliases_max = aliases_max
+        self._aliases_max = 0
         self._canonical: dict[tuple[str, str, Tags], Cell | HistogramCell] = {}
         # Looked up with what the caller said, which is cheaper than to sort and check it each time.
         self.counters: dict[object, Cell] = {}
@@ -112,6 +115,10 @@ class Window:
         self.histograms: dict[object, HistogramCell] = {}
         self.held = 0
         """Of its points, those that stayed from the window before."""
+
+    def remember(self, aliases_max: int) -> None:
+        """So many of the ways to write a series are kept from now on; none before, so that each call comes by here."""
+        self._aliases_max = aliases_max
 
     @property
     def points(self) -> int:
@@ -169,8 +176,7 @@ class Window:
         return key, type(name) is str and all(type(value) is str for value in tags.values())
 
     def _admit(self, key: tuple[str, str, Tags], cell: Cell | HistogramCell) -> None:
-        _, name, tags = key
-        self._census.admit(name, tags)
+        self._census.admit(*key)
         self._canonical[key] = cell
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
@@ -17,11 +18,12 @@ from telemetry_collector.api.grpc.selections import (
     selection_message,
     selection_of,
 )
-from telemetry_collector.query import InvalidQuery
+from telemetry_collector.query import InvalidQuery, give_way
 
 EVALUATION = "not evaluated yet"
 
 _Choice = TypeVar("_Choice", bound=Enum)
+_Changed = TypeVar("_Changed")
 
 
 class _Numbers(Protocol):
@@ -35,14 +37,16 @@ class Alerting:
 
     def __init__(self, rules: AlertRules) -> None:
         self._rules = rules
+        # One change at a time, on a thread that whoever else needs one does not wait for: some take seconds.
+        self._changes = ThreadPoolExecutor(1, "alert-rules", initializer=give_way)
 
     async def configure(self, asked: service.ConfigureAlertRequest) -> service.ConfigureAlertResponse:
         """Keeps a rule; answers when it is on the disk."""
         try:
             rule = _rule_of(asked.rule)
+            replaced = await self._change(lambda: self._rules.put(rule))
         except InvalidQuery as error:
             raise Refusal(Code.INVALID_ARGUMENT, f"rule.{error}") from error
-        replaced = await asyncio.to_thread(self._rules.put, rule)
         return service.ConfigureAlertResponse(rule=_message(rule), replaced=replaced, evaluation=EVALUATION)
 
     async def list(self, _asked: service.ListAlertsRequest) -> service.ListAlertsResponse:
@@ -51,9 +55,12 @@ class Alerting:
 
     async def delete(self, asked: service.DeleteAlertRequest) -> service.DeleteAlertResponse:
         """Forgets a rule; answers when that is on the disk."""
-        if not await asyncio.to_thread(self._rules.delete, asked.name):
+        if not await self._change(lambda: self._rules.delete(asked.name)):
             raise Refusal(Code.NOT_FOUND, f"there is no rule {asked.name[:200]!r}")
         return service.DeleteAlertResponse()
+
+    async def _change(self, change: Callable[[], _Changed]) -> _Changed:
+        return await asyncio.get_running_loop().run_in_executor(self._changes, change)
 
 
 def _rule_of(message: service.AlertRule) -> AlertRule:

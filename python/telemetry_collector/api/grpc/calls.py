@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -17,7 +18,8 @@ from telemetry_collector.alerts import TooManyRules
 from telemetry_collector.api.grpc.events import GrpcEvents
 from telemetry_collector.api.grpc.peers import Context, Peers
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied
-from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, Readings, address_of
+from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, NoTurn, Readings, address_of
+from telemetry_collector.listeners.requests.shares import Shares
 from telemetry_collector.query import (
     AnswerTooLarge,
     InvalidQuery,
@@ -28,8 +30,14 @@ from telemetry_collector.query import (
 
 Code = grpc.StatusCode
 
+CALLS_MAX: Final = 256
+"""Calls under way, which clients share: one alone has half of them."""
+REQUEST_BYTES_MAX: Final = 64 * 1024
+"""Of a call with one message. Questions and rules at all their bounds are smaller; millions of empty fields would take
+seconds and gigabytes to be read, whatever becomes of them."""
 PROBLEM_CHARS_MAX: Final = 1_000
 """What a client is told is cut to so much."""
+TOO_MANY_CALLS: Final = "too many calls are under way, or too many of this client; come back later"
 
 CODES: Final[dict[type[Exception], Any]] = {
     PeerDenied: Code.PERMISSION_DENIED,
@@ -65,7 +73,8 @@ class Calls:
     def __init__(self, peers: Peers, events: GrpcEvents) -> None:
         self._peers = peers
         self._events = events
-        self._readings = Readings()
+        self._readings = Readings(CALLS_MAX)
+        self._shares = Shares(CALLS_MAX)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -81,13 +90,17 @@ class Calls:
 
         async def handle(messages: AsyncIterator[bytes], context: Context) -> bytes:
             async def answer(peer: Peer) -> bytes:
-                client = f"{peer.identity} {address_of(context.peer())}"
                 try:
-                    body = await self._readings.read(client, messages)
+                    body = await self._readings.read(_client(peer, context), messages)
+                except NoTurn as error:
+                    raise Refusal(Code.RESOURCE_EXHAUSTED, TOO_MANY_CALLS) from error
                 except TimeoutError as error:
                     raise Refusal(Code.DEADLINE_EXCEEDED, f"no whole message within {READ_SECS_MAX:g} s") from error
                 if body is None:
                     raise Refusal(Code.INVALID_ARGUMENT, "a call without a message")
+                if len(body) > REQUEST_BYTES_MAX:
+                    problem = f"a request of {len(body)} bytes; expected at most {REQUEST_BYTES_MAX}"
+                    raise Refusal(Code.INVALID_ARGUMENT, problem)
                 try:
                     asked = request.FromString(body)
                 except DecodeError as error:
@@ -131,7 +144,8 @@ class Calls:
         try:
             peer = self._peers.of(context)
             identity = peer.identity
-            result = await work(peer)
+            with self._share(_client(peer, context)):
+                result = await work(peer)
         except asyncio.CancelledError:
             # The client has gone, or its deadline came.
             self._events.answered(method, Code.CANCELLED.name, time.monotonic() - began)
@@ -146,6 +160,15 @@ class Calls:
         self._events.answered(method, code.name, time.monotonic() - began)
         return result
 
+    @contextmanager
+    def _share(self, client: str) -> Iterator[None]:
+        if not self._shares.take(client):
+            raise Refusal(Code.RESOURCE_EXHAUSTED, TOO_MANY_CALLS)
+        try:
+            yield
+        finally:
+            self._shares.give_back(client)
+
     def _told(self, method: str, error: Exception) -> tuple[Any, str]:
         """The status and the words for the client."""
         if isinstance(error, Refusal):
@@ -154,3 +177,8 @@ class Calls:
             return CODES[type(error)], str(error)[:PROBLEM_CHARS_MAX]
         self._events.failed(method, error)
         return Code.INTERNAL, "a fault of the collector, which its log tells of"
+
+
+def _client(peer: Peer, context: Context) -> str:
+    """Who shares what there is only so much of."""
+    return f"{peer.identity} {address_of(context.peer())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from telemetry_collector.api.grpc.calls import Code, Refusal
@@ -23,7 +24,9 @@ class Querying:
         """The answer, or one of the query's errors."""
         if self.engine is None:
             raise Refusal(Code.FAILED_PRECONDITION, "no Parquet files are written here, which answers come from")
-        answer = _message(await self.engine.ask(_query_of(asked)))
+        found = await self.engine.ask(_query_of(asked))
+        # The largest answer takes a quarter of a second, which others on the event loop are not to wait for.
+        answer = await asyncio.to_thread(_message, found)
         if (size := answer.ByteSize()) > self._answer_bytes_max:
             raise AnswerTooLarge(
                 f"the answer has {size} bytes; expected at most {self._answer_bytes_max}: a longer step, fewer tags in "

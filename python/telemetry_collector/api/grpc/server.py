@@ -15,6 +15,8 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from telemetry_collector.api.grpc.calls import CALLS_MAX
+from telemetry_collector.api.grpc.standard import Readable
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.requests.grpc import ServerFiles
@@ -24,8 +26,12 @@ log = logger(__name__)
 
 MESSAGE_BYTES_MAX: Final = 10 * 1024 * 1024
 """One message, either way."""
-CALLS_MAX: Final = 256
-"""Calls under way; gRPC refuses further ones with RESOURCE_EXHAUSTED."""
+GRPC_CALLS_MAX: Final = 2 * CALLS_MAX
+"""Calls that gRPC itself lets in, those of the health service and of reflection included; further ones it refuses with
+RESOURCE_EXHAUSTED."""
+CONNECTIONS_MAX: Final = 1_024
+"""Connections; further ones are closed at once."""
+HANDSHAKE_SECS_MAX: Final = 10
 STOP_SECS_MAX: Final = 5.0
 LEAVE_SECS: Final = 0.2
 """How long the last answers may take to leave."""
@@ -65,6 +71,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Begins to listen. AddressError when address or socket cannot be had; it listens on neither then."""
         server = grpc.aio.server(
+            interceptors=(Readable(),),
             options=(
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -72,8 +79,10 @@ class GrpcServer:
                 ("grpc.http2.bdp_probe", 0),
                 # Two collectors on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
             ),
-            maximum_concurrent_rpcs=CALLS_MAX,
+            maximum_concurrent_rpcs=GRPC_CALLS_MAX,
         )
         for name, methods in self._services.items():
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, dict(methods)),))

@@ -32,12 +32,18 @@ log = logger(__name__)
 
 TURN_SECS = 0.25
 """So often heartbeats are taken from the core."""
-TAKEN_AT_ONCE_MAX = 500
-"""Heartbeats taken in one go, before the event loop's other tasks have a turn."""
-TAKEN_A_TURN_MAX = 20 * TAKEN_AT_ONCE_MAX
+TAKEN_AT_ONCE_MAX = 10
+"""Heartbeats taken in one go, before the event loop's other tasks have a turn. One takes some microseconds, and with a
+thousand tasks two milliseconds."""
+TAKEN_A_TURN_MAX = 10_000
 """Further ones wait in the core, within its bounds, for the next turn."""
+STORED_AT_ONCE_MAX = 500
+"""Heartbeats given to the core in one go."""
 SAVE_SECS = 5.0
 """The file is written at most so often."""
+SENT_AGAIN_SECS = 60.0
+"""So long after a crash a heartbeat of before it may be sent again. One that seems to be that old later is of a worker
+whose clock is slow, or ours was fast."""
 UNSTORED_MAX = 100_000
 """Heartbeats that wait to be stored as metrics, until the next turn; further ones are not stored, and counted."""
 
@@ -102,7 +108,7 @@ class TelemetryManager:
         registry.register(self._metrics)
         self._unstored: list[tuple[str, str, float, float, float, int, int]] = []
         # Of a heartbeat that was taken before, it is not known whether it is stored already.
-        self._store_after_unix_ns = 0
+        self._store_after_unix_ns, self._sent_again_until = 0, 0.0
         self._changed = False
         self._save_due = self._clock.monotonic()
         self._task: asyncio.Task[None] | None = None
@@ -206,7 +212,7 @@ class TelemetryManager:
             await asyncio.sleep(0)
         self._workers.expire()
         while self._unstored:
-            states, self._unstored = self._unstored[:TAKEN_AT_ONCE_MAX], self._unstored[TAKEN_AT_ONCE_MAX:]
+            states, self._unstored = self._unstored[:STORED_AT_ONCE_MAX], self._unstored[STORED_AT_ONCE_MAX:]
             self._store(states, self._clock.unix_ns())
 
     def _to_store(self, heartbeat: Heartbeat) -> None:
@@ -214,7 +220,7 @@ class TelemetryManager:
         if len(self._unstored) >= UNSTORED_MAX:
             self._events.happened(UNSTORED, reason="too_many")
             return
-        if 0 < timestamp <= self._store_after_unix_ns:
+        if 0 < timestamp <= self._store_after_unix_ns and self._clock.monotonic() < self._sent_again_until:
             self._events.happened(UNSTORED, reason="before_a_crash")
             return
         self._unstored.append(
@@ -257,6 +263,7 @@ class TelemetryManager:
             self._events.happened(DAMAGED, file=str(self._saved.path), error=str(error), note="starting without it")
         if not complete:
             self._store_after_unix_ns = self._clock.unix_ns()
+            self._sent_again_until = self._clock.monotonic() + SENT_AGAIN_SECS
 
     async def _save(self, *, complete: bool = False) -> None:
         self._save_due = self._clock.monotonic() + SAVE_SECS

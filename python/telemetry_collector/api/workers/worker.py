@@ -71,16 +71,17 @@ def shown(worker: Worker) -> bytes:
 
     Written out by hand: ten thousand of them come every few seconds.
     """
-    tasks = ""
+    tasks = "[]"
     if worker.running_tasks:
-        tasks = ", ".join(
-            json.dumps({"task_id": task.task_id, "name": task.name, "status": task.status,
-                        "started_unix_secs": task.started_unix_ns / 1e9})
-            for task in worker.running_tasks
-        )  # fmt: skip
+        tasks = json.dumps(
+            [
+                {"task_id": task_id, "name": name, "status": status, "started_unix_secs": started_unix_ns / 1e9}
+                for task_id, name, status, started_unix_ns in worker.running_tasks
+            ]
+        )
     return (
         f'{{"worker_id": {json.dumps(worker.worker_id)}, "cpu_usage": {worker.cpu_usage!r}, '
-        f'"memory_usage": {worker.memory_usage!r}, "gpu_usage": {worker.gpu_usage!r}, "running_tasks": [{tasks}], '
+        f'"memory_usage": {worker.memory_usage!r}, "gpu_usage": {worker.gpu_usage!r}, "running_tasks": {tasks}, '
         f'"last_update": {worker.last_update!r}, "is_active": '
     ).encode()
 

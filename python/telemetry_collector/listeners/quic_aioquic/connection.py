@@ -63,7 +63,7 @@ class AgentConnection:
         """`wake` is called when replies became ready: the listener then calls `process` and `transmit`.
 
         `routes` leads from connection ids to connections; this one keeps its own entries, eight at most beside the
-        first that the client chose, until it has ended. `handshake_ended` is called when its handshake is over, however
+        transport's `first_ids`, until it has ended. `handshake_ended` is called when its handshake is over, however
         it went, perhaps more than once.
         """
         self.peer = peer
@@ -79,7 +79,7 @@ class AgentConnection:
         self._wake = wake
         self._routes = routes
         self._handshake_ended = handshake_ended
-        self._ids = {transport.host_cid, transport.original_destination_connection_id}
+        self._ids = {transport.host_cid, *transport.first_ids}
         routes.update(dict.fromkeys(self._ids, self))
         self._reading = True
         self._relay = False

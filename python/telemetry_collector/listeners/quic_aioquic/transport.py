@@ -80,6 +80,10 @@ class Transport(MtlsConnection):
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
+        self.first_ids = {original_destination_connection_id, retry_source_connection_id or b""} - {b""}
+        """What the peer calls this connection until it has heard of an id of its own: the one it chose itself, and the
+        one that it was given when it was sent away for a token. Its first flight may take several datagrams, and come
+        again."""
         self._reset_token = reset_token
         self._name_resets()
         self._unacknowledged = 0

@@ -52,6 +52,9 @@ async def read_body(content: StreamReader, hold: Hold, bytes_max: int, pace: Pac
                 chunk = await content.readany()
         except TimeoutError:
             chunk = None
+        except RuntimeError as error:
+            # What aiohttp says of a client that had left before the waiting began.
+            raise ConnectionResetError(str(error)) from error
         if chunk == b"":
             return b"".join(chunks) if len(chunks) != 1 else chunks[0]
         if chunk is not None:

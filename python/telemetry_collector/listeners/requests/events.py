@@ -9,13 +9,19 @@ from telemetry_collector.observe.events import Event, Events
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.observe.metrics import counter
 
-Outcome = Literal["stored", "partial", "rejected", "retry_later", "malformed", "too_large", "denied", "failed"]
+Outcome = Literal[
+    "stored", "partial", "rejected", "retry_later", "malformed", "too_large", "too_slow", "denied", "failed"
+]
 """What became of a request.
 
 `stored`: all of its points; `partial`: some, the others are refused for good; `rejected`: none, for good;
 `retry_later`: there is no room now; `malformed`: it cannot be read; `too_large`: more bytes than a request may have;
-`denied`: its sender may not; `failed`: for a fault of ours.
+`too_slow`: it did not come within its time, and may be sent again; `denied`: its sender may not; `failed`: for a fault
+of ours.
 """
+HandshakeFault = Literal["untrusted", "no_certificate", "refused_by_client", "not_tls", "left"]
+"""Why TLS failed: the client's certificate is of nobody who is trusted here, or missing; the client did not take ours;
+it speaks no TLS, or none that is spoken here; it left or took too long."""
 
 _ANSWERED = Event("requests", "Requests answered", labels=("receiver", "outcome"), level="debug", every_secs=60.0)
 _REFUSED = Event(
@@ -36,7 +42,28 @@ _UNACCOUNTED = Event(
 _UNREACHABLE = Event(
     "scrapes_failed", "Turns of targets that could not be read", labels=("job",), level="warning", every_secs=60.0
 )
-_FAULTS: frozenset[Outcome] = frozenset({"partial", "rejected", "malformed", "too_large", "denied"})
+_HANDSHAKES_FAILED = Event(
+    "request_handshakes_failed",
+    "Clients of receivers whose TLS handshake failed",
+    labels=("receiver", "reason"),
+    level="warning",
+    every_secs=10.0,
+)
+_TURNED_AWAY = Event(
+    "request_connections_turned_away",
+    "Connections of receivers that were closed for being too many, of all or of one address",
+    labels=("receiver",),
+    level="warning",
+    every_secs=10.0,
+)
+_NOT_ACCEPTED = Event(
+    "request_accepts_failed",
+    "Times that the system could not hand over a connection",
+    labels=("receiver",),
+    level="error",
+    every_secs=60.0,
+)
+_FAULTS: frozenset[Outcome] = frozenset({"partial", "rejected", "malformed", "too_large", "too_slow", "denied"})
 
 
 class RequestEvents:
@@ -45,6 +72,7 @@ class RequestEvents:
     def __init__(self, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._events = Events(registry, logger(__name__), clock)
         self._events.declare(_ANSWERED, _REFUSED, _FAILED, _UNACCOUNTED, _UNREACHABLE)
+        self._events.declare(_HANDSHAKES_FAILED, _TURNED_AWAY, _NOT_ACCEPTED)
         self._bytes = counter(registry, "request_bytes_received", "Bytes of requests, as they came", ("receiver",))
         self._points = counter(
             registry, "request_points_accepted", "Points of requests that were stored", ("receiver",)
@@ -90,6 +118,18 @@ class RequestEvents:
     def unreachable(self, job: str, target: str, problem: str) -> None:
         """A target could not be read this time."""
         self._events.happened(_UNREACHABLE, job=job, target=target, problem=problem)
+
+    def handshake_failed(self, receiver: str, client: str, reason: HandshakeFault, problem: str) -> None:
+        """A client did not get through TLS; `client` is its address."""
+        self._events.happened(_HANDSHAKES_FAILED, receiver=receiver, reason=reason, client=client, problem=problem)
+
+    def turned_away(self, receiver: str, client: str) -> None:
+        """There is no connection left for this address."""
+        self._events.happened(_TURNED_AWAY, receiver=receiver, client=client)
+
+    def not_accepted(self, receiver: str, error: OSError) -> None:
+        """No connection could be accepted, for want of descriptors or memory."""
+        self._events.happened(_NOT_ACCEPTED, receiver=receiver, error=str(error))
 
     def failed(self, receiver: str, error: Exception) -> None:
         """A defect: the request is answered with the protocol's own word for it."""

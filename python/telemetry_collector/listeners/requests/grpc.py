@@ -13,6 +13,7 @@ from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.requests.door import REQUESTS_MAX, Door, Taken
+from telemetry_collector.listeners.requests.events import Outcome
 from telemetry_collector.listeners.requests.otlp import (
     EXPORTS,
     Signal,
@@ -22,14 +23,25 @@ from telemetry_collector.listeners.requests.otlp import (
     retry_details,
 )
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
-from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, Readings, address_of
+from telemetry_collector.listeners.requests.reading import (
+    CALLS_WAITING_MAX,
+    READ_SECS_MAX,
+    NoTurn,
+    Readings,
+    address_of,
+)
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
 
-CALLS_MAX = 2 * REQUESTS_MAX
-"""Calls under way; gRPC refuses further ones by itself, without the word that they may come again, so the door's bound
-comes before."""
+CALLS_MAX = 2 * (CALLS_WAITING_MAX + REQUESTS_MAX)
+"""Calls under way; gRPC refuses further ones by itself, without the word that they may come again, so the bounds of
+those that wait and of those that are taken come before, with room for those that are being answered."""
+CONNECTIONS_MAX = 4_096
+"""Connections; further ones are closed at once. Who opens them gRPC does not tell before they call."""
+IDLE_SECS_MAX = 300
+"""A connection without a call for so long is closed; clients that have something to send open another by themselves."""
+HANDSHAKE_SECS_MAX = 10
 STOP_SECS_MAX = 5.0
 
 _CODES = {
@@ -39,6 +51,7 @@ _CODES = {
     "retry_later": grpc.StatusCode.RESOURCE_EXHAUSTED,
     # Clients send again what is answered so; what is UNKNOWN or INTERNAL, OTLP's drop.
     "failed": grpc.StatusCode.UNAVAILABLE,
+    "too_slow": grpc.StatusCode.UNAVAILABLE,
 }
 
 Context = Any
@@ -85,6 +98,9 @@ class GrpcListener:
                 ("grpc.http2.bdp_probe", 0),
                 # Two collectors on one port would share its connections without a word.
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+                ("grpc.max_connection_idle_ms", IDLE_SECS_MAX * 1_000),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
             ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
@@ -145,10 +161,12 @@ class GrpcListener:
         client = peer.identity if self._trust is not None else address_of(context.peer())
         try:
             body = await self._readings.read(client, messages)
+        except NoTurn:
+            return door.busy(self.name)
         except TimeoutError:
-            return self._malformed(f"no whole message within {READ_SECS_MAX:g} s")
+            return self._unread("too_slow", f"no whole message within {READ_SECS_MAX:g} s")
         if body is None:
-            return self._malformed("a call without a message")
+            return self._unread("malformed", "a call without a message")
         with door.hold(client) as hold:
             if not (hold.grow(len(body)) and hold.begin()):
                 return door.busy(self.name)
@@ -159,9 +177,9 @@ class GrpcListener:
                 door.events.answered(self.name, "failed")
                 return Taken("failed", problem="a fault of the collector, which its log tells of")
 
-    def _malformed(self, problem: str) -> Taken:
-        self._door.events.answered(self.name, "malformed", problem)
-        return Taken("malformed", problem=problem)
+    def _unread(self, outcome: Outcome, problem: str) -> Taken:
+        self._door.events.answered(self.name, outcome, problem)
+        return Taken(outcome, problem=problem)
 
     def _peer(self, context: Context) -> Peer:
         return self._anonymous if self._trust is None else caller(context, self._trust)

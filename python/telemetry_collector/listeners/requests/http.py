@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo
 
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
@@ -23,7 +22,10 @@ from telemetry_collector.listeners.requests.body import (
     Pace,
     read_body,
 )
+from telemetry_collector.listeners.requests.connection import Connection, text_of
 from telemetry_collector.listeners.requests.door import Door, Taken
+from telemetry_collector.listeners.requests.events import Outcome
+from telemetry_collector.listeners.requests.gate import CONNECTIONS_MAX, Gate
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
 
@@ -31,11 +33,7 @@ log = logger(__name__)
 
 KEEPALIVE_SECS = 120.0
 """A connection without a request for so long is closed; clients send every ten to sixty seconds."""
-CONNECTIONS_MAX = 4_096
-"""Connections of one receiver; further ones are closed at once."""
-CONNECTIONS_WAITING_MAX = 1_024
-"""Connections that wait to be accepted."""
-HANDSHAKE_SECS_MAX = 10.0
+FAULT = "a fault of the collector, which its log tells of"
 ENCODING_DER = 2
 """_ssl.ENCODING_DER."""
 
@@ -76,7 +74,7 @@ class HttpProtocol(Protocol):
     def answer(self, request: web.Request, taken: Taken, /) -> web.Response:
         """The protocol's words for what became of the request."""
 
-    def refusal(self, request: web.Request, refusal: Refusal, /) -> web.Response:
+    def refusal(self, request: web.BaseRequest, refusal: Refusal, /) -> web.Response:
         """The same where nothing became of it."""
 
 
@@ -92,24 +90,30 @@ class HttpListener:
         trust: Trust | None,
         tls: ssl.SSLContext | None,
         pace: Pace = PACE,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         """`trust` judges clients' certificates; None: they show none. `tls` is the server's; None: plain. `pace` is
-        what bodies keep to."""
+        what bodies keep to, `connections_max` what all clients may have open together."""
         self.name = name
         self._address = address
         self._protocol = protocol
         self._door = door
         self._trust = trust
-        self._tls = tls
+        self._tls = tls is not None
+        self._gate = Gate(name, tls, door.events, connections_max)
         self._pace = pace
         self._anonymous = anonymous(name)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
 
     @property
     def address(self) -> Address:
         """Where it listens, with the port that the system chose."""
         return self._address
+
+    @property
+    def connections(self) -> int:
+        """Open connections, with those that shake hands."""
+        return self._gate.connections
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
@@ -124,27 +128,20 @@ class HttpListener:
         assert served is not None, "it is set up"
         loop = asyncio.get_running_loop()
 
-        def connected() -> asyncio.BaseProtocol:
-            if len(served.connections) >= CONNECTIONS_MAX:
-                return _TooMany()
-            return _Connection(
+        def begin(ended: Callable[[], None]) -> asyncio.BaseProtocol:
+            return Connection(
                 served,
+                missed=self._missed,
+                ended=ended,
                 loop=loop,
-                access_log=None,  # type: ignore[arg-type]  # the documented way to have none
+                access_log=None,
                 keepalive_timeout=KEEPALIVE_SECS,
                 # What is packed is unpacked in the core, within its bound.
                 auto_decompress=False,
             )
 
         try:
-            self._server = await loop.create_server(
-                connected,
-                self._address.host,
-                self._address.port,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_SECS_MAX if self._tls is not None else None,
-                backlog=CONNECTIONS_WAITING_MAX,
-            )
+            port = await self._gate.open(self._address, begin)
         except OSError as error:
             await runner.cleanup()
             raise AddressError(
@@ -152,14 +149,13 @@ class HttpListener:
                 f"expected a free port and one of this machine's addresses in receivers.{self.name}.listen_addr"
             ) from error
         self._runner = runner
-        self._address = Address(self._address.host, self._server.sockets[0].getsockname()[1])
-        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._tls is not None)
+        self._address = Address(self._address.host, port)
+        log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._tls)
 
     async def stop(self, timeout_secs: float = 5.0) -> None:
         """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
         runner, self._runner = self._runner, None
-        if self._server is not None:
-            self._server.close()
+        self._gate.close()
         if runner is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_secs):
@@ -201,7 +197,8 @@ class HttpListener:
             except NoRoomForBody:
                 return door.busy(name)
             except BodyTooSlow as error:
-                raise self._ended(408, str(error)) from error
+                # 408 would say the same, and of these protocols' clients none sends again what is answered so.
+                raise self._ended(503, str(error), "too_slow") from error
             except web.RequestPayloadError as error:
                 raise self._ended(400, f"the body breaks HTTP's rules: {error}") from error
             except ConnectionError as error:
@@ -209,16 +206,26 @@ class HttpListener:
             if not hold.begin():
                 return door.busy(name)
             try:
-                return await door.take(name, asked.form, body, asked.encoding, peer)
+                return await door.take(name, asked.form, body, text_of(asked.encoding), peer)
             except Exception as error:
                 door.events.failed(name, error)
                 door.events.answered(name, "failed")
                 # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise Refusal(503, "a fault of the collector, which its log tells of") from error
+                raise Refusal(503, FAULT) from error
 
-    def _ended(self, status: int, problem: str) -> Refusal:
+    def _missed(self, request: web.BaseRequest, status: int, problem: str, error: Exception | None) -> web.Response:
+        """The answer to what has come to no handler: another path or method, or no HTTP at all."""
+        events = self._door.events
+        if error is not None:
+            events.failed(self.name, error)
+            events.answered(self.name, "failed")
+            return self._protocol.refusal(request, Refusal(503, FAULT))
+        events.answered(self.name, "malformed", problem)
+        return self._protocol.refusal(request, Refusal(status, problem))
+
+    def _ended(self, status: int, problem: str, outcome: Outcome = "malformed") -> Refusal:
         """What is said of a body that will not be whole; the connection ends with it."""
-        self._door.events.answered(self.name, "malformed", problem)
+        self._door.events.answered(self.name, outcome, problem)
         return Refusal(status, problem, ends_connection=True)
 
     def _too_large(self) -> Taken:
@@ -241,34 +248,6 @@ def _intermediates(tls: Any) -> tuple[bytes, ...]:
     """What the client sent behind its certificate. Python before 3.13 knows it and has no public name for it."""
     chain: Sequence[Any] = getattr(getattr(tls, "_sslobj", None), "get_unverified_chain", list)() or ()
     return tuple(certificate.public_bytes(ENCODING_DER) for certificate in chain[1:])
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's, but that whoever reads a body hears of it when its framing breaks.
-
-    aiohttp's own lets the reader wait, and answers 400 behind whatever becomes of that.
-    """
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        request = self._current_request
-        if request is None or not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
-            return
-        content = request.content
-        if not content.is_eof():
-            content.set_exception(web.RequestPayloadError("chunks that are none"))
-            # Nothing more of it is waited for, either, when the answer has left.
-            content.feed_eof()
-
-
-class _TooMany(asyncio.Protocol):
-    """A connection over the bound: it ends where it begins."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.abort()
 
 
 def _answering(answer: Callable[[web.Request], web.Response]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

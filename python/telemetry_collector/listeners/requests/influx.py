@@ -67,16 +67,19 @@ class InfluxHttp:
         else:
             status = _STATUS[taken.outcome]
         problem = taken.problem
-        if taken.outcome == "partial":
+        # Clients of version 1 go by these words; what is answered otherwise, older ones send again for ever.
+        if taken.outcome in ("partial", "rejected"):
             problem = f"partial write: {problem} dropped={taken.rejected}"
+        elif taken.outcome == "malformed":
+            problem = f"unable to parse: {problem}"
         return _error(request, status, problem, headers)
 
-    def refusal(self, request: web.Request, refusal: Refusal) -> web.Response:
+    def refusal(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
         """In the same words."""
         return _error(request, refusal.status, refusal.problem, {})
 
 
-def _error(request: web.Request, status: int, problem: str, headers: Mapping[str, str]) -> web.Response:
+def _error(request: web.BaseRequest, status: int, problem: str, headers: Mapping[str, str]) -> web.Response:
     is_v2 = request.path == V2
     body = {"code": _CODES.get(status, "invalid"), "message": problem} if is_v2 else {"error": problem}
     return web.json_response(body, status=status, headers=headers)

@@ -34,7 +34,6 @@ JSON = "application/json"
 
 INVALID_ARGUMENT = 3
 """google.rpc.Code."""
-DEADLINE_EXCEEDED = 4
 PERMISSION_DENIED = 7
 RESOURCE_EXHAUSTED = 8
 UNIMPLEMENTED = 12
@@ -44,7 +43,6 @@ _STATUS = {"malformed": 400, "too_large": 413, "denied": 403, "retry_later": 429
 _CODES = {
     403: PERMISSION_DENIED,
     404: UNIMPLEMENTED,
-    408: DEADLINE_EXCEEDED,
     413: RESOURCE_EXHAUSTED,
     429: RESOURCE_EXHAUSTED,
     503: UNAVAILABLE,
@@ -90,12 +88,12 @@ class OtlpHttp:
             return web.Response(body=export_response_json(taken, PATHS[request.path]), content_type=JSON)
         return web.Response(body=export_response(taken), content_type=PROTOBUF)
 
-    def refusal(self, request: web.Request, refusal: Refusal) -> web.Response:
+    def refusal(self, request: web.BaseRequest, refusal: Refusal) -> web.Response:
         """A Status."""
         return _error(request, refusal.status, refusal.problem, {})
 
 
-def _error(request: web.Request, status: int, problem: str, headers: Mapping[str, str]) -> web.Response:
+def _error(request: web.BaseRequest, status: int, problem: str, headers: Mapping[str, str]) -> web.Response:
     """A google.rpc.Status, in JSON to who sent JSON."""
     code = _CODES.get(status, INVALID_ARGUMENT)
     if request.content_type == JSON:

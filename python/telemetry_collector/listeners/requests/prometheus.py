@@ -46,6 +46,6 @@ class RemoteWriteHttp:
         headers = retry_after(taken) if taken.outcome == "retry_later" else {}
         return web.Response(status=_STATUS[taken.outcome], text=taken.problem + "\n", headers=headers)
 
-    def refusal(self, _request: web.Request, refusal: Refusal) -> web.Response:
+    def refusal(self, _request: web.BaseRequest, refusal: Refusal) -> web.Response:
         """Text as well."""
         return web.Response(status=refusal.status, text=refusal.problem + "\n")

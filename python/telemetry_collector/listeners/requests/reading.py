@@ -2,7 +2,9 @@
 
 So before a message is asked for, its call takes one of few turns. Until then HTTP/2's windows keep the sender waiting,
 at 64 KiB a call. Memory for messages that are not whole is thereby at most READS_MAX of the largest; what is whole
-counts against the door's room. A client has a few turns of its own, that others go on while it trickles.
+counts against the door's room. A client has a few turns of its own, that others go on while it trickles, and may have
+so many calls wait for one that others find room to wait, too (`shares`): those that gRPC itself refuses are not told
+that they may come again.
 """
 
 from __future__ import annotations
@@ -12,12 +14,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final, final
 
+from telemetry_collector.listeners.requests.shares import Shares
+
 READS_MAX: Final = 16
 """Messages that are read at a time."""
 READS_OF_CLIENT_MAX: Final = 4
 """And of one client."""
 READ_SECS_MAX: Final = 30.0
 """How long a message may take to come, once it is read."""
+CALLS_WAITING_MAX: Final = 512
+"""Calls whose message is read or waits to be."""
+
+
+class NoTurn(Exception):
+    """Too many calls wait for their turn, or too many of this client."""
 
 
 @dataclass(slots=True)
@@ -28,14 +38,17 @@ class _Client:
 
 @final
 class Readings:
-    """The turns of one server, whose bound of calls bounds who waits for one."""
+    """The turns of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls_max: int = CALLS_WAITING_MAX) -> None:
         self._turns = asyncio.Semaphore(READS_MAX)
+        self._calls = Shares(calls_max)
         self._clients: dict[str, _Client] = {}
 
     async def read(self, client: str, messages: AsyncIterator[bytes], secs_max: float = READ_SECS_MAX) -> bytes | None:
-        """The next message of a call; None when there is none. TimeoutError when it takes too long to come."""
+        """The next message of a call; None when there is none. TimeoutError when it takes too long to come; NoTurn."""
+        if not self._calls.take(client):
+            raise NoTurn
         own = self._clients.setdefault(client, _Client())
         own.calls += 1
         try:
@@ -43,6 +56,7 @@ class Readings:
             async with own.turns, self._turns, asyncio.timeout(secs_max):
                 return await anext(messages, None)
         finally:
+            self._calls.give_back(client)
             own.calls -= 1
             if not own.calls:
                 del self._clients[client]

@@ -1,8 +1,6 @@
-"""What requests take of memory, and how clients share it.
+"""What requests take of memory, which clients share by the rule of `shares`.
 
-A client may hold as much as it leaves free: what it holds with what it asks for is at most what nobody holds then. So
-one alone has half of the room, two have a third each, and however many there are, a newcomer finds as much free as any
-of them has. Nobody waits here: who finds no room is told to come back.
+Nobody waits here: who finds no room is told to come back.
 """
 
 from __future__ import annotations
@@ -11,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
+
+from telemetry_collector.listeners.requests.shares import fits
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Hold:
     def fits(self, size: int) -> bool:
         """Whether so many bytes more would be given now."""
         room = self._room
-        return _fits(self._own.bytes, room._all.bytes, room._bytes_max, size)
+        return fits(self._own.bytes, room._all.bytes, room._bytes_max, size)
 
     def grow(self, size: int) -> bool:
         """Takes so many bytes more; False when there is no room for them, and nothing has changed."""
@@ -76,7 +76,7 @@ class Hold:
     def begin(self) -> bool:
         """Takes a place among the requests that are taken; False when there is none for this client."""
         room = self._room
-        if not _fits(self._own.requests, room._all.requests, room._requests_max, 1):
+        if not fits(self._own.requests, room._all.requests, room._requests_max, 1):
             return False
         self._requests += 1
         self._own.requests += 1
@@ -87,7 +87,3 @@ class Hold:
         for counted in (self._own, self._room._all):
             counted.bytes -= self._bytes
             counted.requests -= self._requests
-
-
-def _fits(own: int, taken: int, most: int, more: int) -> bool:
-    return own + more <= most - taken - more

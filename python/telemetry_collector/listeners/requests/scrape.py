@@ -19,8 +19,10 @@ import aiohttp
 
 from telemetry_collector import _core
 from telemetry_collector.config.scrape import ScrapeJob
+from telemetry_collector.listeners.requests.body import NoRoomForBody
 from telemetry_collector.listeners.requests.door import Door
 from telemetry_collector.listeners.requests.peers import Peer
+from telemetry_collector.listeners.requests.room import Hold
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -29,6 +31,8 @@ RECEIVER = "scrape"
 CONNECTIONS_MAX = 256
 """Targets that are read at a time."""
 ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+CONTENT_TYPE = "text/plain"
+"""What pages are, if they say what they are. OpenMetrics looks alike, and means other things by the same words."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -91,15 +95,18 @@ class Scraper:
         """One turn of a target."""
         began = time.perf_counter()
         page, up = b"", 1
-        try:
-            page = await self._page(target)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            up = 0
-            problem = str(error) or type(error).__name__
-            self._door.events.unreachable(target.job, target.url, problem)
-        told = f"\nup {up}\nscrape_duration_seconds {time.perf_counter() - began:.6f}\n".encode()
         with self._door.hold(target.url) as hold:
-            if not (hold.grow(len(page)) and hold.begin()):
+            try:
+                page = await self._page(target, hold)
+            except NoRoomForBody:
+                self._door.busy(RECEIVER)
+                return
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                up = 0
+                problem = str(error) or type(error).__name__
+                self._door.events.unreachable(target.job, target.url, problem)
+            told = f"\nup {up}\nscrape_duration_seconds {time.perf_counter() - began:.6f}\n".encode()
+            if not hold.begin():
                 self._door.busy(RECEIVER)
                 return
             try:
@@ -108,17 +115,21 @@ class Scraper:
                 # A defect with one page must not end the reading of its target.
                 self._door.events.failed(RECEIVER, error)
 
-    async def _page(self, target: _Target) -> bytes:
+    async def _page(self, target: _Target, hold: Hold) -> bytes:
         assert self._session is not None, "between start and stop"
         bytes_max = self._door.request_bytes_max
         async with asyncio.timeout(target.timeout_secs), self._session.get(target.url) as answer:
             if answer.status != 200:
                 raise ValueError(f"answered {answer.status}")
+            if answer.content_type != CONTENT_TYPE and "Content-Type" in answer.headers:
+                raise ValueError(f"answered {answer.content_type}; expected {CONTENT_TYPE}, Prometheus' text")
             page = bytearray()
             async for chunk in answer.content.iter_chunked(65_536):
                 page += chunk
                 if len(page) > bytes_max:
                     raise ValueError(f"a page of more than {bytes_max} bytes (limits.inflated_bytes_max)")
+                if not hold.grow(len(chunk)):
+                    raise NoRoomForBody
             return bytes(page)
 
 

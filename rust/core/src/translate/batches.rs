@@ -254,10 +254,10 @@ impl Batches {
         &mut self.done.left
     }
 
-    /// A line is left out for its fault.
-    pub(super) fn refuse_line(&mut self, number: usize, fault: LineFault) {
-        self.done.left.lines += 1;
-        self.done.first_fault.get_or_insert_with(|| format!("line {number}: {fault}"));
+    /// Lines are left out for a fault in the first of them, whose number is asked for where it is told.
+    pub(super) fn refuse_lines(&mut self, count: u64, number: impl FnOnce() -> usize, fault: LineFault) {
+        self.done.left.lines += count;
+        self.done.first_fault.get_or_insert_with(|| format!("line {}: {fault}", number()));
     }
 
     /// The frames.

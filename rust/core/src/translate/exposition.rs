@@ -41,7 +41,7 @@ pub fn translate(body: &[u8], target: &Target, batches: &mut Batches) {
         } else if sample.read(line).is_some() {
             page.sample(&sample);
         } else {
-            page.batches.refuse_line(place + 1, LineFault::Sample);
+            page.batches.refuse_lines(1, || place + 1, LineFault::Sample);
         }
     }
     page.end_family();
@@ -124,14 +124,9 @@ impl Sample {
     }
 }
 
-/// A number as Go's parser takes it here.
+/// A number as Go's parser takes it here: `+Inf` and `NaN` in any case.
 fn number(word: &[u8]) -> Option<f64> {
-    match word {
-        b"+Inf" | b"Inf" => Some(f64::INFINITY),
-        b"-Inf" => Some(f64::NEG_INFINITY),
-        b"NaN" => Some(f64::NAN),
-        _ => std::str::from_utf8(word).ok()?.parse().ok().filter(|number: &f64| number.is_finite()),
-    }
+    std::str::from_utf8(word).ok()?.parse().ok()
 }
 
 struct Page<'a> {
@@ -368,7 +363,7 @@ mod tests {
 
     #[test]
     fn bad_lines_are_counted_and_the_first_is_told() {
-        let page = "good 1\nname\nname{a=\"b} 1\nname{a=b} 1\nname{=\"b\"} 1\nname x\nname 1 x\nname 1 2 3\nvoid NaN\nlast -Inf\n{} 1\n";
+        let page = "good 1\nname\nname{a=\"b} 1\nname{a=b} 1\nname{=\"b\"} 1\nname x\nname 1 x\nname 1 2 3\nvoid nan\nlast -Inf\n{} 1\n";
         let translated = translated(page.as_bytes());
         assert_eq!((translated.points, translated.left.lines, translated.left.points_without_value), (1, 8, 2));
         let fault = translated.first_fault.expect("there are faults");

@@ -38,16 +38,25 @@ impl Precision {
 /// Writes the points of the lines.
 pub fn translate(body: &[u8], precision: Precision, renames: &Renames, batches: &mut Batches) {
     let mut parser = Parser { renames, precision, text: Vec::new(), tags: Vec::new(), fields: Vec::new() };
-    for (place, line) in Lines(body).enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut lines = Lines(body);
+    loop {
+        let before = body.len() - lines.0.len();
+        let Some(whole) = lines.next() else { break };
+        let line = whole.strip_suffix(b"\r").unwrap_or(whole);
         let line = line.trim_ascii_start();
         if line.is_empty() || line[0] == b'#' {
             continue;
         }
         if let Err(fault) = parser.line(line, batches) {
-            batches.refuse_line(place + 1, fault);
+            // A text may hold lines; one that does not end holds all that follow.
+            let held = line_feeds(whole.strip_suffix(b"\n").unwrap_or(whole));
+            batches.refuse_lines(1 + held as u64, || 1 + line_feeds(&body[..before]), fault);
         }
     }
+}
+
+fn line_feeds(text: &[u8]) -> usize {
+    text.split(|&byte| byte == b'\n').count() - 1
 }
 
 /// Lines end at line feeds, but not at those within a field's text.
@@ -299,7 +308,7 @@ mod tests {
     fn a_line_with_a_fault_is_refused_alone_and_the_first_is_told() {
         let lines = "good value=1\nm\nm,t f=1\nm,t= f=1\n,t=1 f=1\nm f\nm f=\nm f=nan\nm f=1x\nm f=\"a\nm f=1 x";
         let translated = translated(lines.as_bytes());
-        assert_eq!((translated.points, translated.left.lines), (2, 8));
+        assert_eq!((translated.points, translated.left.lines), (2, 9));
         let fault = translated.first_fault.expect("there are faults");
         assert_eq!(fault, "line 2: no fields behind the measurement and its tags");
     }
@@ -310,6 +319,13 @@ mod tests {
         let names: Vec<_> = points(lines).into_iter().map(|point| (point.0, point.3)).collect();
         assert_eq!(names, [("cpu".into(), 1.0), ("m.f".into(), 2.0), ("last".into(), 3.0)]);
         assert_eq!(translated(lines.as_bytes()).left.lines, 1);
+    }
+
+    #[test]
+    fn a_text_that_does_not_end_takes_what_follows_with_it_and_all_of_it_is_counted() {
+        let translated = translated(b"m text=\"a\nb\" 1\nm value=1 2\nm text=\"a 3\nm value=2 4\nm value=3 5\n");
+        assert_eq!((translated.points, translated.left.lines), (1, 3));
+        assert_eq!(translated.first_fault.as_deref(), Some("line 4: a text without its closing quote"));
     }
 
     #[test]

@@ -34,18 +34,18 @@ class Stranger:
         self.socket.setblocking(False)
         self.socket.bind((host, 0))
         self.hears = hears
-        self._target = ("127.0.0.1", site.listener.address.port)
+        self.target = ("127.0.0.1", site.listener.address.port)
 
     def initial(self) -> QuicConnection:
         """A first datagram; what is returned is the connection that it began."""
         begun = QuicConnection(configuration=agent_configuration(self.site.authority, None))
-        begun.connect(self._target, 0.0)
+        begun.connect(self.target, 0.0)
         self.send(begun)
         return begun
 
     def send(self, connection: QuicConnection) -> None:
         for data, _ in connection.datagrams_to_send(0.0):
-            self.socket.sendto(data, self._target)
+            self.socket.sendto(data, self.target)
 
     async def told_to_retry(self) -> bytes:
         """The Retry packet that comes back."""
@@ -57,7 +57,7 @@ class Stranger:
 
     async def come_back(self, connection: QuicConnection, retry: bytes, *, token: bytes | None = None) -> None:
         """Sends the first datagram again with the token, or with another one."""
-        connection.receive_datagram(retry, self._target, 0.0)
+        connection.receive_datagram(retry, self.target, 0.0)
         if token is not None:
             connection._peer_token = token
         self.send(connection)
@@ -105,6 +105,22 @@ async def test_a_token_is_good_for_its_address_and_connection_only(sites: Sites)
         assert len(site.listener._connections) == 1
         await one.come_back(begun, retry)
         await until(lambda: len(site.listener._connections) == 2)
+
+
+async def test_a_first_flight_with_its_token_that_comes_again_begins_one_connection(sites: Sites) -> None:
+    """It is called by the id that the Retry gave it, in every datagram until it has heard of another."""
+    site = await sites(handshakes_max=4, deadlines=Deadlines(handshake=PATIENCE_SECS))
+    with stranger(site) as one:
+        one.initial()
+        await until(lambda: len(site.listener._connections) == 1)
+        begun = one.initial()
+        begun.receive_datagram(await one.told_to_retry(), one.target, 0.0)
+        first_flight = [data for data, _ in begun.datagrams_to_send(0.0)]
+        for _ in range(3):
+            for data in first_flight:
+                one.socket.sendto(data, one.target)
+        await until(lambda: site.count("datagrams_received_total") == 2 + 3 * len(first_flight))
+        assert len(site.listener._connections) == 2
 
 
 async def test_handshakes_and_connections_of_one_address_are_bounded(sites: Sites) -> None:

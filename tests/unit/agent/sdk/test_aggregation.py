@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from array import array
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -35,6 +38,7 @@ class Recording:
             troubles=self.troubles,
             on_growth=self.growth.append,
         )
+        self.of.settle()
 
     def increment(self, name: Any, value: Any = 1, **tags: Any) -> None:
         self.of.record(COUNTER, NO_TAGS, self, name, value, tags, "")
@@ -134,6 +138,46 @@ def test_more_calls_than_may_wait_are_dropped_at_once(monkeypatch: pytest.Monkey
     assert sums(recording.of.drain()) == {("x", ()): 13}
 
 
+class Crowded(Unwaited):
+    """A lock whose holder releases it when it gets a turn."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if blocking and timeout == aggregation.YIELD_SECS:
+            self.held.release()
+        return self.held.acquire(blocking=False)
+
+
+def test_in_a_crowd_a_call_lets_whoever_has_the_lock_have_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregation, "CROWDED", 3)
+    recording = Recording()
+    lock = Crowded()
+    monkeypatch.setattr(recording.of, "_lock", lock)
+    lock.held.acquire()
+    for waiting in range(1, 4):
+        recording.increment("x")
+        assert len(recording.of._waiting) == waiting
+    recording.increment("x")
+    assert not recording.of._waiting
+    assert not lock.held.locked()
+    assert sums(recording.of.drain()) == {("x", ()): 4}
+
+
+def test_threads_that_do_nothing_else_lose_no_call() -> None:
+    recording = Recording()
+
+    def call() -> None:
+        for _ in range(100_000):
+            recording.increment("x")
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recording.troubles.counts == {}
+    assert sums(recording.of.drain()) == {("x", ()): 300_000}
+
+
 def test_a_call_from_inside_a_call_is_counted() -> None:
     recording = Recording()
 
@@ -165,6 +209,44 @@ def test_a_signal_handler_may_record() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert sums(recording.of.drain()) == {("x", ()): called + handled["signals"]}
+
+
+class TimeIsUp(Exception):
+    """As a time limit is told."""
+
+
+class Limited:
+    """A number, or a tag's value, in whose making the time is up."""
+
+    def __float__(self) -> float:
+        signal.raise_signal(signal.SIGALRM)
+        return 1.0
+
+    def __str__(self) -> str:
+        return str(float(self))
+
+    def handle(self, *_: object) -> None:
+        raise TimeIsUp
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_what_a_signal_handler_raises_reaches_the_service(bound: bool) -> None:
+    def handle(*_: object) -> None:
+        raise TimeIsUp
+
+    recording, limited = Recording(), Limited()
+    before = signal.signal(signal.SIGALRM, limited.handle if bound else handle)
+    try:
+        with pytest.raises(TimeIsUp):
+            recording.increment("x", limited)
+        with recording.of._lock:
+            recording.increment("x", 10, tag=limited)
+        with pytest.raises(TimeIsUp):
+            recording.increment("x", 100)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert recording.troubles.counts == {}
+    assert sums(recording.of.drain()) == {("x", ()): 100}, "the call itself had been counted"
 
 
 def test_what_found_the_lock_taken_is_applied_by_who_has_it_next() -> None:
@@ -270,16 +352,78 @@ def test_after_the_end_points_are_dropped_and_counted() -> None:
         ("x", float("nan"), "invalid_value"),
         ("x", float("inf"), "invalid_value"),
         ("x", 10**400, "invalid_value"),
+        pytest.param("x", 10**5_000, "invalid_value", id="more digits than Python writes"),
+        ("x", Fraction(10**400), "invalid_value"),
+        ("x", Decimal("1e400"), "invalid_value"),
+        ("x", Decimal("sNaN"), "invalid_value"),
         ("x", "many", "invalid_value"),
-        ("x", None, "invalid_argument"),
+        ("x", None, "invalid_value"),
+        ("x", 1j, "invalid_value"),
     ],
 )
 def test_a_mistake_is_counted_and_raised_in_development_only(name: str, value: Any, reason: str) -> None:
     quiet, strict = Recording(), Recording(strict=True)
     quiet.increment(name, value)
-    with pytest.raises(MetricMistake):
+    with pytest.raises(MetricMistake, match="expected") as raised:
         strict.increment(name, value)
+    assert len(str(raised.value)) < 250, "it can be read"
     assert quiet.troubles.counts == strict.troubles.counts == {reason: 1}
+
+
+class Reading:
+    """As NumPy's scalars, whose class is none of Python's."""
+
+    def __float__(self) -> float:
+        return 0.25
+
+
+@pytest.mark.parametrize("value", [Decimal("0.25"), Fraction(1, 4), Reading()])
+def test_whatever_calls_itself_a_number_is_one(value: Any) -> None:
+    recording = Recording(strict=True)
+    for _ in range(2):
+        recording.increment("a.b", value)
+        recording.increment("a.b", True)
+    assert sums(recording.of.drain()) == {("a.b", ()): 2.5}
+
+
+@pytest.mark.parametrize("rest", [1.5, 10**308, 1e308])
+def test_a_sum_beyond_all_doubles_is_nobody_s_mistake(rest: float) -> None:
+    recording = Recording(strict=True)
+    for value in (10**308, 10**308, rest, 1.5):
+        recording.increment("a.b", value)
+        recording.histogram("c.d", value)
+    window = recording.of.drain()
+    (counter, histogram) = (*window.cells("counter"), *window.cells("histogram"))
+    assert isinstance(counter, Cell)
+    assert isinstance(histogram, HistogramCell)
+    for total in (counter.value, histogram.sum):
+        with pytest.raises(OverflowError):
+            array("q", [int(total)])
+    assert (sum(histogram.counts), histogram.least) == (4, 1.5)
+
+
+def test_a_name_of_several_kinds_is_several_series() -> None:
+    recording = Recording(series=2)
+    recording.increment("x")
+    recording.gauge("x", 1)
+    recording.histogram("x", 1)
+    assert recording.of.drain().points == 2
+    assert recording.troubles.counts == {"series": 1}
+
+
+def test_until_somebody_drains_each_call_asks_for_it() -> None:
+    recording = Recording()
+    recording.of.renew()
+    for _ in range(3):
+        recording.increment("x")
+        recording.histogram("y", 1)
+    assert len(recording.growth) == 6
+    recording.of.settle()
+    for _ in range(3):
+        recording.increment("x")
+        recording.histogram("y", 1)
+    assert len(recording.growth) == 6
+    assert sums(recording.of.drain()) == {("x", ()): 6}
 
 
 @pytest.mark.parametrize("text", ["7", b"7", bytearray(b"7")])

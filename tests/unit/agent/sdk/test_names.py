@@ -49,6 +49,15 @@ class Colour(str, enum.Enum):  # noqa: UP042  # whose str() is its name, unlike 
     RED = "red"
 
 
+class Name(str, enum.Enum):  # noqa: UP042
+    ORDERS = "orders.placed"
+
+
+def test_a_name_is_its_content_whatever_its_class_calls_it() -> None:
+    name = check_name(Name.ORDERS)
+    assert (name, type(name)) == ("orders.placed", str)
+
+
 def test_tags_are_texts_in_order_without_the_empty_ones() -> None:
     tags = {"z": 1, "b": Colour.RED, "c": None, "d": "", "a": True}
     assert check_tags(tags) == (("a", "True"), ("b", "red"), ("z", "1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -62,7 +63,7 @@ def test_odd_arguments_cost_a_point_and_nothing_else(metrics: MetricCollector) -
 
     holds()
     assert metrics.stats.dropped
-    assert not metrics.flush(0.05), "nobody is there to take it"
+    assert not metrics.flush(0.0), "nobody is there to take it"
 
 
 def test_timers_time_blocks_functions_and_coroutines_and_let_errors_through() -> None:
@@ -149,7 +150,42 @@ def test_generators_are_timed_from_their_first_step_to_their_end() -> None:
     assert len(timed) == 5
 
 
-def test_a_shared_timer_times_each_task_by_itself() -> None:
+def test_methods_of_classes_are_timed_on_either_side_of_their_kind() -> None:
+    timed: list[float] = []
+
+    class Job:
+        @classmethod
+        @Timer(timed.append)
+        def inside(cls) -> str:
+            return cls.__name__
+
+        @Timer(timed.append)
+        @classmethod
+        def outside(cls) -> str:
+            return cls.__name__
+
+        @Timer(timed.append)
+        @staticmethod
+        async def static(value: int) -> int:
+            return value
+
+    assert (Job.inside(), Job().outside(), asyncio.run(Job.static(7))) == ("Job", "Job", 7)
+    assert len(timed) == 3
+
+
+class Now:
+    """In place of the module `time`: it passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.secs = 0.0
+
+    def perf_counter(self) -> float:
+        return self.secs
+
+
+def test_a_shared_timer_times_each_task_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Now()
+    monkeypatch.setattr("telemetry_collector.agent.sdk.timer.time", clock)
     timed: dict[str, float] = {}
     now: ContextVar[str] = ContextVar("now")
     shared = Timer(lambda secs: timed.update({now.get(): secs}))
@@ -162,17 +198,27 @@ def test_a_shared_timer_times_each_task_by_itself() -> None:
     async def main() -> None:
         first, second = asyncio.Event(), asyncio.Event()
         long = asyncio.create_task(block("long", second))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0)
+        clock.secs = 5.0
         short = asyncio.create_task(block("short", first))
         await asyncio.sleep(0)
+        clock.secs = 7.0
         second.set()
         await long
+        clock.secs = 8.0
         first.set()
         await short
 
     asyncio.run(main())
-    assert timed["long"] >= 0.1
-    assert timed["short"] < timed["long"]
+    assert timed == {"long": 7.0, "short": 3.0}
+
+
+def test_tags_in_the_wrong_place_or_of_the_wrong_kind_are_told_as_such(tmp_path: Path) -> None:
+    strict = MetricCollector(to=AgentSocket(tmp_path / "nobody.sock"), strict=True)
+    with pytest.raises(MetricMistake, match=r"\{'country': 'NL'\} is not a counter's increment.*did you mean tags=\?"):
+        strict.increment("a.b", {"country": "NL"})  # type: ignore[arg-type]
+    with pytest.raises(MetricMistake, match=r"metric a\.b: tags are of str; expected a mapping"):
+        strict.increment("a.b", 1, "NL")  # type: ignore[arg-type]
 
 
 def test_development_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -188,6 +234,10 @@ def test_development_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch,
     ("arguments", "problem"),
     [
         ({"flush_secs": 0}, "flush_secs = 0"),
+        ({"points_max": 0}, "points_max = 0"),
+        ({"exit_secs": -1}, "exit_secs = -1"),
+        ({"to": "/run/agent.sock"}, r"to = '/run/agent.sock': expected AgentSocket\(path\)"),
+        ({"sampling": ["orders.*"]}, r"'orders\.\*': expected Rule\(pattern, importance\)"),
         ({"bounds": {"x": [2, 1]}}, "bounds of x"),
         ({"bounds": {"Bad": [1]}}, "did you mean 'bad'"),
         ({"tags": {"a": "x\n"}}, "tag a"),
@@ -196,6 +246,23 @@ def test_development_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch,
 def test_what_cannot_work_is_told_at_the_start(arguments: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         MetricCollector(**arguments)
+
+
+class Failing(logging.Handler):
+    """As a service may have made its log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError(f"no room for {record.getMessage()}")
+
+
+def test_a_log_that_fails_costs_nothing_else(metrics: MetricCollector) -> None:
+    log, handler = logging.getLogger("telemetry_collector.sdk"), Failing()
+    log.addHandler(handler)
+    try:
+        metrics.increment("Bad.Name")
+    finally:
+        log.removeHandler(handler)
+    assert metrics.stats.dropped == {"invalid_name": 1}
 
 
 def test_what_is_told_is_told_seldom(metrics: MetricCollector, caplog: pytest.LogCaptureFixture) -> None:

@@ -36,6 +36,7 @@ class Service:
             troubles=Troubles(),
             on_growth=self.growth.append,
         )
+        self.of.settle()
         self.now = 0.0
 
     def record(self, kind: int, name: str, value: float) -> None:

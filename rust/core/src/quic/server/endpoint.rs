@@ -12,7 +12,9 @@ use rustls::server::NoServerSessionStorage;
 
 use super::ServerError;
 use super::ids::RandomIds;
-use super::settings::{CONNECTION_WINDOW_BYTES, REPLY_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, ServerSettings};
+use super::settings::{
+    CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, REPLY_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, ServerSettings,
+};
 use super::socket::ListenerSocket;
 use super::trust::{CurrentTrust, provider};
 use crate::quic::ALPN;
@@ -27,9 +29,6 @@ const INCOMING_BYTES_TOTAL_MAX: u64 = 2 * 1024 * 1024;
 
 /// Data of one handshake that arrived ahead of its turn.
 const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
-
-/// Datagrams as large as any network's; larger than the default because loopback and jumbo frames carry more.
-pub(super) const DATAGRAM_BYTES_MAX: u16 = 9_000;
 
 /// The endpoint on a socket. Runs on the runtime that is entered.
 pub(super) fn endpoint(

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+/// Datagrams as large as any network's; larger than the default because loopback and jumbo frames carry more.
+pub(super) const DATAGRAM_BYTES_MAX: u16 = 9_000;
+
 /// Bidirectional streams that a peer may have open at a time; unidirectional ones it may have none.
 pub(super) const STREAMS_MAX: u32 = 4;
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
-use super::endpoint::DATAGRAM_BYTES_MAX;
+use super::settings::DATAGRAM_BYTES_MAX;
 
 /// What one call brings at most, bundled or not.
 const BUNDLE_BYTES_MAX: usize = 64 * 1024;

@@ -132,6 +132,9 @@ fn read<'a>(mut attribute: Reader<'a>, scratch: &'a mut Vec<u8>) -> Result<(&'a 
         return Ok((name, text));
     }
     scratch.clear();
-    value::write(value, scratch, TAG_VALUE_BYTES_MAX)?;
+    if !value::write(value, scratch, TAG_VALUE_BYTES_MAX)? {
+        // What is nested too deep is cut short: made too long for a tag, it is refused rather than stored so.
+        scratch.resize(scratch.len().max(TAG_VALUE_BYTES_MAX + 1), b' ');
+    }
     Ok((name, scratch))
 }

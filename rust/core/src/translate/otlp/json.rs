@@ -40,6 +40,37 @@ pub fn logs_request(body: &[u8]) -> Result<Vec<u8>, RequestFault> {
 }
 
 fn request(body: &[u8], message: Message) -> Result<Vec<u8>, RequestFault> {
+    match read(body, message) {
+        // Looked at only now, for it is seldom.
+        Err(fault) => without_halves(body).map_or(Err(fault), |mended| read(&mended, message)),
+        written => written,
+    }
+}
+
+/// The text with U+FFFD in the place of surrogates without their other half, which are no characters: what a client in
+/// JavaScript makes of a text that it has cut within one. None where there are none.
+fn without_halves(body: &[u8]) -> Option<Vec<u8>> {
+    let escaped = |at: usize| {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut mended = None;
+    let mut at = 0;
+    while let Some(found) = body.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == b'\\')) {
+        at += found;
+        at += match (escaped(at), escaped(at + 6)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+            (Some(0xd800..0xe000), _) => {
+                mended.get_or_insert_with(|| body.to_vec())[at + 2..at + 6].copy_from_slice(b"fffd");
+                6
+            }
+            _ => 2,
+        };
+    }
+    mended
+}
+
+fn read(body: &[u8], message: Message) -> Result<Vec<u8>, RequestFault> {
     let mut writer = Writer { out: Vec::with_capacity(body.len() / 2), path: Vec::new(), wanted: "" };
     let mut text = serde_json::Deserializer::from_slice(body);
     let read = InMessage { message, writer: &mut writer }.deserialize(&mut text).and_then(|()| text.end());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Ignored, json, translate};
-use crate::limits::Limits;
+use crate::limits::{Limits, TAG_VALUE_BYTES_MAX};
 use crate::translate::{Batches, BatchesMax, RequestFault, Translated};
 use crate::wire::decode::RowData;
 use crate::wire::{DecodeScratch, decode};
@@ -198,6 +198,10 @@ fn attributes_of_every_kind_have_a_text() {
     assert_eq!(any(list), r#"["a\"b\u000a",1,null]"#);
     let map = json!({"kvlistValue": {"values": [attribute("x", "y"), {"key": "z", "value": {"boolValue": false}}]}});
     assert_eq!(any(map), r#"{"x":"y","z":false}"#);
+    let nested = |depth| (0..depth).fold(json!({"intValue": 1}), |inner, _| json!({"arrayValue": {"values": [inner]}}));
+    assert_eq!(any(nested(16)), format!("{}1{}", "[".repeat(16), "]".repeat(16)));
+    // Rather no tag than one that is cut short in silence.
+    assert_eq!(any(nested(17)).len(), TAG_VALUE_BYTES_MAX + 1);
 }
 
 #[test]
@@ -338,4 +342,24 @@ fn what_is_long_is_not_copied_for_each_point() {
     let translated = translated(&request(&metric));
     let bytes: usize = translated.frames.iter().map(Vec::len).sum();
     assert!(bytes < 20_000 * 500, "{bytes} bytes");
+}
+
+#[test]
+fn half_a_character_costs_itself_alone() {
+    let of = |texts: &str| {
+        let body = format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"{texts}"}}]}}]}}]}}"#);
+        json::metrics_request(body.as_bytes())
+    };
+    let written = |text: &str| of(text).map(|body| String::from_utf8_lossy(&body[8..]).into_owned());
+    for (escaped, read) in [
+        (r"cut \ud83d", "cut \u{fffd}"),
+        (r"\ude00 cut", "\u{fffd} cut"),
+        (r"\ud83d\ud83d\ude00 \u00e9", "\u{fffd}\u{1f600} \u{e9}"),
+        (r"\ud83d\n\\ud83d", "\u{fffd}\n\\ud83d"),
+    ] {
+        assert_eq!(written(escaped).as_deref(), Ok(read), "{escaped}");
+    }
+    for broken in [r"\ud83", r"\ud83d\", r"\x", r"\ud83d\x"] {
+        assert!(of(broken).is_err(), "{broken}");
+    }
 }

@@ -11,6 +11,12 @@ const RETAINED_ELEMENTS_MAX: usize = 8 * 1024;
 /// Tags with this key are kept from a list however long it is: the batch speaks for the node that they name.
 const NODE_ID: &[u8] = b"node_id";
 
+/// The timestamp of a point that has none: the time of its receipt.
+///
+/// No other point has it: a sum of base and deltas that comes to this is moved by one nanosecond, which leaves it in the
+/// first moment of 1970, where it was.
+pub const RECEIPT_TIME: i64 = 0;
+
 /// A tag: where its key and value stand in the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TagSpans {
@@ -36,7 +42,7 @@ pub struct Row {
     pub metric_type: u32,
     /// The value is the change since the previous point.
     pub delta: bool,
-    /// Nanoseconds since 1970, never negative, or [`super::RECEIPT_TIME`].
+    /// Nanoseconds since 1970, never negative, or [`RECEIPT_TIME`].
     pub timestamp_unix_ns: i64,
     /// What was measured.
     pub data: RowData,

@@ -18,11 +18,10 @@ mod points;
 mod references;
 mod rows;
 
-pub use columns::{Columns, HistogramRow, QuantileRow, Row, RowData, SummaryRow, TagSpans};
+pub use columns::{Columns, HistogramRow, QuantileRow, RECEIPT_TIME, Row, RowData, SummaryRow, TagSpans};
 pub use definition::{Definition, Tags};
 pub use fault::{Fault, Malformed};
 pub use heartbeat::{Heartbeat, RunningTask};
-pub use points::RECEIPT_TIME;
 pub use references::{KeptReference, NoReferences, Reference, References};
 
 use self::inflate::{Compressed, Inflater};

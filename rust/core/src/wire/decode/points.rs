@@ -4,17 +4,11 @@
 //! decodes them into columns of the right size. So unequal columns are found before any memory is taken for them, and
 //! every point that takes memory (20 bytes) has brought at least 9 of its own.
 
-use super::columns::Columns;
+use super::columns::{Columns, RECEIPT_TIME};
 use super::dense::Dense;
 use super::fault::Fault;
 use super::references::References;
 use crate::wire::proto::{FIXED64, LENGTH, Reader, VARINT, WireFault, key, unzigzag};
-
-/// The timestamp of a point that has none: the time of its receipt.
-///
-/// No other point has it: a sum of base and deltas that comes to this is moved by one nanosecond, which leaves it in the
-/// first moment of 1970, where it was.
-pub const RECEIPT_TIME: i64 = 0;
 
 const SERIES_IDS: u32 = key(1, VARINT);
 const SERIES_IDS_PACKED: u32 = key(1, LENGTH);

@@ -7,9 +7,8 @@ mod bits;
 mod runs;
 mod values;
 
-use super::columns::Columns;
+use super::columns::{Columns, RECEIPT_TIME};
 use super::fault::Fault;
-use super::points::RECEIPT_TIME;
 use super::references::{References, Told};
 use crate::wire::dense::DENSE_POINTS_MAX;
 use crate::wire::proto::{Reader, Span};
