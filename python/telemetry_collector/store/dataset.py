@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,10 @@ class Dataset:
         self._clock = clock or SystemClock()
         # Directories that were replaced, when, and of which date. Bounded by what one round of compaction replaces.
         self._replaced: list[tuple[float, Path, Path]] = []
+        # No path is another owner's, whose staging it may be when a thread of ours still has something to clear up.
+        self._stage_prefix = secrets.token_hex(4)
         self._staged = 0
+        self._is_open = False
         self._published_end = 0
 
     @property
@@ -85,6 +89,7 @@ class Dataset:
             self._clear_staging()
             self._probe()
             self._recover()
+            self._is_open = True
         except OSError as error:
             self.close()
             reason = (error.strerror or str(error)).lower()
@@ -95,19 +100,22 @@ class Dataset:
             raise ConfigError([mistake]) from error
 
     def close(self) -> None:
-        """Releases the lock. Idempotent, and safe before `open`."""
-        self._lock.release()
-        self._durable.clear()
-        self._replaced.clear()
+        """Releases the lock, once no change is under way: the next owner throws away what is staged. Idempotent, and
+        safe before `open`."""
+        with self._change:
+            self._is_open = False
+            self._lock.release()
+            self._durable.clear()
+            self._replaced.clear()
 
     def stage(self, suffix: str) -> Path:
         """A new path in the staging directory; nothing is there yet."""
         self._staged += 1
-        return self.staging / f"{self._staged:08d}{suffix}"
+        return self.staging / f"{self._stage_prefix}-{self._staged:08d}{suffix}"
 
     def publish(self, staged: Path, hour: int, name: PartName) -> Path:
         """Makes a finished and synced file visible under its name, for good. OSError leaves it staged or published."""
-        with self._change:
+        with self._changing():
             directory = self.root / partition(hour)
             self._make_durable(directory)
             self.step("publish: rename")
@@ -138,7 +146,7 @@ class Dataset:
         next process removes it. OSError leaves the hour as it was, or wholly replaced.
         """
         directory = self.root / partition(hour)
-        with self._change:
+        with self._changing():
             for name in os.listdir(directory):
                 if name not in replaced:
                     self.step("replace: link")
@@ -175,6 +183,14 @@ class Dataset:
         gone = {path for path, _ in due if not path.exists()}
         with self._change:
             self._replaced = [replaced for replaced in self._replaced if replaced[1] not in gone]
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time, and none once the directory may be another's. OSError then."""
+        with self._change:
+            if not self._is_open:
+                raise OSError(errno.ESHUTDOWN, "the dataset was closed", str(self.root))
+            yield
 
     def _make_root(self) -> None:
         """Creates the dataset's directory and those above it; syncs what was created."""

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from tests.support.blocks import HOUR, blocks_of
 from tests.support.dataset import names, opened, publish, values
+from tests.support.waiting import PATIENCE_SECS
 from tests.support.writing import JOURNAL_ID
 
 from telemetry_collector.errors import ConfigError, RetryableError
@@ -110,6 +112,43 @@ def test_replacing_carries_along_what_was_published_meanwhile(tmp_path: Path) ->
     assert names(tmp_path) == sorted([str(PartName(JOURNAL_ID, 0, 50)), late.name])
     assert (old.parent / "notes.txt").read_text() == "someone else's"
     assert list(dataset.staging.iterdir()) == [whole], "whoever was listing the old directory may go on"
+
+
+def test_closing_waits_for_an_exchange_that_is_under_way_and_none_begins_after_it(tmp_path: Path) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def held_up(step: str) -> None:
+        if step == "replace: exchange":
+            begun.set()
+            assert goes_on.wait(PATIENCE_SECS)
+        order.append(step)
+
+    def close() -> None:
+        dataset.close()
+        order.append("closed")
+
+    dataset = opened(tmp_path, held_up)
+    old = publish(dataset, blocks_of(10, 0))
+    whole, unused = (dataset.stage(".hour") for _ in range(2))
+    whole.mkdir()
+    os.link(old, whole / str(PartName(JOURNAL_ID, 0, 50)))
+    replacing = threading.Thread(target=dataset.replace, args=(HOUR, whole, {old.name}))
+    closing = threading.Thread(target=close)
+    replacing.start()
+    assert begun.wait(PATIENCE_SECS)
+    closing.start()
+    # Did it not wait, the next owner would throw the staged hour away while it takes the place of the old one.
+    closing.join(0.2)
+    goes_on.set()
+    for thread in (replacing, closing):
+        thread.join(PATIENCE_SECS)
+    assert order[-2:] == ["replace: sync parent", "closed"]
+    successor = opened(tmp_path)
+    assert len(values(tmp_path)) == 10
+    with pytest.raises(OSError, match="was closed"):
+        dataset.replace(HOUR, unused, set())
+    assert successor.stage(".hour").name != unused.name, "what either stages is no other's"
 
 
 def test_opening_again_finds_a_part_whose_publisher_failed_half_way(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ const GENERATION_BYTES_MAX: usize = 16 * 1024 * 1024;
 const ENTRY_BYTES: usize = 64;
 /// Lists of common tags that are numbered, and their bytes; over either, everything is forgotten.
 const COMMONS_MAX: usize = 16_384;
-const COMMONS_BYTES_MAX: usize = 4 * 1024 * 1024;
+const COMMONS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// After so many rows it is judged whether the cache helps.
 const TRIAL_ROWS: u32 = 65_536;
 /// So many rows go by without it when it did not help half of them.
@@ -213,7 +213,7 @@ mod tests {
     fn long_lists_of_common_tags_empty_it_before_they_are_many() {
         let mut cache = RowCache::default();
         let mut common = vec![b'x'; 70_000];
-        for number in 0..200_u32 {
+        for number in 0..500_u32 {
             common[..4].copy_from_slice(&number.to_le_bytes());
             cache.begin(&common);
             let held: usize = cache.commons.keys().map(|common| common.len()).sum();
