@@ -25,9 +25,8 @@ impl<T: Copy + Eq + Hash> Distinct<T> {
         })
     }
 
-    /// The value with this number.
-    #[inline]
-    pub(super) fn get(&self, number: u32) -> &T {
-        &self.values[number as usize]
+    /// A part of each value, by its number.
+    pub(super) fn each<P>(&self, part: impl Fn(&T) -> P) -> Vec<P> {
+        self.values.iter().map(part).collect()
     }
 }

@@ -7,7 +7,7 @@ use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, Float64Array, Int64Array, ListArray, PrimitiveArray, StructArray,
     new_empty_array,
 };
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Fields};
 
 use super::{nulls_except, schema};
@@ -123,15 +123,20 @@ impl SummaryColumn {
 /// A column of `length` in which nothing is, as in most batches. Its fields share one buffer of zeros and one of nulls:
 /// with their own they would take as much memory as all other columns together.
 fn absent(fields: Fields, length: usize) -> Result<ArrayRef, ArrowError> {
-    let zeros = Buffer::from_vec(vec![0_i64; length + 1]);
+    // Enough for numbers of 64 bits, and offsets that are not looked at again for each list.
+    let offsets = OffsetBuffer::<i32>::new_zeroed(2 * length + 1);
+    let zeros = offsets.inner().inner().clone();
+    let offsets = offsets.slice(0, length);
     let nulls = NullBuffer::new_null(length);
     let absent = |field: &Arc<Field>| -> Result<ArrayRef, ArrowError> {
         let (zeros, nulls) = (zeros.clone(), Some(nulls.clone()));
         Ok(match field.data_type() {
-            DataType::List(item) => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::new(zeros, 0, length + 1));
-                Arc::new(ListArray::try_new(Arc::clone(item), offsets, new_empty_array(item.data_type()), nulls)?)
-            }
+            DataType::List(item) => Arc::new(ListArray::try_new(
+                Arc::clone(item),
+                offsets.clone(),
+                new_empty_array(item.data_type()),
+                nulls,
+            )?),
             DataType::Int64 => Arc::new(Int64Array::try_new(ScalarBuffer::new(zeros, 0, length), nulls)?),
             _ => Arc::new(Float64Array::try_new(ScalarBuffer::new(zeros, 0, length), nulls)?),
         })

@@ -172,24 +172,24 @@ impl ArrowAssembler {
         let points = &mut self.points;
         let rows = &self.rows;
         let length = points.rows.len();
-        let metas = || points.rows.iter().map(|&row| rows.metas.get(rows.meta[row as usize]));
-        let sets = || points.rows.iter().map(|&row| rows.standard_sets.get(rows.standard_set[row as usize]));
+        let metas = gather(&points.rows, &rows.meta);
+        let sets = gather(&points.rows, &rows.standard_set);
 
         let (timestamp, received) = times(unit, &mut points.timestamps_unix_ns, &mut points.received_unix_us);
         let mut columns = vec![
             timestamp,
             received,
-            rows.names.column(points.rows.iter().map(|&row| rows.name[row as usize]).collect())?,
-            rows.types.column(metas().map(|meta| meta.kind).collect())?,
-            rows.units.column(metas().map(|meta| meta.unit).collect())?,
+            rows.names.column(gather(&points.rows, &rows.name))?,
+            rows.types.column(gather(&metas, &rows.metas.each(|meta| meta.kind)))?,
+            rows.units.column(gather(&metas, &rows.metas.each(|meta| meta.unit)))?,
         ];
         let nulls = points.histograms.nulls_or(&points.summaries, length);
         columns.push(Arc::new(Float64Array::new(std::mem::take(&mut points.values).into(), nulls)));
-        let delta =
-            BooleanBuffer::collect_bool(length, |point| rows.metas.get(rows.meta[points.rows[point] as usize]).delta);
+        let deltas = rows.metas.each(|meta| meta.delta);
+        let delta = BooleanBuffer::collect_bool(length, |point| deltas[metas[point] as usize]);
         columns.push(Arc::new(BooleanArray::from(delta)));
         for (tag, dictionary) in rows.standard.iter().enumerate() {
-            columns.push(dictionary.column(sets().map(|set| set[tag]).collect())?);
+            columns.push(dictionary.column(gather(&sets, &rows.standard_sets.each(|set| set[tag])))?);
         }
         let sizes = (points.tag_count, points.tag_key_bytes, points.tag_value_bytes);
         columns.push(rows.tags.column(&points.rows, sizes)?);
@@ -200,6 +200,11 @@ impl ArrowAssembler {
         columns.push(Arc::new(Int64Array::from(std::mem::take(&mut points.sequences))));
         Ok(columns)
     }
+}
+
+/// Of each place, what stands there.
+fn gather<T: Copy>(places: &[u32], values: &[T]) -> Vec<T> {
+    places.iter().map(|&place| values[place as usize]).collect()
 }
 
 impl Rows {
