@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use telemetry_core::ingest::{Conversation, Ingest, IngestSettings, Peer};
 use telemetry_core::journal::{JournalSettings, MemoryStorage};
 use telemetry_core::limits::Limits;
@@ -18,8 +17,11 @@ use telemetry_core::wire::Form;
 
 #[path = "agent.rs"]
 mod agent;
+#[path = "cpu.rs"]
+mod cpu;
 
 use agent::{Agent, NOW_NS};
+use cpu::cpu_ns;
 
 const SIZES: [usize; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
 /// Series of one node.
@@ -71,7 +73,7 @@ fn measure(nodes: usize, readings: usize) -> f64 {
                 node.conversation.receive(frame, now_ns);
             }
             if turn > 0 {
-                spent += cpu_ns() - begun;
+                spent += (cpu_ns() - begun) as f64;
             }
             points += nodes.len() * NODE * readings;
             for node in nodes {
@@ -97,9 +99,4 @@ impl Node {
         conversation.take_replies(&mut Vec::new());
         Self { conversation, frames: (0..turns).map(|_| agent.frame()).collect() }
     }
-}
-
-fn cpu_ns() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }

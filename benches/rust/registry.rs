@@ -9,11 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
-use rustix::time::{ClockId, clock_gettime};
 use telemetry_core::series::{
     CommonTags, Descriptor, KeyBuilder, Meta, MetricType, RawDefinition, RawTag, Registry, SeriesKey, Source,
     StreamDictionary,
 };
+
+#[path = "cpu.rs"]
+mod cpu;
+
+use cpu::cpu_ns;
 
 const SIZES: [usize; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
 const META: Meta<'static> = Meta { metric_type: MetricType::Gauge, unit: "1", delta: false };
@@ -82,7 +86,7 @@ impl Fleet {
                     for key in step {
                         self.registry.admit(key.borrowed(), META, at(0)).expect("there is room");
                     }
-                    let took = cpu_ns() - begun;
+                    let took = (cpu_ns() - begun) as f64;
                     spent.cpu_ns += took;
                     spent.longest_ns = spent.longest_ns.max(took);
                 }
@@ -124,7 +128,7 @@ impl Fleet {
                         self.registry.admit_found(series, key.borrowed(), META, source).expect("it is known");
                     }
                 }
-                spent.cpu_ns += cpu_ns() - begun;
+                spent.cpu_ns += (cpu_ns() - begun) as f64;
             }
             spent
         });
@@ -164,7 +168,7 @@ impl Fleet {
                         let series = dictionary.resolve(place, &common, &mut builder, &self.registry, source);
                         std::hint::black_box(series.expect("it is known"));
                     }
-                    spent.cpu_ns += cpu_ns() - begun;
+                    spent.cpu_ns += (cpu_ns() - begun) as f64;
                 }
             }
             spent.cpu_ns /= (rounds * share * STREAM) as f64;
@@ -305,11 +309,6 @@ impl Random {
         self.0 ^= self.0 << 17;
         (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) as usize % bound
     }
-}
-
-fn cpu_ns() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }
 
 fn resident_bytes() -> f64 {

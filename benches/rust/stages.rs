@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput};
-use rustix::time::{ClockId, clock_gettime};
 
 mod agent;
+mod cpu;
 mod stage;
 
+use cpu::cpu_ns;
 use stage::SHAPES;
 
 fn main() {
@@ -28,9 +29,9 @@ fn main() {
                 bencher.iter_custom(|steps| {
                     let mut took = 0;
                     for _ in 0..steps {
-                        let start = processor_ns();
+                        let start = cpu_ns();
                         work.step();
-                        took += processor_ns() - start;
+                        took += cpu_ns() - start;
                         work.settle();
                     }
                     took
@@ -42,12 +43,6 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Nanoseconds of processor time of this thread.
-fn processor_ns() -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
 /// Shown as wall time is.
 struct ProcessorTime(WallTime);
 
@@ -56,11 +51,11 @@ impl Measurement for ProcessorTime {
     type Value = u64;
 
     fn start(&self) -> u64 {
-        processor_ns()
+        cpu_ns()
     }
 
     fn end(&self, start: u64) -> u64 {
-        processor_ns() - start
+        cpu_ns() - start
     }
 
     fn add(&self, one: &u64, other: &u64) -> u64 {

@@ -6,17 +6,20 @@
 
 use std::hint::black_box;
 
-use rustix::time::{ClockId, clock_gettime};
 use telemetry_core::limits::Limits;
 use telemetry_core::wire::{
     BatchName, Compression, DecodeScratch, DecodedBatch, EncoderSettings, Form, FrameEncoder, OutgoingBatch, Reference,
     References, decode_with,
 };
 
+#[path = "cpu.rs"]
+mod cpu;
 #[path = "wire/node.rs"]
 mod node;
 #[path = "wire/reference.rs"]
 mod reference;
+
+use cpu::cpu_ns;
 
 const ROUNDS: usize = 9;
 /// Form, whether values are told by references, compression and a name.
@@ -54,7 +57,7 @@ fn report(data: &str, form: &str, streams: &Streams, settings: &EncoderSettings)
     for _ in 0..ROUNDS {
         let start = cpu_ns();
         frames = encode(streams, settings);
-        encode_ns.push((cpu_ns() - start) / points);
+        encode_ns.push((cpu_ns() - start) as f64 / points);
         let mut scratch = DecodeScratch::default();
         let start = cpu_ns();
         let mut known = Known::default();
@@ -62,7 +65,7 @@ fn report(data: &str, form: &str, streams: &Streams, settings: &EncoderSettings)
             let batch = known.read(frame, begins, &mut scratch);
             black_box(batch.points);
         }
-        decode_ns.push((cpu_ns() - start) / points);
+        decode_ns.push((cpu_ns() - start) as f64 / points);
     }
     compare(streams, &frames);
     let bytes = frames.iter().map(Vec::len).sum::<usize>() as f64 / points;
@@ -139,12 +142,6 @@ impl References for Known {
     fn reference(&self, id: u32) -> Option<Reference> {
         *self.by_id.get(id as usize)?
     }
-}
-
-/// Processor time of this thread: what else the machine does is not counted.
-fn cpu_ns() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }
 
 fn median(mut rounds: Vec<f64>) -> f64 {
