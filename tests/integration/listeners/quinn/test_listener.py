@@ -3,145 +3,30 @@
 import asyncio
 import os
 import socket
-from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aioquic.quic import events as quic
 from cryptography.hazmat.primitives.asymmetric import ec
-from prometheus_client import CollectorRegistry
-from tests.support.certificates import SERVER, Authority, Credentials
-from tests.support.quic_agent import QuicAgent, agent
+from tests.support.certificates import SERVER, Authority
+from tests.support.quic_agent import agent
 from tests.support.quic_listener import shown
 from tests.support.quic_pair import NODE_URI, agent_configuration
+from tests.support.quinn_site import Sites, batch, outcomes, stored
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector import _core
-from telemetry_collector.config.section import Address
 from telemetry_collector.errors import CertificateError
-from telemetry_collector.listeners.events import ListenerEvents
-from telemetry_collector.listeners.quic_quinn import QuinnListener
-from telemetry_collector.listeners.quic_quinn import listener as quinn_listener
 from telemetry_collector.listeners.quic_quinn.material import trust_of
 from telemetry_collector.listeners.reset import ResetTokens
-from telemetry_collector.listeners.settings import Deadlines, QuicListenerSettings
-from telemetry_collector.model import ALPN, CloseCode, Outcome
-from telemetry_collector.pipeline.ingest import Ingest
+from telemetry_collector.listeners.settings import Deadlines
+from telemetry_collector.model import CloseCode
 from telemetry_collector.security.allowlist import AllowList
 from telemetry_collector.security.revocation import RevocationLists
 from telemetry_collector.security.verifier import ClientVerifier
 
 TLS = 0x100
-FRAME_BYTES_MAX = 64 * 1024
-
-
-@dataclass
-class Site:
-    """A running listener and all that a test asks it about."""
-
-    authority: Authority
-    listener: QuinnListener
-    settings: QuicListenerSettings
-    core: _core.Ingest
-    registry: CollectorRegistry
-
-    def agent(
-        self, credentials: Credentials | None = None, *, alpn: str = ALPN, **options: object
-    ) -> AbstractAsyncContextManager[QuicAgent]:
-        """An agent with good credentials unless told otherwise."""
-        credentials = credentials or self.authority.issue(uri=NODE_URI)
-        return agent(self.listener.address, agent_configuration(self.authority, credentials, alpn=alpn, **options))
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(f"telemetry_collector_{name}", labels) or 0.0
-
-    async def counted(self, name: str, count: float, **labels: str) -> None:
-        """What happens on the core's threads is counted a moment later."""
-        await until(lambda: self.count(name, **labels) >= count)
-        assert self.count(name, **labels) == count
-
-
-Sites = Callable[..., Awaitable[Site]]
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture
-async def quinn(authority: Authority, tmp_path: Path) -> AsyncIterator[Sites]:
-    """Starts a listener with its core, and stops both at the end of the test."""
-    server = authority.issue(dns="collector", usages=SERVER).write(tmp_path, "server")
-    async with AsyncExitStack() as stack:
-
-        async def start(
-            *,
-            allowlist: AllowList | None = None,
-            revocations: RevocationLists | None = None,
-            address: Address | None = None,
-            **options: object,
-        ) -> Site:
-            journal = str(tmp_path / "journal")
-            core = _core.Ingest(
-                _core.IngestSettings(
-                    journal_dir=journal, journal_segment_bytes=1 << 20, frame_bytes_max=FRAME_BYTES_MAX
-                )
-            )
-            stack.callback(core.close)
-            ingest = Ingest(core, committed=lambda: None)
-            ingest.start()
-            stack.callback(ingest.stop)
-            registry = CollectorRegistry()
-            settings = QuicListenerSettings(
-                address or Address("127.0.0.1", 0),
-                *server,
-                threads=2,
-                **options,  # type: ignore[arg-type]
-            )
-            listener = QuinnListener(
-                settings,
-                core,
-                ClientVerifier([authority.certificate], revocations),
-                allowlist or AllowList(),
-                ListenerEvents(registry),
-            )
-            await listener.start()
-            stack.push_async_callback(listener.stop, 0.1)
-            return Site(authority, listener, settings, core, registry)
-
-        yield start
-
-
-def batch(points: int = 1, sequence: int = 1, epoch: int = 1) -> bytes:
-    """A whole frame of points."""
-    content = _core.Batch(
-        common_tags=[],
-        series=[(f"test.metric.{number}", [], 2, "1", False) for number in range(points)],
-        series_index=array("I", range(points)),
-        timestamps_unix_ns=array("q", [0] * points),
-        values=array("d", [float(number) for number in range(points)]),
-    )
-    return _core.FrameEncoder().frame(content, sequence=sequence, epoch=epoch)
-
-
-async def outcomes(node: QuicAgent, stream_id: int, count: int) -> list[Outcome]:
-    """The outcomes of a stream's first replies."""
-
-    def read() -> list[_core.Ack]:
-        return _core.AckReader().feed(node.received(stream_id))
-
-    await node.until(lambda: len(read()) >= count or node.closing is not None)
-    return [Outcome(ack.outcome) for ack in read()]
-
-
-async def stored(node: QuicAgent, stream_id: int = 0, count: int = 1) -> None:
-    """Each of the stream's first batches was answered with STORED."""
-    assert await outcomes(node, stream_id, count) == [Outcome.STORED] * count
 
 
 async def test_batches_go_in_and_replies_come_back(quinn: Sites) -> None:
@@ -375,78 +260,6 @@ async def test_another_configuration_holds_for_open_connections_and_for_new_ones
         assert site.count("connections_max") == 1, "nothing has changed"
         await site.listener.reconfigure(replace(settings, deadlines=Deadlines(idle=0.1)), *trust)
         assert await node.closed() == (CloseCode.TIMED_OUT, True)
-
-
-async def test_newcomers_over_the_rate_prove_their_address_and_are_refused(quinn: Sites, authority: Authority) -> None:
-    site = await quinn(connections_per_address_per_sec=1)
-    credentials = authority.issue(uri=NODE_URI)
-    async with site.agent(credentials) as first:
-        first.say(0, batch())
-        await stored(first)
-        async with site.agent(credentials) as second:
-            second.say(0, batch(sequence=2))
-            await stored(second)
-    # The second was of the half that is kept for those who have proven that they are there.
-    await site.counted("retry_packets_sent_total", 1)
-    async with site.agent(credentials) as third:
-        await until(lambda: site.count("connections_refused_total", reason="too_many_connections_of_address") >= 1)
-        third._quic._close_at = 0.0
-
-
-async def test_a_flood_of_newcomers_is_shed_until_it_is_over(quinn: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
-    # So few that this test can be a flood on any machine.
-    monkeypatch.setattr(quinn_listener, "TURNED_AWAY_PER_SEC", 200)
-    site = await quinn(handshakes_max=2)
-    async with site.agent() as node:
-        node.say(0, batch())
-        await stored(node)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            while site.count("newcomers_passing_ratio") in (0.0, 1.0):
-                for _ in range(50):
-                    data = b"\xc0\x00\x00\x00\x01\x08" + os.urandom(8) + b"\x08ssssssss\x00\x44\x96"
-                    stranger.sendto(data.ljust(1_200, b"x"), ("127.0.0.1", site.listener.address.port))
-                await asyncio.sleep(0.01)
-        node.say(0, batch(sequence=2))
-        await stored(node)
-        await until(lambda: site.count("newcomers_passing_ratio") == 1.0)
-    async with site.agent() as late:
-        late.say(0, batch(sequence=3))
-        await stored(late)
-
-
-async def test_a_fleet_that_comes_back_is_no_flood(
-    quinn: Sites, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quinn_listener, "TURNED_AWAY_PER_SEC", 10)
-    site = await quinn(connections_per_address_per_sec=1_000, handshakes_per_address=100)
-    credentials = authority.issue(uri=NODE_URI)
-
-    async def come_back(sequence: int) -> None:
-        async with site.agent(credentials) as node:
-            node.say(0, batch(sequence=sequence))
-            await stored(node)
-
-    await asyncio.gather(*(come_back(sequence) for sequence in range(1, 21)))
-    # Counted by the same look as those that are turned away.
-    await site.counted("streams_opened_total", 20)
-    assert site.count("newcomers_passing_ratio") in (0.0, 1.0)
-    assert site.listener._shedding.share == 1.0
-
-
-async def test_a_proof_of_an_address_outlives_a_reload(quinn: Sites, authority: Authority) -> None:
-    site = await quinn(connections_per_address_per_sec=1)
-    async with site.agent() as first:
-        first.say(0, batch())
-        await stored(first)
-        async with site.agent() as second:
-            # Sent away for a token, it comes back when the reload is through.
-            coming, second.transmit = second.transmit, lambda: None  # type: ignore[method-assign]
-            await until(lambda: second._quic._retry_source_connection_id is not None)
-            await site.listener.reconfigure(site.settings, ClientVerifier([authority.certificate]), AllowList())
-            second.transmit = coming  # type: ignore[method-assign]
-            second.say(0, batch(sequence=2))
-            await stored(second)
-    await site.counted("retry_packets_sent_total", 1)
 
 
 async def test_a_restarted_listener_resets_connections_of_before(
