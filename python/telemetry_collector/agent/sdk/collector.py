@@ -235,7 +235,7 @@ class MetricCollector(Recorder):
         if flusher is not None:
             self._stored = flusher.stop(timeout_secs)
         elif points:
-            self._troubles.count("not_started", points, f"{points} points were closed in, for nothing could be started")
+            self._troubles.closed_in(points)
         else:
             self._stored = True
         return self._stored

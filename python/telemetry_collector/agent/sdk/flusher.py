@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from telemetry_collector.agent.sampling import Rule
 from telemetry_collector.agent.sdk.aggregation import Aggregation
 from telemetry_collector.agent.sdk.courier import Courier, lost
-from telemetry_collector.agent.sdk.names import Tags, names_a_node
+from telemetry_collector.agent.sdk.names import Tags, in_batches
 from telemetry_collector.agent.sdk.pacing import Pacing
 from telemetry_collector.agent.sdk.routes import Route
 from telemetry_collector.agent.sdk.troubles import Troubles
@@ -137,7 +137,7 @@ class Flusher:
         points = [point for point in _points(window) if self._is_a_double(point)]
         whole = len(points) == window.points
         points += [(cell, MetricType.COUNTER) for cell in self._drops()]
-        for some in _parts(points):
+        for some in in_batches(points, lambda point: point[0].tags, BATCH_POINTS_MAX):
             try:
                 sender.offer(_batch(some, self._settings.common_tags, now))
             except (EncodeError, OverflowError, TypeError, ValueError) as error:
@@ -158,7 +158,7 @@ class Flusher:
 
     def _abandon(self, window: Window) -> None:
         if points := window.points:
-            self._troubles.count("not_started", points, f"{points} points were closed in, for nothing could be started")
+            self._troubles.closed_in(points)
 
     def _drops(self) -> Iterator[Cell]:
         """What was dropped since the last flush, as points of its own."""
@@ -177,14 +177,7 @@ def _points(window: Window) -> Iterator[FlushedPoint]:
             yield cell, kind
 
 
-def _parts(points: list[FlushedPoint]) -> Iterator[list[FlushedPoint]]:
-    for of_a_node in (False, True):
-        group = [point for point in points if names_a_node(point[0].tags) is of_a_node]
-        for start in range(0, len(group), BATCH_POINTS_MAX):
-            yield group[start : start + BATCH_POINTS_MAX]
-
-
-def _batch(points: list[FlushedPoint], common_tags: Tags, unix_ns: int) -> Batch:
+def _batch(points: Sequence[FlushedPoint], common_tags: Tags, unix_ns: int) -> Batch:
     from telemetry_collector.sender import Batch
 
     scalars = [(cell, kind) for cell, kind in points if isinstance(cell, Cell)]

@@ -1,7 +1,8 @@
 """What a metric and its tags may be called, and what was probably meant by a name that is none."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 NAME_BYTES_MAX = 255
@@ -17,6 +18,8 @@ NODE_TAG = "node_id"
 
 Tags = tuple[tuple[str, str], ...]
 """Sorted by key."""
+
+P = TypeVar("P")
 
 
 class MetricMistake(ValueError):
@@ -73,9 +76,14 @@ def check_tags(tags: Mapping[str, object]) -> Tags:
     return tuple(sorted(checked))
 
 
-def names_a_node(tags: Tags) -> bool:
-    """Whether a point is to travel only with its like, so that none of the others is refused with it."""
-    return any(key == NODE_TAG for key, _ in tags)
+def in_batches(points: Sequence[P], tags_of: Callable[[P], Tags], points_max: int) -> Iterator[Sequence[P]]:
+    """So many points at most in each. Those that name a node travel only with their like, so that none of the others is
+    refused with them.
+    """
+    for of_a_node in (False, True):
+        group = [point for point in points if any(key == NODE_TAG for key, _ in tags_of(point)) is of_a_node]
+        for start in range(0, len(group), points_max):
+            yield group[start : start + points_max]
 
 
 def _text(value: object) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telemetry_collector.agent.sdk.names import NODE_TAG, MetricMistake, Tags, check_tags, names_a_node
+from telemetry_collector.agent.sdk.names import NODE_TAG, MetricMistake, Tags, check_tags, in_batches
 from telemetry_collector.model import MetricType
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ def converted(data: MetricsData, *, points_max: int, node_tag: bool) -> Converte
     for resource in data.resource_metrics:
         tags = resource_tags(resource.resource.attributes, node_tag=node_tag)
         points = list(_points(resource.scope_metrics, refused))
-        for of_a_node in (False, True):
-            group = [point for point in points if names_a_node(point.tags) is of_a_node]
-            starts = range(0, len(group), points_max)
-            batches.extend(_batch(group[start : start + points_max], tags) for start in starts)
+        batches.extend(_batch(some, tags) for some in in_batches(points, lambda point: point.tags, points_max))
     return Converted(batches, refused)
 
 
@@ -220,7 +217,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _batch(points: list[Scalar | Distribution], common_tags: Tags) -> Batch:
+def _batch(points: Sequence[Scalar | Distribution], common_tags: Tags) -> Batch:
     from telemetry_collector.sender import Batch
 
     scalars = [point for point in points if isinstance(point, Scalar)]

@@ -41,6 +41,10 @@ class Troubles:
             self._told[reason] = (now, total)
         _warn("metrics: %s (%s, %d more of this kind, %d in all)", text, reason, total - told, total)
 
+    def closed_in(self, points: int) -> None:
+        """Counts what is left at the end, for nobody could be started who sends it."""
+        self.count("not_started", points, f"{points} points were closed in, for nothing could be started")
+
     def mention(self, subject: str, text: str) -> None:
         """Logs, as seldom, what costs no points by itself."""
         with self._lock:
