@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from telemetry_collector.demo.stage import SOCKET_PATH_BYTES_MAX
+from telemetry_collector.config import SOCKET_PATH_BYTES_MAX
 from telemetry_collector.security.authority import set_up
 
 PATIENCE_SECS = 60.0

@@ -8,15 +8,12 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 from telemetry_collector.agent.monitors.config import MonitorsConfig
 from telemetry_collector.agent.peers import NetworkConfig
 from telemetry_collector.agent.sampling import RATE_LEAST
-from telemetry_collector.config import Address, PositiveInt, Seconds, Section, Text
+from telemetry_collector.config import SOCKET_PATH_BYTES_MAX, Address, PositiveInt, Seconds, Section, Text
 from telemetry_collector.model import STANDARD_TAGS
 from telemetry_collector.sender import TransportName, settings
 
 SourceName = Literal["cpu", "memory", "disk", "network", "host", "gpu", "agent"]
 SOURCES: tuple[SourceName, ...] = ("cpu", "memory", "disk", "network", "host", "gpu", "agent")
-
-SOCKET_PATH_BYTES_MAX = 107
-"""What the system takes as a unix socket's name."""
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB

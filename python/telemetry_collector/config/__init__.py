@@ -8,6 +8,7 @@ from telemetry_collector.config.document import Document, load_document
 from telemetry_collector.config.files import CertificateFile, KeyFile, RevocationFile
 from telemetry_collector.config.quotas import Quota, Quotas
 from telemetry_collector.config.section import (
+    SOCKET_PATH_BYTES_MAX,
     Address,
     Port,
     PositiveInt,
@@ -33,6 +34,7 @@ from telemetry_collector.config.sections import (
 from telemetry_collector.config.show import to_yaml
 
 __all__ = [
+    "SOCKET_PATH_BYTES_MAX",
     "WRITERS",
     "Address",
     "AgentConfig",

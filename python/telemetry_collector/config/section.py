@@ -61,6 +61,10 @@ Url = Annotated[WebAddress, AfterValidator(lambda address: address.rstrip("/"))]
 """An http or https address that paths are added to, kept without slashes at its end."""
 
 
+SOCKET_PATH_BYTES_MAX = 107
+"""What the system takes as a unix socket's name."""
+
+
 class Section(BaseModel):
     """Base of every section."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from telemetry_collector.api.workers.worker import IDENTITY
 from telemetry_collector.config.api import VARIABLE, Api
-from telemetry_collector.config.section import Address
+from telemetry_collector.config.section import SOCKET_PATH_BYTES_MAX, Address
 from telemetry_collector.demo.summary import AckLatency, Moment, Summary
 from telemetry_collector.errors import TelemetryCollectorError
 
@@ -36,8 +36,6 @@ DRAIN_SECS_MAX = 15.0
 LISTEN_PORT = 5001
 METRICS_PORT = 9091
 GRPC_PORT = 9008
-SOCKET_PATH_BYTES_MAX = 107
-"""Linux takes no longer one for a unix socket."""
 RECEIVER_PORTS = {"otlp_grpc": 4317, "otlp_http": 4318, "influx": 8086, "remote_write": 9201}
 HEARTBEAT_SECS = 5.0
 # Parts become visible this often, so that a short demo shows files while it runs.

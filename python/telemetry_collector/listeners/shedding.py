@@ -37,7 +37,7 @@ class Shedding:
     """Lets through what share of first datagrams the rate allows, and everything else."""
 
     def __init__(self, sock: socket.socket, newcomers_per_sec: int) -> None:
-        """Nothing is shed at first. So many first datagrams a second are a few percent of a processor."""
+        """Nothing is shed at first. So many first datagrams a second, with what each costs, may be looked at."""
         self._socket = sock
         self._per_sec = newcomers_per_sec
         self._arrived = 0

@@ -17,8 +17,9 @@ from google.protobuf.message import DecodeError, Message
 from telemetry_collector.alerts import TooManyRules
 from telemetry_collector.api.grpc.events import GrpcEvents
 from telemetry_collector.api.grpc.peers import Context, Peers
+from telemetry_collector.listeners.requests.events import FAULT
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied
-from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, NoTurn, Readings, address_of
+from telemetry_collector.listeners.requests.reading import READ_SECS_MAX, Readings, address_of
 from telemetry_collector.listeners.requests.shares import Shares
 from telemetry_collector.query import (
     AnswerTooLarge,
@@ -37,7 +38,6 @@ REQUEST_BYTES_MAX: Final = 64 * 1024
 seconds and gigabytes to be read, whatever becomes of them."""
 PROBLEM_CHARS_MAX: Final = 1_000
 """What a client is told is cut to so much."""
-TOO_MANY_CALLS: Final = "too many calls are under way, or too many of this client; come back later"
 
 CODES: Final[dict[type[Exception], Any]] = {
     PeerDenied: Code.PERMISSION_DENIED,
@@ -73,8 +73,9 @@ class Calls:
     def __init__(self, peers: Peers, events: GrpcEvents) -> None:
         self._peers = peers
         self._events = events
-        self._readings = Readings(CALLS_MAX)
         self._shares = Shares(CALLS_MAX)
+        # Whoever comes to read has its share of the calls already, and so finds a turn to wait for.
+        self._readings = Readings(CALLS_MAX)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -92,8 +93,6 @@ class Calls:
             async def answer(peer: Peer) -> bytes:
                 try:
                     body = await self._readings.read(_client(peer, context), messages)
-                except NoTurn as error:
-                    raise Refusal(Code.RESOURCE_EXHAUSTED, TOO_MANY_CALLS) from error
                 except TimeoutError as error:
                     raise Refusal(Code.DEADLINE_EXCEEDED, f"no whole message within {READ_SECS_MAX:g} s") from error
                 if body is None:
@@ -163,7 +162,8 @@ class Calls:
     @contextmanager
     def _share(self, client: str) -> Iterator[None]:
         if not self._shares.take(client):
-            raise Refusal(Code.RESOURCE_EXHAUSTED, TOO_MANY_CALLS)
+            problem = "too many calls are under way, or too many of this client; come back later"
+            raise Refusal(Code.RESOURCE_EXHAUSTED, problem)
         try:
             yield
         finally:
@@ -176,7 +176,7 @@ class Calls:
         if type(error) in CODES:
             return CODES[type(error)], str(error)[:PROBLEM_CHARS_MAX]
         self._events.failed(method, error)
-        return Code.INTERNAL, "a fault of the collector, which its log tells of"
+        return Code.INTERNAL, FAULT
 
 
 def _client(peer: Peer, context: Context) -> str:

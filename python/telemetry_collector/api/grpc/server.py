@@ -17,9 +17,9 @@ from grpc_reflection.v1alpha import reflection
 
 from telemetry_collector.api.grpc.calls import CALLS_MAX
 from telemetry_collector.api.grpc.standard import Readable
-from telemetry_collector.config.section import Address
+from telemetry_collector.config.section import SOCKET_PATH_BYTES_MAX, Address
 from telemetry_collector.errors import AddressError
-from telemetry_collector.listeners.requests.grpc import ServerFiles
+from telemetry_collector.listeners.requests.grpc import ServerFiles, server_options
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -31,7 +31,6 @@ GRPC_CALLS_MAX: Final = 2 * CALLS_MAX
 RESOURCE_EXHAUSTED."""
 CONNECTIONS_MAX: Final = 1_024
 """Connections; further ones are closed at once."""
-HANDSHAKE_SECS_MAX: Final = 10
 STOP_SECS_MAX: Final = 5.0
 LEAVE_SECS: Final = 0.2
 """How long the last answers may take to leave."""
@@ -73,14 +72,8 @@ class GrpcServer:
         server = grpc.aio.server(
             interceptors=(Readable(),),
             options=(
-                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                *server_options(MESSAGE_BYTES_MAX, CONNECTIONS_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-                # Else windows grow with the bandwidth, to megabytes a call that nobody reads yet.
-                ("grpc.http2.bdp_probe", 0),
-                # Two collectors on one port would share its connections without a word.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
             ),
             maximum_concurrent_rpcs=GRPC_CALLS_MAX,
         )
@@ -146,7 +139,7 @@ def _listen_on_socket(server: grpc.aio.Server, path: Path) -> None:
     except (RuntimeError, OSError) as error:
         raise AddressError(
             f"cannot listen on {path} for gRPC: {error}; expected a path in a directory that this user may write, of "
-            "at most 107 bytes, in grpc.unix_socket"
+            f"at most {SOCKET_PATH_BYTES_MAX} bytes, in grpc.unix_socket"
         ) from error
 
 

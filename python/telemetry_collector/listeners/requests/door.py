@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from telemetry_collector import _core
-from telemetry_collector.listeners.requests.events import Outcome, RequestEvents
+from telemetry_collector.listeners.requests.events import FAULT, Outcome, RequestEvents
 from telemetry_collector.listeners.requests.peers import Peer
 from telemetry_collector.listeners.requests.room import Hold, Room
 
@@ -119,6 +119,6 @@ def _taken(request: _core.Request) -> tuple[Taken, int]:
     if bad_lines:
         reasons.insert(0, f"{bad_lines} x malformed ({request.first_fault})")
     if missing:
-        reasons.insert(0, f"{missing} x lost by a fault of the collector, which its log tells of")
+        reasons.insert(0, f"{missing} x lost by {FAULT}")
     outcome: Outcome = "partial" if request.accepted_points else "rejected"
     return Taken(outcome, request.accepted_points, rejected, "; ".join(reasons)[:PROBLEM_CHARS_MAX]), missing

@@ -19,6 +19,8 @@ Outcome = Literal[
 `too_slow`: it did not come within its time, and may be sent again; `denied`: its sender may not; `failed`: for a fault
 of ours.
 """
+FAULT = "a fault of the collector, which its log tells of"
+"""What a client is told of that."""
 HandshakeFault = Literal["untrusted", "no_certificate", "refused_by_client", "not_tls", "left"]
 """Why TLS failed: the client's certificate is of nobody who is trusted here, or missing; the client did not take ours;
 it speaks no TLS, or none that is spoken here; it left or took too long."""

@@ -13,7 +13,7 @@ from telemetry_collector import _core
 from telemetry_collector.config.section import Address
 from telemetry_collector.errors import AddressError
 from telemetry_collector.listeners.requests.door import REQUESTS_MAX, Door, Taken
-from telemetry_collector.listeners.requests.events import Outcome
+from telemetry_collector.listeners.requests.events import FAULT, Outcome
 from telemetry_collector.listeners.requests.otlp import (
     EXPORTS,
     Signal,
@@ -93,14 +93,8 @@ class GrpcListener:
         server = grpc.aio.server(
             handlers=(_Handlers({method: self._method(signal) for signal, method in EXPORTS.items()}),),
             options=(
-                ("grpc.max_receive_message_length", self._door.request_bytes_max),
-                # Else windows grow with the bandwidth, to megabytes a call that nobody reads yet.
-                ("grpc.http2.bdp_probe", 0),
-                # Two collectors on one port would share its connections without a word.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+                *server_options(self._door.request_bytes_max, CONNECTIONS_MAX),
                 ("grpc.max_connection_idle_ms", IDLE_SECS_MAX * 1_000),
-                ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
             ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
@@ -175,7 +169,7 @@ class GrpcListener:
             except Exception as error:  # noqa: BLE001  # the log has it, and the client comes again
                 door.events.failed(self.name, error)
                 door.events.answered(self.name, "failed")
-                return Taken("failed", problem="a fault of the collector, which its log tells of")
+                return Taken("failed", problem=FAULT)
 
     def _unread(self, outcome: Outcome, problem: str) -> Taken:
         self._door.events.answered(self.name, outcome, problem)
@@ -194,6 +188,19 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a method, or None."""
         return self._methods.get(handler_call_details.method)
+
+
+def server_options(message_bytes_max: int, connections_max: int) -> tuple[tuple[str, int], ...]:
+    """What every server over gRPC is told: how large a message may be that it receives, and its bounds."""
+    return (
+        ("grpc.max_receive_message_length", message_bytes_max),
+        # Else windows grow with the bandwidth, to megabytes a call that nobody reads yet.
+        ("grpc.http2.bdp_probe", 0),
+        # Two collectors on one port would share its connections without a word.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", connections_max),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
+    )
 
 
 def caller(context: Context, trust: Trust) -> Peer:

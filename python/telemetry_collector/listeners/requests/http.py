@@ -24,7 +24,7 @@ from telemetry_collector.listeners.requests.body import (
 )
 from telemetry_collector.listeners.requests.connection import Connection, text_of
 from telemetry_collector.listeners.requests.door import Door, Taken
-from telemetry_collector.listeners.requests.events import Outcome
+from telemetry_collector.listeners.requests.events import FAULT, Outcome
 from telemetry_collector.listeners.requests.gate import CONNECTIONS_MAX, Gate
 from telemetry_collector.listeners.requests.peers import Peer, PeerDenied, Trust, anonymous
 from telemetry_collector.observe.logs import logger
@@ -33,7 +33,6 @@ log = logger(__name__)
 
 KEEPALIVE_SECS = 120.0
 """A connection without a request for so long is closed; clients send every ten to sixty seconds."""
-FAULT = "a fault of the collector, which its log tells of"
 ENCODING_DER = 2
 """_ssl.ENCODING_DER."""
 
@@ -208,20 +207,20 @@ class HttpListener:
             try:
                 return await door.take(name, asked.form, body, text_of(asked.encoding), peer)
             except Exception as error:
-                door.events.failed(name, error)
-                door.events.answered(name, "failed")
-                # Clients send again what is answered so; of a 500, OTLP's do not.
-                raise Refusal(503, FAULT) from error
+                raise self._failed(error) from error
 
     def _missed(self, request: web.BaseRequest, status: int, problem: str, error: Exception | None) -> web.Response:
         """The answer to what has come to no handler: another path or method, or no HTTP at all."""
-        events = self._door.events
         if error is not None:
-            events.failed(self.name, error)
-            events.answered(self.name, "failed")
-            return self._protocol.refusal(request, Refusal(503, FAULT))
-        events.answered(self.name, "malformed", problem)
+            return self._protocol.refusal(request, self._failed(error))
+        self._door.events.answered(self.name, "malformed", problem)
         return self._protocol.refusal(request, Refusal(status, problem))
+
+    def _failed(self, error: Exception) -> Refusal:
+        """What is said of a defect of ours: clients send again what is answered so; of a 500, OTLP's do not."""
+        self._door.events.failed(self.name, error)
+        self._door.events.answered(self.name, "failed")
+        return Refusal(503, FAULT)
 
     def _ended(self, status: int, problem: str, outcome: Outcome = "malformed") -> Refusal:
         """What is said of a body that will not be whole; the connection ends with it."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Final, final
 
 from telemetry_collector.listeners.requests.shares import Shares
@@ -30,12 +29,6 @@ class NoTurn(Exception):
     """Too many calls wait for their turn, or too many of this client."""
 
 
-@dataclass(slots=True)
-class _Client:
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_OF_CLIENT_MAX))
-    calls: int = 0
-
-
 @final
 class Readings:
     """The turns of one server."""
@@ -43,22 +36,20 @@ class Readings:
     def __init__(self, calls_max: int = CALLS_WAITING_MAX) -> None:
         self._turns = asyncio.Semaphore(READS_MAX)
         self._calls = Shares(calls_max)
-        self._clients: dict[str, _Client] = {}
+        # The turns of each that has calls.
+        self._clients: dict[str, asyncio.Semaphore] = {}
 
     async def read(self, client: str, messages: AsyncIterator[bytes], secs_max: float = READ_SECS_MAX) -> bytes | None:
         """The next message of a call; None when there is none. TimeoutError when it takes too long to come; NoTurn."""
         if not self._calls.take(client):
             raise NoTurn
-        own = self._clients.setdefault(client, _Client())
-        own.calls += 1
+        own = self._clients.setdefault(client, asyncio.Semaphore(READS_OF_CLIENT_MAX))
         try:
             # Its own turn first: who waits for that takes none of those that others wait for.
-            async with own.turns, self._turns, asyncio.timeout(secs_max):
+            async with own, self._turns, asyncio.timeout(secs_max):
                 return await anext(messages, None)
         finally:
-            self._calls.give_back(client)
-            own.calls -= 1
-            if not own.calls:
+            if not self._calls.give_back(client):
                 del self._clients[client]
 
 

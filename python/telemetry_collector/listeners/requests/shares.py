@@ -39,11 +39,12 @@ class Shares:
         self._taken += 1
         return True
 
-    def give_back(self, client: str) -> None:
-        """Ends what `take` began."""
+    def give_back(self, client: str) -> bool:
+        """Ends what `take` began; whether the client still holds another."""
         self._taken -= 1
         own = self._clients[client] - 1
         if own:
             self._clients[client] = own
         else:
             del self._clients[client]
+        return own > 0
