@@ -41,7 +41,7 @@ from telemetry_collector.app.trust import Validity, read_trust
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quota, Quotas, load
 from telemetry_collector.config.collector import SECTIONS
-from telemetry_collector.errors import AddressError, TelemetryCollectorError
+from telemetry_collector.errors import AddressError, JournalError, TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.requests import RequestConsumer, RequestEvents
 from telemetry_collector.observe import logs
@@ -115,14 +115,18 @@ class Collector:
             verifier, allowlist = read_trust(config.security)
             self._validity.look(config.security)
 
-            core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config), self._disk)
+            core = self._core = await asyncio.to_thread(_open_journal, config, self._disk)
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
             core.set_quotas(_quotas(config.quotas))
             self._registry.register(CoreMetrics(core.stats, core.quota_offenders, self._clock))
 
             room = self._room = JournalRoom(
-                core.stats, lambda: _free_bytes(config.journal.dir), config.journal.max_age_secs, self._clock
+                core.stats,
+                lambda: _free_bytes(config.journal.dir),
+                config.journal.max_age_secs,
+                self._clock,
+                segment_bytes=config.journal.segment_bytes,
             )
             self._registry.register(room)
             self._destinations = Destinations(config.writers, core, self._registry, self._clock, room)
@@ -356,6 +360,16 @@ class Collector:
                 )
             )
             await asyncio.sleep(CORE_MAINTENANCE_SECS)
+
+
+def _open_journal(config: Config, disk: _core.FaultDisk | None) -> _core.Ingest:
+    try:
+        return _core.Ingest(_ingest_settings(config), disk)
+    except JournalError as error:
+        raise JournalError(
+            f"journal.dir = {config.journal.dir}: {error}; expected a directory on a local disk, which this user may "
+            "write and no other collector uses"
+        ) from error
 
 
 def _free_bytes(directory: os.PathLike[str]) -> int:
