@@ -78,7 +78,8 @@ class JournalRoom(Collector):
         self._oldest_secs = 0.0
 
     def look(self, fanout: FanOut) -> None:
-        """Takes the readings; warns of what has become too old, and of a disk without room. OSError when the file system cannot be asked."""
+        """Takes the readings; warns of what has become too old, and of a full disk. OSError when the file system cannot
+        be asked."""
         stats, now = self._stats(), self._clock.monotonic()
         self._appended.read(stats["journal_bytes_committed"], now)
         self._committed.read(stats["points_committed"], now)
