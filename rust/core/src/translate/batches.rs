@@ -207,6 +207,15 @@ impl Batches {
         self.end_row(kind);
     }
 
+    /// A point that says nothing, for ingest to refuse and its sender to hear of.
+    pub fn without_data(&mut self, kind: Kind<'_>, timestamp_unix_ns: u64) {
+        if self.overflows() {
+            return;
+        }
+        self.begin_row(kind, timestamp_unix_ns);
+        self.end_row(kind);
+    }
+
     /// A distribution in buckets: bounds ascend, and there is one count more.
     pub fn histogram(&mut self, kind: Kind<'_>, timestamp_unix_ns: u64, histogram: &Histogram) {
         if self.overflows() {
