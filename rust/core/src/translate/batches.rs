@@ -112,7 +112,7 @@ pub enum LineFault {
     #[error("a field's value that is no number, no true or false and no quoted text")]
     Value,
     /// Not a name, labels in braces and a number.
-    #[error("not a sample, which is a name, labels in braces, a number and perhaps a time in milliseconds")]
+    #[error("not a sample, which is a name, labels in braces, a number and perhaps a time")]
     Sample,
     /// What stands behind the fields is no whole number of 64 bits.
     #[error("a timestamp that is no whole number of 64 bits")]
