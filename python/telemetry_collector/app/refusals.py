@@ -1,4 +1,4 @@
-"""What is refused, put off or found damaged, told in the log once in a while: how much since it was last told.
+"""What is refused or put off, told in the log once in a while: how much since it was last told.
 
 The core counts, and counters are all that its hot path pays for. Here somebody looks at them every now and then.
 """
@@ -73,9 +73,6 @@ class Refusals:
                 log.warning("points_refused", reason=reason, points=amount)
             case "batches_malformed", _:
                 log.warning("batches_malformed", batches=amount)
-            case "journal_damaged", _:
-                # What a checkpoint covers is not read when the journal is opened: a writer may be the first to meet it.
-                log.error("journal_damaged", ranges=amount, effect="what stood there is lost to who had not read it")
             case "retries_asked", cause if cause.startswith("quota_"):
                 log.warning("quota_exceeded", quota=cause, batches=amount, worst_offenders=self._over(cause))
             case "quota_series_refused", _:
@@ -93,7 +90,6 @@ class Refusals:
 def _counts(stats: Mapping[str, Any]) -> Iterator[tuple[Kind, int]]:
     yield ("batches_malformed", ""), stats["batches_malformed"]
     yield ("quota_series_refused", ""), stats["quota_series_refused"]
-    yield ("journal_damaged", ""), stats["journal_quarantined"]
     for name in ("points_refused", "retries_asked"):
         for reason, count in stats[name].items():
             yield (name, reason), count

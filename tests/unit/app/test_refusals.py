@@ -22,7 +22,6 @@ class Counts:
         self.refused = {"cardinality_limit": 0, "invalid_name": 0}
         self.retries = {"journal_full": 0, "quota_points": 0}
         self.over_series = 0
-        self.damaged = 0
         self.worst: list[tuple[str, str, int]] = []
         self.worst_over_quota: list[tuple[str, str, int]] = []
 
@@ -30,7 +29,6 @@ class Counts:
         return {
             "batches_malformed": self.malformed,
             "quota_series_refused": self.over_series,
-            "journal_quarantined": self.damaged,
             "points_refused": dict(self.refused),
             "retries_asked": dict(self.retries),
         }
@@ -120,11 +118,3 @@ def test_who_is_over_a_quota_is_named_for_that_quota(stand: Stand, lines: Lines)
     assert [one["identity"] for one in told["quota_points"]["worst_offenders"]] == ["a", "c"]
     assert told["quota_series"]["points"] == 3
     assert told["quota_series"]["worst_offenders"] == [{"identity": "b", "amount": 3}]
-
-
-def test_damage_that_a_writer_meets_in_the_journal_is_told(stand: Stand, lines: Lines) -> None:
-    stand.refusals.look()
-    assert lines == []
-    stand.counts.damaged = 2
-    stand.look_after(1.0)
-    assert [(line["event"], line["log_level"], line["ranges"]) for line in lines] == [("journal_damaged", "error", 2)]
