@@ -6,17 +6,24 @@ are read from memory when asked for; none may block.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from telemetry_collector.observe.http_message import TEXT, Answer, Handler, Request
 from telemetry_collector.observe.http_server import HttpServer
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
+
+PROMETHEUS = "text/plain"
+OPENMETRICS = "application/openmetrics-text"
+UNITS = ("seconds", "bytes", "ratio")
+"""What names end with, if their metric has one of the units that OpenMetrics knows."""
 
 Report = Callable[[], Mapping[str, Any]]
 """A snapshot with a boolean `ok` and whatever else an operator wants to see; values that JSON has."""
@@ -61,8 +68,9 @@ class MetricsEndpoint:
         await self._server.stop()
 
     def _metrics(self, request: Request) -> Answer:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Answer(encode(self._registry), content_type=content_type)
+        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        encode, content_type = choose_encoder(OPENMETRICS if openmetrics else "")
+        return Answer(encode(_WithUnits(self._registry)), content_type=content_type)
 
 
 def _index(_request: Request) -> Answer:
@@ -80,3 +88,33 @@ def _reporter(report: Report) -> Handler:
         return Answer(body.encode(), 200 if found.get("ok") is True else 503)
 
     return answer
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header asks for OpenMetrics 1.0, and for nothing of ours rather.
+
+    Whatever else it has, as other versions and what cannot be read, asks for nothing.
+    """
+    wanted = {PROMETHEUS: 0.0, OPENMETRICS: 0.0}
+    for each in accept.split(","):
+        kind, *parameters = (part.strip() for part in each.split(";"))
+        given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parameters)}
+        if kind not in wanted or (kind == OPENMETRICS and given.get("version", "1.0.0") != "1.0.0"):
+            continue
+        try:
+            wanted[kind] = max(wanted[kind], float(given.get("q", 1)))
+        except ValueError:
+            continue
+    return 0 < wanted[OPENMETRICS] >= wanted[PROMETHEUS]
+
+
+class _WithUnits(Collector):
+    """Metrics with the units that their names tell."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.unit = metric.unit or next((unit for unit in UNITS if metric.name.endswith(f"_{unit}")), "")
+            yield metric
