@@ -436,6 +436,7 @@ def run_collector(config: Config, *, as_json: bool = False, fault_fd: int | None
     `fault_fd` is a socket over which `torture` makes the journal's disk fail; see `app.faults`.
     """
     bound_freed_memory()
+    service.hush_grpc()
     logs.configure(config.observability.log_level, config.observability.log_format)
     faults = None
     if fault_fd is not None:

@@ -28,6 +28,7 @@ from tests.support.grpc_client import service, stubs, wire
 from tests.support.waiting import until
 
 from telemetry_collector.api.grpc.calls import CALLS_MAX
+from telemetry_collector.api.grpc.standard import CALLS_MAX as STANDARD_CALLS_MAX
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.config import WRITERS, DiscoveredSections, load
 from telemetry_collector.errors import AddressError
@@ -301,3 +302,30 @@ async def test_what_cannot_be_read_of_a_standard_method_is_its_clients_fault(
             await call.read()
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert not [record for record in caplog.records if record.levelname == "ERROR"], "whoever calls fills no log"
+
+
+async def test_standard_calls_are_counted_and_one_address_leaves_others_as_many_as_it_has(served: Served) -> None:
+    health = health_pb2_grpc.HealthStub(served.channel)
+    await health.Check(health_pb2.HealthCheckRequest())
+    with pytest.raises(grpc.aio.AioRpcError):
+        await health.Check(health_pb2.HealthCheckRequest(service="nobody"))
+    assert (served.calls("Check", "OK"), served.calls("Check", "NOT_FOUND")) == (1, 1)
+    # Each would be told of changes for ever; nothing is asked on the streams of reflection.
+    watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(STANDARD_CALLS_MAX // 4)]
+    reflection = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    streams = [reflection.ServerReflectionInfo() for _ in range(STANDARD_CALLS_MAX // 4 + 10)]
+    calls = [*watches, *streams]
+    await until(lambda: sum(call.done() for call in calls) == 10)
+    assert {await call.code() for call in calls if call.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    refused = served.calls("Watch", "RESOURCE_EXHAUSTED") + served.calls("ServerReflectionInfo", "RESOURCE_EXHAUSTED")
+    assert refused == 10
+    async with grpc.aio.insecure_channel(f"unix:{served.socket}") as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    for call in calls:
+        call.cancel()
+    # Whether gRPC tells a stream's end or its cancelling first is chance.
+    ended = ("CANCELLED", "OK")
+    await until(lambda: sum(served.calls("Watch", code) for code in ended) == len(watches))
+    await until(lambda: sum(served.calls("ServerReflectionInfo", code) for code in ended) == len(streams) - 10)
+    await health.Check(health_pb2.HealthCheckRequest())
