@@ -122,15 +122,12 @@ class _Loop:
         return 0.0
 
 
+NOBODY: Any = None
+
+
 def test_a_wakeup_of_the_socket_has_no_second_turn_scheduled_beside_the_first(site_settings: Any) -> None:
     """Or there is one more with each wake-up, and datagrams are read less and less often the more of them wait."""
-    listener: Any = QuicListener(
-        site_settings,
-        None,
-        None,
-        None,
-        ListenerEvents(CollectorRegistry()),  # type: ignore[arg-type]
-    )
+    listener: Any = QuicListener(site_settings, NOBODY, NOBODY, NOBODY, ListenerEvents(CollectorRegistry()))
     listener._loop, listener._backlog = _Loop(), _AlwaysMore()
     for _ in range(5):
         listener._flush()
