@@ -95,8 +95,8 @@ impl Trust {
             return Err(CertificateError::BadEncoding);
         }
         let verifier = self.verifier_at(now.as_secs()).ok_or(CertificateError::UnknownIssuer)?;
-        let verified = verifier.verify_client_cert(certificate, intermediates, now);
-        verified.map_err(|error| refusal(error, certificate))?;
+        let outcome = verifier.verify_client_cert(certificate, intermediates, now);
+        outcome.map_err(|error| refusal(error, certificate))?;
         says_client(certificate)
     }
 
@@ -198,12 +198,13 @@ fn is_of_another_kind(certificate: &[u8]) -> bool {
 fn refusal(error: Error, certificate: &[u8]) -> CertificateError {
     let unknowable = |why| CertificateError::Other(OtherError(Arc::new(why)));
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => unknowable(Unknowable::NoList),
+        // None, or one that another has signed under its issuer's name.
+        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) | Error::InvalidCertRevocationList(_) => {
+            unknowable(Unknowable::NoList)
+        }
         Error::InvalidCertificate(
             CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. },
         ) => unknowable(Unknowable::ListRanOut),
-        // A list that another has signed under its issuer's name.
-        Error::InvalidCertRevocationList(_) => unknowable(Unknowable::NoList),
         Error::InvalidCertificate(CertificateError::Other(_)) if is_of_another_kind(certificate) => {
             CertificateError::InvalidPurpose
         }
