@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from aioquic.tls import CipherSuite, SessionTicket
 from prometheus_client import CollectorRegistry
-from tests.support.certificates import SERVER, Authority, Credentials
+from tests.support.certificates import Authority, Credentials
 from tests.support.quic_agent import QuicAgent, agent
 from tests.support.quic_pair import NODE_URI, agent_configuration
 from tests.support.waiting import until
@@ -116,23 +116,6 @@ async def served(node: QuicAgent, sequence: int = 1, name: str = "node-1") -> No
     node.say(stream_id, frame(sequence, name), end=True)
     replies = await acks(node, stream_id, 1)
     assert [ack.outcome for ack in replies] == [Outcome.STORED], node.closing
-
-
-def shown(case: str, authority: Authority) -> Credentials | None:
-    """What a peer shows in a row of the certificate table; a row that is not about its certificate has a good one."""
-    match case:
-        case "none":
-            return None
-        case "other authority":
-            return Authority("Test CA").issue(uri=NODE_URI)
-        case "expired":
-            return authority.issue(uri=NODE_URI, not_after=authority.now - timedelta(seconds=1))
-        case "server usage only":
-            return authority.issue(uri=NODE_URI, usages=SERVER)
-        case "no usage":
-            return authority.issue(uri=NODE_URI, usages=None)
-        case _:
-            return authority.issue(uri=NODE_URI)
 
 
 def strange_datagrams(port: int) -> None:

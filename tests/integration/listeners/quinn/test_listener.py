@@ -11,9 +11,7 @@ import pytest
 from aioquic.quic import events as quic
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.certificates import SERVER, Authority
-from tests.support.quic_agent import agent
-from tests.support.quic_listener import shown
-from tests.support.quic_pair import NODE_URI, agent_configuration
+from tests.support.quic_pair import NODE_URI
 from tests.support.quinn_site import Sites, batch, outcomes, stored
 from tests.support.waiting import PATIENCE_SECS, until
 
@@ -44,42 +42,6 @@ async def test_batches_go_in_and_replies_come_back(quinn: Sites) -> None:
     assert site.core.stats()["points_committed"] == 102
     await until(lambda: site.count("datagrams_received_total") > 0)
     assert site.count("connections") == 0
-
-
-@pytest.mark.parametrize(
-    ("case", "alert", "name"),
-    [
-        ("good", None, ""),
-        ("none", 116, "certificate_required"),
-        ("other authority", 48, "unknown_ca"),
-        ("expired", 45, "certificate_expired"),
-        ("revoked", 44, "certificate_revoked"),
-        ("server usage only", 43, "unsupported_certificate"),
-        ("no usage", 43, "unsupported_certificate"),
-        ("its list ran out", 46, "certificate_unknown"),
-        ("no list of its authority", 46, "certificate_unknown"),
-    ],
-)
-async def test_the_table_of_certificates(
-    quinn: Sites, authority: Authority, case: str, alert: int | None, name: str
-) -> None:
-    credentials = shown(case, authority)
-    revoked = [credentials.certificate] if case == "revoked" and credentials else []
-    ends = authority.now - timedelta(seconds=1) if case == "its list ran out" else None
-    lists = [authority.revocations(*revoked, ends=ends)]
-    if case == "no list of its authority":
-        lists = [Authority("Another CA").revocations()]
-    site = await quinn(revocations=RevocationLists(lists))
-    async with agent(site.listener.address, agent_configuration(authority, credentials)) as node:
-        # Said before the handshake is through: it leaves with the agent's last flight.
-        node.say(0, batch())
-        if alert is None:
-            await stored(node)
-            return
-        assert await node.closed() == (TLS + alert, False)
-    await site.counted("handshakes_failed_total", 1, alert=name)
-    assert site.count("connections_opened_total") == 0
-    assert site.core.stats()["batches_received"] == 0
 
 
 async def test_a_failure_to_count_does_not_end_the_counting(quinn: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
