@@ -11,9 +11,9 @@ from tests.support.documents import collector_document
 
 from telemetry_collector.security.authority import set_up
 
-UNUSED = ("pyarrow", "numpy", "duckdb", "influxdb_client", "grpc", "google.protobuf", "rich")
+UNUSED = ("pyarrow", "numpy", "duckdb", "influxdb_client", "grpc", "google.protobuf", "rich", "aiohttp", "snappy")
 """Each is megabytes, and for what few ask for: compaction in another process, questions, other writers and doors, and
-commands that draw."""
+commands that draw. snappy is there for tests alone, but some collector's environment may have it."""
 
 SCRIPT = """
 import asyncio, json, sys

@@ -7,7 +7,7 @@ here, and nobody is asked who he is: it listens on loopback unless told otherwis
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 from urllib.parse import unquote
 
 from prometheus_client import CollectorRegistry
@@ -17,19 +17,16 @@ from telemetry_collector.api.openapi import document
 from telemetry_collector.api.page import page
 from telemetry_collector.api.workers import TelemetryManager
 from telemetry_collector.clock import Clock, SystemClock
-from telemetry_collector.observe.http_server import BODY_BYTES_MAX, HttpServer, error_body
+from telemetry_collector.observe.http_message import TEXT, Answer, Handler, Request, error_body
+from telemetry_collector.observe.http_server import HttpServer
 from telemetry_collector.observe.logs import logger
 from telemetry_collector.observe.metrics import counter, gauge
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 log = logger(__name__)
 
 PORT_KEY: Final = "api.http_port (or the environment variable HTTP_PORT)"
 ADDR_KEY: Final = "api.http_addr"
 
-JSON: Final = "application/json"
 # A page that some browser shows beside others must neither be framed nor read as what it is not.
 HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 PAGE_HEADERS: Final = {
@@ -53,7 +50,18 @@ class ApiEndpoint:
         clock: Clock | None = None,
     ) -> None:
         self._addr = addr
-        self._server = HttpServer(addr, port, purpose="the API", port_key=PORT_KEY, addr_key=ADDR_KEY)
+        routes: dict[str, Handler] = {
+            "/": _index,
+            "/health": self._health,
+            "/telemetry": self._all,
+            "/workers": self._all,
+            "/telemetry/{worker_id}": self._one,
+            "/openapi.json": self._openapi,
+            "/docs": self._docs,
+        }
+        self._server = HttpServer(
+            addr, port, routes, purpose="the API", port_key=PORT_KEY, addr_key=ADDR_KEY, answered=self._answered
+        )
         self._workers = workers
         self._clock = clock or SystemClock()
         self._document = json.dumps(document(version), indent=2).encode() + b"\n"
@@ -75,22 +83,7 @@ class ApiEndpoint:
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
-        from aiohttp import web
-
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
-        for path, answer in {
-            "/": self._index,
-            "/health": self._health,
-            "/telemetry": self._all,
-            "/workers": self._all,
-            # Without an expression, aiohttp has no braces in what it matches.
-            "/telemetry/{worker_id:[^/]+}": self._one,
-            "/openapi.json": self._openapi,
-            "/docs": self._docs,
-        }.items():
-            app.router.add_get(path, answer)
-        app.on_response_prepare.append(self._answered)
-        await self._server.start(app)
+        await self._server.start()
         self._listening.set(1)
         log.info("api_started", addr=self._addr, port=self.port)
 
@@ -99,40 +92,33 @@ class ApiEndpoint:
         self._listening.set(0)
         await self._server.stop()
 
-    async def _health(self, _request: web.Request) -> web.Response:
+    def _health(self, _request: Request) -> Answer:
         return _json(json.dumps({"status": "healthy", "time": int(self._clock.unix_secs())}).encode())
 
-    async def _all(self, _request: web.Request) -> web.Response:
+    def _all(self, _request: Request) -> Answer:
         return _json(self._workers.map_as_json())
 
-    async def _one(self, request: web.Request) -> web.Response:
-        # As it was sent: a name may have a slash in it, which a decoded path would have lost.
-        worker_id = unquote(request.rel_url.raw_path.removeprefix("/telemetry/"))
+    def _one(self, request: Request) -> Answer:
+        worker_id = unquote(request.path.rpartition("/")[2])
         found = self._workers.one_as_json(worker_id)
         if found is None:
             return _json(error_body(404, f"{NO_SUCH_WORKER} {worker_id[:200]!r}"), 404)
         return _json(found)
 
-    async def _openapi(self, _request: web.Request) -> web.Response:
+    def _openapi(self, _request: Request) -> Answer:
         return _json(self._document)
 
-    async def _docs(self, _request: web.Request) -> web.Response:
-        from aiohttp import web
+    def _docs(self, _request: Request) -> Answer:
+        return Answer(self._page, content_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
 
-        return web.Response(body=self._page, content_type="text/html", charset="utf-8", headers=PAGE_HEADERS)
-
-    async def _index(self, _request: web.Request) -> web.Response:
-        from aiohttp import web
-
-        return web.Response(text="/health\n/telemetry\n/telemetry/{worker_id}\n/workers\n/openapi.json\n/docs\n")
-
-    async def _answered(self, request: web.Request, response: web.StreamResponse) -> None:
-        resource = request.match_info.route.resource
-        path = resource.canonical if resource is not None else "other"
-        self._requests.labels(path, str(response.status)).inc()
+    def _answered(self, route: str, status: int) -> None:
+        self._requests.labels(route, str(status)).inc()
 
 
-def _json(body: bytes, status: int = 200) -> web.Response:
-    from aiohttp import web
+def _index(_request: Request) -> Answer:
+    text = b"/health\n/telemetry\n/telemetry/{worker_id}\n/workers\n/openapi.json\n/docs\n"
+    return Answer(text, content_type=TEXT)
 
-    return web.Response(body=body, status=status, content_type=JSON, headers=HEADERS)
+
+def _json(body: bytes, status: int = 200) -> Answer:
+    return Answer(body, status, headers=HEADERS)

@@ -7,22 +7,20 @@ are read from memory when asked for; none may block.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from telemetry_collector.observe.http_server import BODY_BYTES_MAX, HttpServer
+from telemetry_collector.observe.http_message import TEXT, Answer, Handler, Request
+from telemetry_collector.observe.http_server import HttpServer
 from telemetry_collector.observe.logs import logger
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 log = logger(__name__)
 
-TEXT = "text/plain"
+PROMETHEUS = "text/plain"
 OPENMETRICS = "application/openmetrics-text"
 UNITS = ("seconds", "bytes", "ratio")
 """What names end with, if their metric has one of the units that OpenMetrics knows."""
@@ -43,13 +41,17 @@ class MetricsEndpoint:
         ready: Report,
     ) -> None:
         self._addr = addr
+        self._registry = registry
+        routes: dict[str, Handler] = {
+            "/": _index,
+            "/metrics": self._metrics,
+            "/health": _reporter(health),
+            "/ready": _reporter(ready),
+        }
         self._server = HttpServer(
-            addr, port, purpose="/metrics",
+            addr, port, routes, purpose="/metrics",
             port_key="observability.metrics_port", addr_key="observability.metrics_addr",
         )  # fmt: skip
-        self._registry = registry
-        self._health = health
-        self._ready = ready
 
     @property
     def port(self) -> int:
@@ -58,46 +60,34 @@ class MetricsEndpoint:
 
     async def start(self) -> None:
         """Begins to listen. AddressError when the address cannot be had."""
-        from aiohttp import web
-
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
-        app.router.add_get("/", self._index)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/health", self._reporter(self._health))
-        app.router.add_get("/ready", self._reporter(self._ready))
-        await self._server.start(app)
+        await self._server.start()
         log.info("metrics_endpoint_started", addr=self._addr, port=self.port)
 
     async def stop(self) -> None:
         """Stops listening. Idempotent, and safe before `start`."""
         await self._server.stop()
 
-    async def _index(self, _request: "web.Request") -> "web.Response":
-        from aiohttp import web
-
-        return web.Response(text="/metrics\n/health\n/ready\n")
-
-    async def _metrics(self, request: "web.Request") -> "web.Response":
-        from aiohttp import web
-
-        openmetrics = wants_openmetrics(request.headers.get("Accept", ""))
+    def _metrics(self, request: Request) -> Answer:
+        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
         encode, content_type = choose_encoder(OPENMETRICS if openmetrics else "")
-        return web.Response(body=encode(_WithUnits(self._registry)), headers={"Content-Type": content_type})
+        return Answer(encode(_WithUnits(self._registry)), content_type=content_type)
 
-    def _reporter(self, report: Report) -> "Callable[[web.Request], Any]":
-        from aiohttp import web
 
-        async def answer(_request: web.Request) -> web.Response:
-            try:
-                found: Mapping[str, Any] = report()
-            except Exception as error:  # a report that fails is itself bad news for whoever asks
-                log.exception("report_failed")
-                found = {"ok": False, "error": f"{type(error).__name__}: {error}"}
-            body = json.dumps(dict(found), default=str) + "\n"
-            status = 200 if found.get("ok") is True else 503
-            return web.Response(text=body, status=status, content_type="application/json")
+def _index(_request: Request) -> Answer:
+    return Answer(b"/metrics\n/health\n/ready\n", content_type=TEXT)
 
-        return answer
+
+def _reporter(report: Report) -> Handler:
+    def answer(_request: Request) -> Answer:
+        try:
+            found: Mapping[str, Any] = report()
+        except Exception as error:  # a report that fails is itself bad news for whoever asks
+            log.exception("report_failed")
+            found = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        body = json.dumps(dict(found), default=str) + "\n"
+        return Answer(body.encode(), 200 if found.get("ok") is True else 503)
+
+    return answer
 
 
 def wants_openmetrics(accept: str) -> bool:
@@ -105,7 +95,7 @@ def wants_openmetrics(accept: str) -> bool:
 
     Whatever else it has, as other versions and what cannot be read, asks for nothing.
     """
-    wanted = {TEXT: 0.0, OPENMETRICS: 0.0}
+    wanted = {PROMETHEUS: 0.0, OPENMETRICS: 0.0}
     for each in accept.split(","):
         kind, *parameters = (part.strip() for part in each.split(";"))
         given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parameters)}
@@ -115,7 +105,7 @@ def wants_openmetrics(accept: str) -> bool:
             wanted[kind] = max(wanted[kind], float(given.get("q", 1)))
         except ValueError:
             continue
-    return 0 < wanted[OPENMETRICS] >= wanted[TEXT]
+    return 0 < wanted[OPENMETRICS] >= wanted[PROMETHEUS]
 
 
 class _WithUnits(Collector):

@@ -23,8 +23,10 @@ from tests.support.waiting import PATIENCE_SECS, until
 
 from telemetry_collector import _core
 from telemetry_collector.config.section import Address
-from telemetry_collector.listeners.requests import Door, HttpListener, InfluxHttp, RequestEvents
+from telemetry_collector.listeners.requests import Door, RequestEvents
 from telemetry_collector.listeners.requests.body import Pace, read_body
+from telemetry_collector.listeners.requests.http import HttpListener
+from telemetry_collector.listeners.requests.influx import InfluxHttp
 from telemetry_collector.listeners.requests.reading import READS_OF_CLIENT_MAX, Readings
 from telemetry_collector.listeners.requests.room import Room
 from telemetry_collector.pipeline.requests import LOOP_BYTES_MAX

@@ -25,7 +25,7 @@ from telemetry_collector.api.openapi import document
 from telemetry_collector.api.workers import Heartbeat, TelemetryManager
 from telemetry_collector.clock import ManualClock
 from telemetry_collector.errors import AddressError
-from telemetry_collector.observe import http_server
+from telemetry_collector.observe import http_connection, http_server
 
 FIELDS = ["worker_id", "cpu_usage", "memory_usage", "gpu_usage", "running_tasks", "last_update", "is_active"]
 PATHS = ["/health", "/telemetry", "/telemetry/worker-1", "/workers", "/openapi.json", "/docs", "/"]
@@ -135,7 +135,7 @@ async def test_every_error_is_json(site: Site, request_line: str, status: int) -
     assert b"Content-Type: application/json" in head
     told = json.loads(body)
     assert told["status"] == status
-    assert 0 < len(told["error"]) <= http_server.WORDS_MAX + 50
+    assert 0 < len(told["error"]) <= http_connection.WORDS_MAX + 50
     assert (b"Allow: GET,HEAD" in head) == (status == 405)
 
 
@@ -287,14 +287,14 @@ async def test_one_connection_too_many_is_told_so_and_room_is_given_back(
 
 
 async def test_a_request_that_never_ends_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "KEEPALIVE_SECS", 0.05)
+    monkeypatch.setattr(http_connection, "KEEPALIVE_SECS", 0.05)
     began = time.monotonic()
     assert await site.raw(b"GET /health HTTP/1.1\r\nHost: ") == b""
     assert time.monotonic() - began < 10
 
 
 async def test_an_answer_that_nobody_takes_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "ANSWER_SECS_MAX", 0.05)
+    monkeypatch.setattr(http_connection, "ANSWER_SECS_MAX", 0.05)
     answer = b"x" * (64 * 1024 * 1024)
     monkeypatch.setattr(site.manager, "map_as_json", lambda: answer)
     reader, writer = await asyncio.open_connection("127.0.0.1", site.api.port)

@@ -10,22 +10,6 @@ wanted: gRPC takes its time and memory.
 
 from telemetry_collector.listeners.requests.door import Door, RequestConsumer
 from telemetry_collector.listeners.requests.events import RequestEvents
-from telemetry_collector.listeners.requests.http import HttpListener
-from telemetry_collector.listeners.requests.influx import InfluxHttp
-from telemetry_collector.listeners.requests.otlp import OtlpHttp
 from telemetry_collector.listeners.requests.peers import Trust, server_context
-from telemetry_collector.listeners.requests.prometheus import RemoteWriteHttp
-from telemetry_collector.listeners.requests.scrape import Scraper
 
-__all__ = [
-    "Door",
-    "HttpListener",
-    "InfluxHttp",
-    "OtlpHttp",
-    "RemoteWriteHttp",
-    "RequestConsumer",
-    "RequestEvents",
-    "Scraper",
-    "Trust",
-    "server_context",
-]
+__all__ = ["Door", "RequestConsumer", "RequestEvents", "Trust", "server_context"]

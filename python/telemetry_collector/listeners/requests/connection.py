@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import _ErrInfo
 
-from telemetry_collector.observe.http_server import SERVER, WORDS_MAX, fault_of
+from telemetry_collector.observe.http_connection import SERVER, WORDS_MAX
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -89,6 +89,14 @@ class Connection(web.RequestHandler):
         if not resp.prepared:
             resp.headers["Server"] = SERVER
         return super().finish_response(request, resp, start_time)
+
+
+def fault_of(request: web.BaseRequest, error: BaseException | None) -> tuple[int, str] | None:
+    """What the client did wrong, status and words, where aiohttp takes that for a fault of ours."""
+    if isinstance(error, UnicodeEncodeError) and not request.headers.get("Expect", "").isascii():
+        # It puts the header into its answer, and cannot when that is no text.
+        return 417, "the header Expect is no text; expected 100-continue"
+    return None
 
 
 def text_of(word: str) -> str:

@@ -3,15 +3,16 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Slots whose room is kept for the next row group, a megabyte of them. Room that a full dictionary took would count as
+/// Slots whose room is kept for the next row group, a quarter of a megabyte of them. Room that a full dictionary took would count as
 /// the next group's, and end it at once.
 const SLOTS_KEPT_MAX: usize = 65_536;
 
 /// Numbers of eight bytes, by their bits: a zero and a minus zero, or two kinds of NaN, are not the same.
 #[derive(Default)]
 pub(super) struct Numbers {
-    /// Each with its code above it by one, 0 where there is none. A power of two of them, at most half full.
-    slots: Vec<(u64, u32)>,
+    /// Each a code and one more, 0 where there is none. A power of two of them, at most half full. The numbers themselves
+    /// stand among the values alone: four times as many slots stay in the processor's cache.
+    slots: Vec<u32>,
     values: Vec<u64>,
 }
 
@@ -25,13 +26,13 @@ impl Numbers {
         let mask = self.slots.len() - 1;
         let mut place = spread(number) & mask;
         loop {
-            let (found, above) = self.slots[place];
+            let above = self.slots[place];
             if above == 0 {
                 self.values.push(number);
-                self.slots[place] = (number, self.values.len() as u32);
+                self.slots[place] = self.values.len() as u32;
                 return self.values.len() as u32 - 1;
             }
-            if found == number {
+            if self.values[above as usize - 1] == number {
                 return above - 1;
             }
             place = (place + 1) & mask;
@@ -58,7 +59,7 @@ impl Numbers {
         if self.slots.len() > SLOTS_KEPT_MAX {
             self.slots = Vec::new();
         }
-        self.slots.fill((0, 0));
+        self.slots.fill(0);
         self.values.clear();
         self.values.shrink_to(SLOTS_KEPT_MAX / 2);
     }
@@ -67,13 +68,13 @@ impl Numbers {
     fn grow(&mut self) {
         let room = (self.slots.len() * 2).max(64);
         self.slots.clear();
-        self.slots.resize(room, (0, 0));
+        self.slots.resize(room, 0);
         for (code, &number) in self.values.iter().enumerate() {
             let mut place = spread(number) & (room - 1);
-            while self.slots[place].1 != 0 {
+            while self.slots[place] != 0 {
                 place = (place + 1) & (room - 1);
             }
-            self.slots[place] = (number, code as u32 + 1);
+            self.slots[place] = code as u32 + 1;
         }
     }
 }
@@ -170,7 +171,7 @@ mod tests {
         for (numbers, kept) in [(30_000, SLOTS_KEPT_MAX), (40_000, 0)] {
             (0..numbers).for_each(|number| assert_eq!(u64::from(dictionary.code(number)), number));
             dictionary.clear();
-            assert_eq!(dictionary.bytes(), kept * size_of::<(u64, u32)>());
+            assert_eq!(dictionary.bytes(), kept * size_of::<u32>());
         }
         assert_eq!((dictionary.code(7), dictionary.code(8), dictionary.code(7)), (0, 1, 0));
     }

@@ -110,12 +110,15 @@ pub struct StreamDictionary {
     touches: Touches,
     bytes: usize,
     kept: usize,
+    kept_bytes: usize,
+    /// Ids that the batch at hand has defined.
+    new_ids: Vec<u32>,
     batch: u32,
     scratch: Vec<u8>,
     known: Vec<u8>,
 }
 
-/// 56 bytes: thousands of streams may have a thousand of them each.
+/// 48 bytes: thousands of streams may have a thousand of them each.
 #[derive(Debug)]
 struct Definition {
     meaning: Meaning,
@@ -124,8 +127,6 @@ struct Definition {
     /// The batch for which `index` holds, and which was the last with a point of the series.
     batch: u32,
     index: u32,
-    id: u32,
-    bytes: u32,
     type_number: u32,
     delta: bool,
     claim: NodeClaim,
@@ -153,6 +154,8 @@ impl StreamDictionary {
             touches: Touches::default(),
             bytes: 0,
             kept: 0,
+            kept_bytes: 0,
+            new_ids: Vec::new(),
             batch: 0,
             scratch: Vec::new(),
             known: Vec::new(),
@@ -179,7 +182,8 @@ impl StreamDictionary {
 
     /// Begins a batch: what was defined before it stays for good.
     pub fn begin(&mut self) {
-        self.kept = self.definitions.len();
+        (self.kept, self.kept_bytes) = (self.definitions.len(), self.bytes);
+        self.new_ids = Vec::new();
         self.batch = self.batch.wrapping_add(1);
         if self.batch == 0 {
             // After 2^32 batches the marks of old ones must not look new.
@@ -200,13 +204,15 @@ impl StreamDictionary {
 
     /// Takes back what the batch at hand has defined, because it turned out to be malformed.
     pub fn rollback(&mut self) {
+        self.bytes = self.kept_bytes;
         for definition in self.definitions.drain(self.kept..) {
-            self.bytes -= definition.bytes as usize;
             self.strangers -= usize::from(definition.claim == NodeClaim::Other);
-            match self.dense.get_mut(definition.id as usize) {
+        }
+        for id in std::mem::take(&mut self.new_ids) {
+            match self.dense.get_mut(id as usize) {
                 Some(place) if *place != NOWHERE => *place = NOWHERE,
                 _ => {
-                    self.sparse.remove(&definition.id);
+                    self.sparse.remove(&id);
                 }
             }
         }
@@ -268,8 +274,6 @@ impl StreamDictionary {
             common_version: NEVER,
             batch: 0,
             index: 0,
-            id,
-            bytes: bytes as u32,
             type_number: raw.type_number,
             delta: raw.delta,
             claim,
@@ -400,6 +404,7 @@ impl StreamDictionary {
     }
 
     fn link(&mut self, id: u32) {
+        self.new_ids.push(id);
         let place = self.definitions.len() as u32;
         let dense_ids = DENSE_IDS_MIN.max(self.definitions.len() * 4);
         if (id as usize) < self.dense.len().max(dense_ids) {

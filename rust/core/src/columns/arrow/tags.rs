@@ -12,6 +12,8 @@ use super::schema;
 /// The other tags of each row of codes, ready to be appended for a point.
 #[derive(Debug, Default)]
 pub(super) struct TagSets {
+    /// Of each row the number of its set; `NONE` where it has no other tags, as most have not.
+    sets: Vec<u32>,
     /// Where each set ends; it begins where the one before does.
     ends: Vec<SetEnd>,
     /// Ends of each tag's key and value, from the start of its set's texts.
@@ -20,7 +22,10 @@ pub(super) struct TagSets {
     values: Vec<u8>,
 }
 
-/// There is one a series, so it is small. The assembler keeps all texts within Arrow's offsets, and these with them.
+/// In the place of a set's number.
+const NONE: u32 = u32::MAX;
+
+/// There may be one a series, so it is small. The assembler keeps all texts within Arrow's offsets, and these with them.
 #[derive(Clone, Copy, Debug, Default)]
 struct SetEnd {
     tags: u32,
@@ -29,6 +34,7 @@ struct SetEnd {
 }
 
 /// A row's set.
+#[derive(Default)]
 struct Set {
     tags: Range<usize>,
     keys: Range<usize>,
@@ -46,6 +52,11 @@ impl TagSets {
 
     /// Ends the set, which may be empty.
     pub(super) fn end(&mut self) {
+        if self.tags.len() == self.ends.last().map_or(0, |end| end.tags as usize) {
+            self.sets.push(NONE);
+            return;
+        }
+        self.sets.push(self.ends.len() as u32);
         self.ends.push(SetEnd {
             tags: self.tags.len() as u32,
             keys: self.keys.len() as u32,
@@ -60,8 +71,12 @@ impl TagSets {
 
     #[inline]
     fn set(&self, row: u32) -> Set {
-        let begin = if row == 0 { SetEnd::default() } else { self.ends[row as usize - 1] };
-        let end = self.ends[row as usize];
+        let set = self.sets[row as usize];
+        if set == NONE {
+            return Set::default();
+        }
+        let begin = if set == 0 { SetEnd::default() } else { self.ends[set as usize - 1] };
+        let end = self.ends[set as usize];
         Set {
             tags: begin.tags as usize..end.tags as usize,
             keys: begin.keys as usize..end.keys as usize,

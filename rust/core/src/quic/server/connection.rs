@@ -30,7 +30,6 @@ pub(super) struct Agent {
     /// The node and the right that its conversations have.
     pub(super) speaker: Arc<Peer>,
     pub(super) relay: bool,
-    pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) expires_unix_secs: u64,
     /// How this side ended it, if it did.
     ending: Mutex<Option<Ending>>,
@@ -41,6 +40,11 @@ pub(super) struct Agent {
 }
 
 impl Agent {
+    /// Its certificate and what came along with it, which the transport keeps.
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        chain_of(&self.connection)
+    }
+
     /// Ends the connection; the first to do so says why. Nothing that arrives from now on is read.
     pub(super) fn end(&self, code: CloseCode, words: &str) {
         self.end_as(code, Ending::here(code.as_str(), words));
@@ -129,7 +133,6 @@ fn let_in(shared: &Arc<Shared>, connection: Connection, peer: String) -> Option<
         identity,
         speaker: Arc::new(speaker),
         relay,
-        chain,
         expires_unix_secs,
         ending: Mutex::default(),
         frames: AtomicU64::new(0),

@@ -243,7 +243,7 @@ impl Shared {
     fn judge(&self, agent: &Agent) {
         let trust = self.trust.get();
         let identity = &agent.identity.name;
-        if let Err(refusal) = trust.verify(&agent.chain, UnixTime::now()) {
+        if let Err(refusal) = trust.verify(&agent.chain(), UnixTime::now()) {
             agent.end(CloseCode::Revoked, &format!("{refusal}"));
         } else if !trust.allows(identity) {
             agent.end(CloseCode::Revoked, "no longer allowed");
