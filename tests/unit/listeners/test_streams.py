@@ -4,7 +4,6 @@ import pytest
 from aioquic import tls
 from aioquic.quic import events as quic
 from aioquic.quic.connection import stream_is_unidirectional
-from aioquic.quic.packet import QuicErrorCode
 from tests.support.certificates import Authority
 from tests.support.consumer import FakeConsumer, frame, reply
 from tests.support.quic_pair import AGENT, NODE_URI, Pair, agent_configuration
@@ -265,7 +264,7 @@ def test_a_stream_too_many_ends_the_connection(authority: Authority, stream_id: 
     else:
         pair.agent._local_next_stream_id_bidi = stream_id
     pair.send(stream_id, frame(b"batch"))
-    assert pair.closed == (QuicErrorCode.STREAM_LIMIT_ERROR, False)
+    assert pair.closed == (CloseCode.TOO_MANY_STREAMS, True)
     assert pair.consumer.conversations == []
 
 

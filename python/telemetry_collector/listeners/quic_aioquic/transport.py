@@ -266,6 +266,19 @@ class Transport(MtlsConnection):
         for connection_id in self._host_cids:
             connection_id.stateless_reset_token = self._reset_token(connection_id.cid)
 
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        try:
+            return super()._get_or_create_stream(frame_type, stream_id)
+        except QuicConnectionError as error:
+            if error.error_code != QuicErrorCode.STREAM_LIMIT_ERROR:
+                raise
+            # The contract's own code tells an agent more; without a frame type it goes out as an application's.
+            raise QuicConnectionError(
+                error_code=CloseCode.TOO_MANY_STREAMS,
+                frame_type=None,  # type: ignore[arg-type]
+                reason_phrase=f"more than {STREAMS_MAX} streams",
+            ) from error
+
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         del space
         data = self._local_max_data
