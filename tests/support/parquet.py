@@ -1,4 +1,4 @@
-"""A Parquet writer under test, which joins hours in its own process, and the names that it gives."""
+"""A Parquet writer under test, which joins hours in the process of the test, and the names that it gives."""
 
 from pathlib import Path
 from typing import Any
