@@ -17,6 +17,7 @@ import pytest
 from tests.support.documents import collector_document
 from tests.support.influx import FakeInflux, Reply
 from tests.support.process import command
+from tests.support.running import collector_of
 from tests.support.victoria_metrics import VictoriaMetrics
 from tests.support.waiting import until
 
@@ -24,19 +25,14 @@ from telemetry_collector import _core
 from telemetry_collector.app import collector as composed
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.app.refusals import Refusals
-from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
-from telemetry_collector.security.authority import Files, set_up
+from telemetry_collector.config import Address
+from telemetry_collector.security.authority import Files
 from telemetry_collector.sender import Batch, Sender, TransportSettings
 
 PATIENCE_SECS = 30.0
 BATCH_POINTS = 200
 TAG_BYTES = 1_000
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return set_up(tmp_path_factory.mktemp("certs"), node="node-1")
 
 
 def influxdb(url: str, **keys: Any) -> dict[str, Any]:
@@ -56,12 +52,8 @@ async def collector(directory: Path, certificates: Files, transport: str, **sect
             **sections,
         },
     )
-    running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await running.start()
-    try:
+    async with collector_of(document) as running:
         yield running
-    finally:
-        await running.stop()
 
 
 @asynccontextmanager
