@@ -29,6 +29,7 @@ from telemetry_collector.api.endpoint import ApiEndpoint
 from telemetry_collector.api.workers import TelemetryManager
 from telemetry_collector.app import service
 from telemetry_collector.app.answering import Answering
+from telemetry_collector.app.damage import Damage
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
@@ -343,8 +344,11 @@ class Collector:
     async def _maintain(
         self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals, signals: Signals
     ) -> None:
-        async def look_at_refusals() -> None:
+        damage = Damage(core, "points")
+
+        async def look_at_counters() -> None:
             refusals.look()
+            damage.look()
 
         while True:
             await tend(
@@ -354,7 +358,7 @@ class Collector:
                     lambda: fanout.make_room(core.room_wanted),
                     lambda: asyncio.to_thread(core.maintain, self._clock.unix_secs()),
                     signals.maintain,
-                    look_at_refusals,
+                    look_at_counters,
                 )
             )
             await asyncio.sleep(CORE_MAINTENANCE_SECS)

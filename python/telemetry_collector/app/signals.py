@@ -15,6 +15,7 @@ from typing import Any, cast, final
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector import _core
+from telemetry_collector.app.damage import Damage
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.maintenance import tend
 from telemetry_collector.breaker import Breaker
@@ -40,6 +41,7 @@ class _Line:
     core: _core.Signals
     fanout: FanOut
     ingest: RequestIngest
+    damage: Damage
 
 
 @final
@@ -80,7 +82,7 @@ class Signals:
                 core = await asyncio.to_thread(self._opened, signal, section)
                 log.info("signal_journal_opened", signal=signal, journal_id=core.journal_id, **core.recovery)
                 fanout = FanOut([self._consumer(core, signal, section)])
-                self._lines[signal] = _Line(core, fanout, RequestIngest(core, fanout.committed))
+                self._lines[signal] = _Line(core, fanout, RequestIngest(core, fanout.committed), Damage(core, signal))
         for line in self._lines.values():
             line.ingest.start()
             await line.fanout.start()
@@ -92,6 +94,7 @@ class Signals:
         for line in self._lines.values():
             make_room = partial(line.fanout.make_room, line.core.room_wanted)
             await tend((make_room, partial(asyncio.to_thread, line.core.maintain)))
+            line.damage.look()
 
     async def stop(self, timeout_secs: float) -> list[str]:
         """Writes what is committed, for so long; the names of writers that did not manage. Idempotent."""

@@ -36,7 +36,7 @@ COUNTERS = (
     ),
     ("worker_points_committed", "worker_points_committed", "Points on stable storage that were made of heartbeats"),
     ("journal_syncs", "journal_syncs", "Group commits: one fdatasync each"),
-    ("journal_quarantined", "journal_quarantined_records", "Damaged journal records that were set aside"),
+    ("journal_quarantined", "journal_quarantined_records", "Damaged ranges of the journal that were set aside"),
 )
 GAUGES = (
     ("series", "series", "Active series"),

@@ -221,7 +221,7 @@ fn stats<'py>(py: Python<'py>, inner: &ingest::Ingest) -> PyResult<Bound<'py, Py
     out.set_item("journal_bytes_committed", journal.bytes_committed)?;
     out.set_item("journal_syncs", journal.syncs)?;
     out.set_item("journal_oldest_created_unix_secs", journal.oldest_created_unix_secs)?;
-    out.set_item("journal_quarantined", inner.recovered().quarantined.len())?;
+    out.set_item("journal_quarantined", journal.damaged_ranges)?;
     let (buckets, sum_us) = counters.stable_latency.snapshot();
     out.set_item("stable_latency", (latency::BOUNDS_US.to_vec(), buckets, sum_us))?;
     Ok(out)

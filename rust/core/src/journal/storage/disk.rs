@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,6 @@ const ZEROS_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct DiskStorage {
     path: PathBuf,
-    directory: File,
     read_only: bool,
 }
 
@@ -37,8 +36,8 @@ impl DiskStorage {
             // New parents have names too, and those must survive as long as what is stored below them.
             path.ancestors().skip(1).filter(|parent| parent.is_dir()).try_for_each(sync_directory)?;
         }
-        let directory = File::open(&path)?;
-        Ok(Self { path, directory, read_only: false })
+        File::open(&path)?;
+        Ok(Self { path, read_only: false })
     }
 
     /// Opens a directory that exists, to be read only: whatever would change it fails.
@@ -47,8 +46,8 @@ impl DiskStorage {
     /// What the operating system says.
     pub fn read_only(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        let directory = File::open(&path)?;
-        Ok(Self { path, directory, read_only: true })
+        File::open(&path)?;
+        Ok(Self { path, read_only: true })
     }
 
     fn writable(&self) -> io::Result<()> {
@@ -110,7 +109,8 @@ impl Storage for DiskStorage {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        // By its name: somebody may have made it anew.
+        File::open(&self.path)?.sync_all()
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn StorageLock>>> {
@@ -172,7 +172,12 @@ impl StorageFile for DiskFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data()?;
+        // Whoever removes a journal in use leaves open files that take everything, and that no restart finds.
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed by somebody else"));
+        }
+        Ok(())
     }
 }
 

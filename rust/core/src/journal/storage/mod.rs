@@ -83,7 +83,7 @@ pub trait StorageFile: Send + Sync + 'static {
     /// Makes everything written so far survive a power loss (fdatasync).
     ///
     /// # Errors
-    /// What the operating system says. Nothing written since the last success may be relied on then, and a later
+    /// `NotFound` when the file was removed meanwhile, or what the operating system says. Nothing written since the last success may be relied on then, and a later
     /// success says nothing about it either.
     fn sync_data(&self) -> io::Result<()>;
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use super::*;
 
@@ -336,4 +337,25 @@ fn settings_that_cannot_work_are_named() {
         let error = try_open(storage.clone(), settings).err().expect("a wrong setting").to_string();
         assert!(error.contains(key), "{error}");
     }
+}
+
+#[test]
+fn nothing_is_committed_to_a_directory_that_was_removed_until_it_is_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(&disk(&directory));
+    assert_eq!(opened.commit(b"before"), Outcome::Committed);
+
+    let place = directory.path().join("journal");
+    std::fs::remove_dir_all(&place).unwrap();
+    assert_eq!(opened.commit(b"into nowhere"), Outcome::Failed);
+    assert!(opened.journal.stats().fault_last.is_some_and(|fault| fault.contains("removed by somebody else")));
+
+    std::fs::create_dir(&place).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while opened.commit(b"after") == Outcome::Failed {
+        assert!(Instant::now() < deadline, "it goes on by itself");
+    }
+    opened.journal.close();
+    drop(opened);
+    assert_eq!(payloads(&open(&disk(&directory)).replayed.records), [b"after".to_vec()]);
 }
