@@ -7,6 +7,7 @@ thousand workers that go on beating; one client over one connection asks it, the
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import os
 import random
@@ -21,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from benches.figures import Figure
 from telemetry_collector.api.endpoint import ApiEndpoint
 from telemetry_collector.api.workers import Heartbeat, TelemetryManager
+from telemetry_collector.api.workers.worker import RUNNING_TASKS_MAX
 from telemetry_collector.observe import logs
 
 WORKERS = 10_000
@@ -69,6 +71,18 @@ def measure() -> Iterator[Figure]:
         return Figure(f"workers: {name}", p99, "ms, p99", goal, spread=f"median {median:.4f} ms, {load}")
 
     yield one("a heartbeat", HANDLED_MS, lambda turn: beat(manager, range(turn, turn + 1)))
+
+    def busy(turn: int) -> list[tuple[str, str, str, int]]:
+        return [(f"{turn}-{number}", f"training-{number}", "running", number) for number in range(RUNNING_TASKS_MAX)]
+
+    def busy_beat(tasks: list[tuple[str, str, str, int]]) -> None:
+        assert manager.process_heartbeat(Heartbeat("worker-0", "worker-0", 0.5, 0.5, 0.5, tasks, time.time_ns()))
+
+    given = [busy(turn) for turn in range(ROUNDS)]
+    # The manager's own objects are collected meanwhile, not what stands ready here for it.
+    gc.freeze()
+    yield one("a heartbeat of 1,000 tasks", HANDLED_MS, lambda _: busy_beat(given[0]))
+    yield one("a heartbeat of 1,000 tasks, all new", HANDLED_MS, lambda turn: busy_beat(given[turn]))
     yield one("one worker", ONE_MS, lambda turn: manager.get(f"worker-{turn}"))
     yield one("one worker as JSON", ONE_MS, lambda turn: manager.one_as_json(f"worker-{turn}"))
 

@@ -342,8 +342,8 @@ class RequestForm:
         """InfluxDB line protocol with timestamps in `precision` (n, ns, u, us, ms, s, m, h or "" for ns); ValueError
         for another. Tags with one of the first names get the second."""
     @staticmethod
-    def exposition(labels: list[tuple[str, str]]) -> RequestForm:
-        """Prometheus' text format, of a target with these labels."""
+    def exposition(labels: list[tuple[str, str]], *, openmetrics: bool = False) -> RequestForm:
+        """A page of a target with these labels: Prometheus' text, or OpenMetrics, refused when it is cut short."""
     @staticmethod
     def remote_write(renames: list[tuple[str, str]]) -> RequestForm:
         """Prometheus' WriteRequest, version 1."""

@@ -56,6 +56,12 @@ def test_readme_names_the_two_commands() -> None:
     assert {"run", "test"} <= commands(Path("README.md"), "make")
 
 
+def test_installing_puts_the_command_that_the_texts_use_on_the_path() -> None:
+    text = (REPOSITORY / "docs/operations.md").read_text()
+    prefix = re.findall(r"^    deploy/install.sh (\S+) ", text, flags=re.MULTILINE)
+    assert f"    ln -sf {prefix[0]}/bin/telemetry-collector /usr/local/bin/\n" in text
+
+
 def test_the_configurations_in_the_texts_load() -> None:
     """README's collector and the agent of docs/operations.md."""
     environ = {"INFLUXDB_TOKEN": "secret"}

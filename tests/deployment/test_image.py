@@ -83,7 +83,7 @@ def test_the_steps_give_a_working_collector(installation: Installation, tmp_path
     state = tmp_path / "var/lib/horizon"
     assert stat.S_IMODE(state.stat().st_mode) == 0o750
     assert (state / "telemetry").is_dir()
-    assert (tmp_path / "etc/horizon").is_dir()
+    assert (tmp_path / "etc/horizon/certs").is_dir()
     assert "run" in run(installation.command, "--help", cwd=tmp_path)
 
 

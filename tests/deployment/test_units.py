@@ -1,6 +1,7 @@
 """The systemd units, judged by systemd's own tools."""
 
 import configparser
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,28 @@ def test_systemd_waits_until_it_is_ready_and_restarts_it_when_it_hangs(unit: Pat
 
 def test_stopping_may_take_as_long_as_the_collector_gives_itself() -> None:
     assert int(settings(COLLECTOR)["TimeoutStopSec"]) > Server().shutdown_timeout_secs
+
+
+def calls_let_through(unit: Path) -> set[str]:
+    """What the SystemCallFilter lines leave, read in their order as systemd does."""
+    left: set[str] = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), flags=re.MULTILINE):
+        named = {call for group in line.removeprefix("~").split() for call in calls_of(group)}
+        left = left - named if line.startswith("~") else left | named
+    return left
+
+
+def calls_of(group: str) -> set[str]:
+    """The system calls of a group such as @chown, those of groups within it included."""
+    if not group.startswith("@"):
+        return {group}
+    lines = (line.strip() for line in run("systemd-analyze", "syscall-filter", group).splitlines()[1:])
+    return {call for line in lines if line and not line.startswith("#") for call in calls_of(line)}
+
+
+def test_the_agent_may_give_its_socket_to_a_group_and_to_a_mode() -> None:
+    assert {"chown", "fchownat", "chmod"} <= calls_let_through(AGENT)
+    assert not {"chroot", "setuid", "nice"} & calls_let_through(AGENT)
 
 
 def test_the_collector_may_write_where_its_defaults_say() -> None:

@@ -26,6 +26,17 @@ def test_prometheus_takes_them() -> None:
     assert "SUCCESS" in run("promtool", "check", "rules", ALERTS)
 
 
+def test_they_come_when_they_should_and_not_before() -> None:
+    assert "SUCCESS" in run("promtool", "test", "rules", REPOSITORY / "tests/deployment/alerts.yaml")
+
+
+def test_prometheus_takes_the_configuration_that_is_shown(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(rule_files.*?)```", OPERATIONS.read_text(), flags=re.DOTALL)
+    (tmp_path / "prometheus.yaml").write_text(shown)
+    run("promtool", "check", "config", "--syntax-only", tmp_path / "prometheus.yaml")
+    assert set(re.findall(r'up\{job="(.*?)"\}', ALERTS.read_text())) == set(re.findall(r"job_name: (\S+)", shown))
+
+
 def test_each_is_about_metrics_that_operators_can_look_up() -> None:
     expressions = re.sub(r"summary: .*", "", ALERTS.read_text())
     used = {SERIES_OF_A_HISTOGRAM.sub("", name) for name in re.findall(r"telemetry_collector_\w+", expressions)}

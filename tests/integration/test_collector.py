@@ -119,7 +119,7 @@ async def test_a_second_collector_on_the_same_data_fails_and_names_it(
     tmp_path: Path, certificates: Files, transport: str
 ) -> None:
     async with collector(tmp_path, certificates, transport) as first:
-        with pytest.raises(JournalError, match=r"journal .* is held by another process"):
+        with pytest.raises(JournalError, match=r"^journal\.dir = .*: journal .* is held by another process"):
             async with collector(tmp_path, certificates, transport):
                 pass
         with pytest.raises(ConfigError, match=str(tmp_path / "parquet")):

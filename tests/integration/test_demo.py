@@ -115,6 +115,10 @@ async def test_ctrl_c_drains_and_prints_the_counts(demo: Demo) -> None:
     assert "draining the agent\ndraining the collector\n" in output
     assert "every acknowledged point is in the files, once" in output
     assert str(demo.directory / "data") in output.splitlines()[0], "where it is, on the line that says so"
+    query = output.splitlines()[-1]
+    assert "/date=*/hour=*/" in query, "not the files that are being made"
+    with duckdb.connect() as database:
+        assert len(database.execute(query).fetchall()) > 10
 
 
 async def test_a_directory_that_cannot_be_made_is_told_without_a_traceback(demo: Demo, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ class FakeCursor:
         """After how many unread points it asked to be woken last."""
         self.merges = False
         """Whether one read takes all that it may, as the core's does, or one block."""
+        self.gives = True
+        """Whether reading gives anything of what is there."""
         self._clock = clock
         self._points_before = [0]
         self._committed_at: list[float] = []
@@ -67,7 +69,7 @@ class FakeCursor:
 
     def read(self, points_max: int) -> Any:
         assert points_max > 0
-        if self._unread == len(self.blocks):
+        if self._unread == len(self.blocks) or not self.gives:
             return None
         found = [self.blocks[self._unread]]
         if self.merges:

@@ -58,6 +58,15 @@ class Rule:
     rate_min: float | None = None
     """In place of the importance's own, from RATE_LEAST to 1. What is critical stays at 1."""
 
+    def __post_init__(self) -> None:
+        """Takes an importance by its word, too. ValueError names what cannot be used."""
+        if not isinstance(self.pattern, str) or not self.pattern:
+            raise ValueError(f"pattern = {self.pattern!r}: expected text such as orders.*")
+        words = [importance.value for importance in Importance]
+        if self.importance not in words:
+            raise ValueError(f"importance = {self.importance!r}: expected one of {', '.join(words)}")
+        object.__setattr__(self, "importance", Importance(self.importance))
+
     @property
     def floor(self) -> float:
         """The least rate."""

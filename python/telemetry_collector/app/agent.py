@@ -15,6 +15,7 @@ from telemetry_collector import __version__
 from telemetry_collector.agent import NodeAgent, NodeAgentConfig
 from telemetry_collector.app import service
 from telemetry_collector.app.reload import Reloader
+from telemetry_collector.app.trust import Validity
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import AgentConfig, Section, load_agent
 from telemetry_collector.errors import TelemetryCollectorError
@@ -57,6 +58,8 @@ class AgentService:
     def __init__(self, config: AgentConfig, registry: CollectorRegistry) -> None:
         self.config = config
         self.agent = new_agent(config, registry)
+        self._validity = Validity(registry, SystemClock())
+        self._validity.look(config.security)
 
     def load(self, *, check_files: bool) -> AgentConfig:
         """What the document says now. ConfigError has all of its mistakes."""
@@ -69,6 +72,7 @@ class AgentService:
     async def apply(self, new: AgentConfig, restart_needed: Collection[str]) -> None:
         """Brings a configuration into force but for the keys that need a restart."""
         old, new = self.config, new.keeping(restart_needed, self.config)
+        self._validity.look(new.security)
         if new.observability != old.observability:
             logs.configure(new.observability.log_level, new.observability.log_format)
         section = new.section(NodeAgentConfig, "agent")
@@ -77,7 +81,8 @@ class AgentService:
         self.config = new
 
     async def read_trust(self) -> None:
-        """Nothing to do: each connection reads the files anew."""
+        """Tells how long they are good; each connection reads the files anew."""
+        self._validity.look(self.config.security)
 
 
 def run_agent(config: AgentConfig, *, as_json: bool = False) -> int:

@@ -18,7 +18,6 @@ import signal
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, final
 
 import uvloop
@@ -39,11 +38,11 @@ from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
 from telemetry_collector.app.signals import Signals
-from telemetry_collector.app.trust import check_own, read_trust
+from telemetry_collector.app.trust import Validity, read_trust
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quota, Quotas, load
 from telemetry_collector.config.collector import SECTIONS
-from telemetry_collector.errors import AddressError, TelemetryCollectorError
+from telemetry_collector.errors import AddressError, JournalError, TelemetryCollectorError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.requests import RequestConsumer, RequestEvents
 from telemetry_collector.observe import logs
@@ -90,6 +89,7 @@ class Collector:
         self._ready = False
         self._stopping = False
         self._registry = new_registry(__version__)
+        self._validity = Validity(self._registry, self._clock)
         self._core: _core.Ingest | None = None
         self._destinations: Destinations | None = None
         self._signals: Signals | None = None
@@ -114,16 +114,20 @@ class Collector:
         try:
             # Trust first: without certificates nothing else is worth starting.
             verifier, allowlist = read_trust(config.security)
-            check_own(config.security, self._now())
+            self._validity.look(config.security)
 
-            core = self._core = await asyncio.to_thread(_core.Ingest, _ingest_settings(config), self._disk)
+            core = self._core = await asyncio.to_thread(_open_journal, config, self._disk)
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
             core.set_quotas(_quotas(config.quotas))
             self._registry.register(CoreMetrics(core.stats, core.quota_offenders, self._clock))
 
             room = self._room = JournalRoom(
-                core.stats, lambda: _free_bytes(config.journal.dir), config.journal.max_age_secs, self._clock
+                core.stats,
+                lambda: _free_bytes(config.journal.dir),
+                config.journal.max_age_secs,
+                self._clock,
+                segment_bytes=config.journal.segment_bytes,
             )
             self._registry.register(room)
             self._destinations = Destinations(config.writers, core, self._registry, self._clock, room)
@@ -188,7 +192,7 @@ class Collector:
         assert self._destinations is not None, "the collector is started"
         new = new.keeping(restart_needed, self._config)
         verifier, allowlist = await asyncio.to_thread(read_trust, new.security)
-        check_own(new.security, self._now())
+        self._validity.look(new.security)
         await self._listener.reconfigure(listener_settings(new), verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
@@ -210,6 +214,7 @@ class Collector:
         """Reads authorities and revocation lists again. CertificateError: nothing has changed."""
         assert self._listener is not None, "the collector is started"
         verifier, allowlist = await asyncio.to_thread(read_trust, self._config.security)
+        self._validity.look(self._config.security)
         await self._listener.update_trust(verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
@@ -313,9 +318,6 @@ class Collector:
     def _consumers(self) -> tuple[Consumer, ...]:
         return self._of_points + (self._signals.writers if self._signals is not None else ())
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.unix_secs(), UTC)
-
     async def _start_api(self, core: _core.Ingest) -> None:
         config = self._config
         workers = self._workers = TelemetryManager(
@@ -362,6 +364,16 @@ class Collector:
                 )
             )
             await asyncio.sleep(CORE_MAINTENANCE_SECS)
+
+
+def _open_journal(config: Config, disk: _core.FaultDisk | None) -> _core.Ingest:
+    try:
+        return _core.Ingest(_ingest_settings(config), disk)
+    except JournalError as error:
+        raise JournalError(
+            f"journal.dir = {config.journal.dir}: {error}; expected a directory on a local disk, which this user may "
+            "write and no other collector uses"
+        ) from error
 
 
 def _free_bytes(directory: os.PathLike[str]) -> int:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from telemetry_collector.observe.logs import logger
@@ -104,7 +104,7 @@ def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
 
 def _in_words(summary: dict[str, Any]) -> str:
     apart = ("writers", "signals")
-    lines = [f"{key.replace('_', ' '):<24} {value}" for key, value in summary.items() if key not in apart]
+    lines = [f"{key.replace('_', ' '):<24} {_word(value)}" for key, value in summary.items() if key not in apart]
     for name, writer in summary.get("writers", {}).items():
         refused = f", {writer['points_refused']} refused" if writer["points_refused"] else ""
         lines.append(f"{'written by ' + name:<24} {writer['points_written']} points{refused}")
@@ -112,3 +112,12 @@ def _in_words(summary: dict[str, Any]) -> str:
         refused = f", {rows['rows_refused']} refused" if rows["rows_refused"] else ""
         lines.append(f"{'written by ' + name:<24} {rows['rows_written']} rows{refused}")
     return "\n".join(lines)
+
+
+def _word(value: object) -> str:
+    """A value as a person writes it: what a program prints as `{}`, `None` or a dozen decimals, too."""
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{key} {_word(each)}" for key, each in value.items())
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "none" if value is None or value == "" else str(value)

@@ -1,13 +1,18 @@
-"""Whom the collector lets in, as the files behind a `security` section say it."""
+"""Whom the collector lets in, as the files behind a `security` section say it, and how long they are good."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import final
 
-from telemetry_collector.config import Security
+from prometheus_client import CollectorRegistry
+
+from telemetry_collector.clock import Clock
+from telemetry_collector.config import Security, Tls
 from telemetry_collector.observe.logs import logger
+from telemetry_collector.observe.metrics import gauge
 from telemetry_collector.security.allowlist import AllowList
-from telemetry_collector.security.description import unfit_for_server
+from telemetry_collector.security.validity import concerns, ends
 from telemetry_collector.security.verifier import ClientVerifier
 
 log = logger(__name__)
@@ -21,10 +26,29 @@ def read_trust(security: Security) -> tuple[ClientVerifier, AllowList]:
     return verifier, AllowList(security.allowed_identities, security.relays)
 
 
-def check_own(security: Security, now: datetime) -> None:
-    """Tells when agents will not accept the certificate that they are shown. It may be that theirs is the clock that is
-    right, so nothing is refused for it. CertificateError names a file that cannot be used."""
-    problem = unfit_for_server(security.tls_cert_path, now)
-    if problem is not None:
-        path = str(security.tls_cert_path)
-        log.error("own_certificate_unfit", tls_cert_path=path, problem=problem, effect="no agent will connect")
+@final
+class Validity:
+    """Tells until when a side's own files are good, in the metrics, and in the log what already speaks against them."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+        self._clock = clock
+        self._ends = gauge(
+            registry,
+            "certificate_expiry_timestamp_seconds",
+            "When the first certificate or list of the file that a key of security names runs out",
+            ("key",),
+        )
+
+    def look(self, security: Tls) -> None:
+        """Reads the files anew. It may be that the other side's is the clock that is right, so nothing is refused for
+        what is found. CertificateError names a file that cannot be used; then nothing is told."""
+        found = ends(security)
+        self._ends.clear()
+        for key, end in found.items():
+            self._ends.labels(key).set(end.timestamp())
+        for concern in concerns(security, datetime.fromtimestamp(self._clock.unix_secs(), UTC)):
+            words = {"problem": concern.problem, "effect": concern.effect}
+            if concern.key == "security.tls_cert_path" and concern.in_force:
+                log.error("own_certificate_unfit", tls_cert_path=concern.path, **words)
+            else:
+                log.warning("certificates_run_out", key=concern.key, path=concern.path, **words)

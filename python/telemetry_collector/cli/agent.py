@@ -1,5 +1,6 @@
 """`telemetry-collector agent`: sends this machine's metrics."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def agent(config: Path | None, as_json: bool) -> None:
       telemetry-collector agent
       telemetry-collector agent agent.yaml
     """
+    # A reload that is asked for before anything runs must not end it: the files are read below.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from telemetry_collector.cli.documents import load_agent
 
     configuration = load_agent(config)

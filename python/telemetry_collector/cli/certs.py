@@ -59,13 +59,22 @@ def init(
     certificates: keep it to yourself.
     """
     from telemetry_collector.security.authority import set_up
+    from telemetry_collector.security.description import describe
 
     files = set_up(directory, name=name, hosts=hosts, node=node, force=force)
     if as_json:
         click.echo(json.dumps({key: value if key == "made" else str(value) for key, value in asdict(files).items()}))
         return
+    missing = set(hosts) - set(describe(files.server_certificate, datetime.now(UTC))[0].hosts)
     for kind, path in (("ca", files.ca), ("server", files.server_certificate), ("node", files.node_certificate)):
         click.echo(f"{'made' if kind in files.made else 'kept'}  {path}")
+    if missing:
+        names = " ".join(f"--dns {host}" for host in sorted(missing))
+        click.echo(
+            f"\n{files.server_certificate} was there and does not name {', '.join(sorted(missing))}; "
+            "another certificate will:\n\n"
+            f"  telemetry-collector certs issue collector --dir {directory} --server {names}"
+        )
     click.echo(
         "\nThe collector's configuration, which agents need with node.pem and node.key:\n\n"
         "  security:\n"
@@ -150,7 +159,11 @@ def revoke(name_or_serial: str, directory: Path, as_json: bool) -> None:
 @_command("show", "Tell what certificates say, as the collector reads them.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_directory
-@click.option("--crl", type=click.Path(path_type=Path), help="Revocation list to judge by.  [default: DIR/ca.crl]")
+@click.option(
+    "--crl",
+    type=click.Path(path_type=Path),
+    help="Revocation list to judge by.  [default: ca.crl beside the file, else DIR/ca.crl]",
+)
 @_as_json
 def show(files: Sequence[Path], directory: Path, crl: Path | None, as_json: bool) -> None:
     """Tell, for each certificate in FILES, or in the authority's directory, the identity and node that the collector
@@ -159,13 +172,16 @@ def show(files: Sequence[Path], directory: Path, crl: Path | None, as_json: bool
     from telemetry_collector.errors import CertificateError
     from telemetry_collector.security.description import describe, revoked_serials
 
-    listed = crl or (directory / "ca.crl" if (directory / "ca.crl").exists() else None)
-    revoked = revoked_serials(listed) if listed else frozenset()
+    def revoked(path: Path) -> frozenset[int]:
+        lists = [crl] if crl else [place / "ca.crl" for place in (path.parent, directory)]
+        listed = next((each for each in lists if crl or each.exists()), None)
+        return revoked_serials(listed) if listed else frozenset()
+
     paths = list(files) or sorted(directory.glob("*.pem"))
     if not paths:
         raise CertificateError(f"there are no certificates in {directory}; `telemetry-collector certs init` makes some")
     now = datetime.now(UTC)
-    found = [description for path in paths for description in describe(path, now, revoked)]
+    found = [description for path in paths for description in describe(path, now, revoked(path))]
     if as_json:
         click.echo(json.dumps([asdict(description) for description in found]))
     else:

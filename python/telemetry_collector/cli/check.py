@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(config: Path | None, of_agent: bool, show: bool, as_json: bool) -> None:
     """Check a configuration, its variables and its certificate files, and print every mistake with its line, key, value
-    and what would be right. Exits with 1 when there is one.
+    and what would be right. Exits with 1 when there is one. Certificates that have run out, or soon will, are warnings.
 
     CONFIG is found like that of `run` (or `agent`) when it is not given. Secrets are never printed.
 
@@ -43,14 +44,31 @@ def check(config: Path | None, of_agent: bool, show: bool, as_json: bool) -> Non
         else:
             click.echo(str(error))
         sys.exit(1)
+    warnings = _warnings(sections.get("security"))
     if as_json:
         values = {name: section.model_dump(mode="json") for name, section in sections.items()}
-        click.echo(json.dumps({"ok": True, "source": source, "mistakes": [], **({"config": values} if show else {})}))
+        told = {"ok": True, "source": source, "mistakes": [], "warnings": warnings}
+        click.echo(json.dumps({**told, **({"config": values} if show else {})}))
         return
     if show:
         click.echo(to_yaml(sections), nl=False)
     else:
         click.echo(f"{source}: no mistakes; its sections are {', '.join(sections)}")
+    for warning in warnings:
+        click.echo(f"{source}: warning: {warning}", err=show)
+
+
+def _warnings(security: "Section | None") -> list[str]:
+    """What keeps nothing from starting, and will not do all the same."""
+    from telemetry_collector.config import Tls
+    from telemetry_collector.errors import CertificateError
+    from telemetry_collector.security.validity import concerns
+
+    assert isinstance(security, Tls), "every document has the section, by its defaults if by nothing else"
+    try:
+        return [str(concern) for concern in concerns(security, datetime.now(UTC))]
+    except CertificateError as error:
+        return [str(error)]
 
 
 def _load(config: Path | None, of_agent: bool) -> "tuple[str, Mapping[str, Section]]":

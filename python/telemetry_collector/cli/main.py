@@ -1,11 +1,13 @@
 """The `telemetry-collector` command.
 
 Exit codes: 0 done or stopped in order; 1 something is wrong with the configuration, a certificate, an address or the
-data, and the text says what; 2 the command line was not understood.
+data, and the text says what; 2 the command line was not understood; 130 interrupted before it was done.
 """
 
 import difflib
+import errno
 import importlib
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,10 @@ COMMANDS = {
     "query": "telemetry_collector.cli.query:query",
 }
 """Commands in the order of the help, and where each is."""
+
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code of what a shell's Ctrl-C ended; commands that handle it themselves end in order."""
 
 
 class _Commands(click.Group):
@@ -58,8 +64,11 @@ class _Commands(click.Group):
         except Exception as error:
             if not _is_for_user(error):
                 raise
-            click.echo(f"telemetry-collector: {error}", err=True)
+            click.echo(f"telemetry-collector: {_words(error)}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("telemetry-collector: interrupted", err=True)
+            sys.exit(INTERRUPTED)
 
     def _must_be_file(self, ctx: click.Context, word: str) -> None:
         if "/" in word or "." in word or Path(word).exists():
@@ -73,9 +82,17 @@ def _is_for_user(error: Exception) -> bool:
     """Whether an error's text is all that a user needs; a defect of ours keeps its traceback."""
     if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
         return False
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
     from telemetry_collector.errors import CoreError, TelemetryCollectorError
 
     return isinstance(error, TelemetryCollectorError | CoreError)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot write {error.filename or 'what is to be printed'}: {(error.strerror or str(error)).lower()}"
+    return str(error)
 
 
 @click.group(
@@ -99,9 +116,10 @@ Examples:
 
 \b
 Exit codes:
-  0  done, or stopped in order
-  1  something is wrong with configuration, certificates, addresses or data; the text says what
-  2  the command line was not understood
+  0    done, or stopped in order
+  1    something is wrong with configuration, certificates, addresses or data; the text says what
+  2    the command line was not understood
+  130  interrupted before it was done
 """,
 )
 @click.version_option(__version__, prog_name="telemetry-collector", message="%(prog)s %(version)s")

@@ -7,14 +7,28 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from telemetry_collector.config import Config
 
-Directory = click.Path(path_type=Path, exists=True)
+
+class _Place(click.Path):
+    """What is there and may not be looked at is told apart from what is not there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            Path(value).stat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.fail(f"{value} cannot be looked at: {(error.strerror or str(error)).lower()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+Directory = _Place(path_type=Path, exists=True)
 
 
 def journal_directory(place: Path) -> Path:

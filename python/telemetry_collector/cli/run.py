@@ -1,5 +1,6 @@
 """`telemetry-collector run`: the service."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def run(config: Path | None, as_json: bool, fault_fd: int | None) -> None:
       telemetry-collector run
       telemetry-collector run config.yaml
     """
+    # A reload that is asked for before anything runs must not end it: the files are read below.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from telemetry_collector.cli.documents import load_collector
 
     configuration = load_collector(config)

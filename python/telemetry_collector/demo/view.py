@@ -96,7 +96,16 @@ def render_summary(summary: Summary) -> str:
             f"  rows in Parquet      {summary.parquet_rows:>12,}   in {summary.parquet_files} file(s),"
             f" {summary.parquet_bytes:,} bytes, beside {summary.worker_rows} of heartbeats",
             f"{verdict}",
-            "look at them, for example in DuckDB:",
-            f"  SELECT name, count(*), avg(value) FROM '{summary.directory}/parquet/*/*/*.parquet' GROUP BY name;",
+            *_invitation(summary),
         )
+    )
+
+
+def _invitation(summary: Summary) -> tuple[str, ...]:
+    if not summary.parquet_files:
+        return ()
+    files = f"{summary.directory}/parquet/date=*/hour=*/*.parquet"
+    return (
+        "look at them, for example in DuckDB:",
+        f"  SELECT name, count(*), avg(value) FROM '{files}' GROUP BY name;",
     )

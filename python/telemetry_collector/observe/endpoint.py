@@ -6,11 +6,13 @@ are read from memory when asked for; none may block.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from telemetry_collector.observe.http_server import BODY_BYTES_MAX, HttpServer
 from telemetry_collector.observe.logs import logger
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 log = logger(__name__)
+
+TEXT = "text/plain"
+OPENMETRICS = "application/openmetrics-text"
+UNITS = ("seconds", "bytes", "ratio")
+"""What names end with, if their metric has one of the units that OpenMetrics knows."""
 
 Report = Callable[[], Mapping[str, Any]]
 """A snapshot with a boolean `ok` and whatever else an operator wants to see; values that JSON has."""
@@ -73,8 +80,9 @@ class MetricsEndpoint:
     async def _metrics(self, request: "web.Request") -> "web.Response":
         from aiohttp import web
 
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        openmetrics = wants_openmetrics(request.headers.get("Accept", ""))
+        encode, content_type = choose_encoder(OPENMETRICS if openmetrics else "")
+        return web.Response(body=encode(_WithUnits(self._registry)), headers={"Content-Type": content_type})
 
     def _reporter(self, report: Report) -> "Callable[[web.Request], Any]":
         from aiohttp import web
@@ -90,3 +98,33 @@ class MetricsEndpoint:
             return web.Response(text=body, status=status, content_type="application/json")
 
         return answer
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header asks for OpenMetrics 1.0, and for nothing of ours rather.
+
+    Whatever else it has, as other versions and what cannot be read, asks for nothing.
+    """
+    wanted = {TEXT: 0.0, OPENMETRICS: 0.0}
+    for each in accept.split(","):
+        kind, *parameters = (part.strip() for part in each.split(";"))
+        given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parameters)}
+        if kind not in wanted or (kind == OPENMETRICS and given.get("version", "1.0.0") != "1.0.0"):
+            continue
+        try:
+            wanted[kind] = max(wanted[kind], float(given.get("q", 1)))
+        except ValueError:
+            continue
+    return 0 < wanted[OPENMETRICS] >= wanted[TEXT]
+
+
+class _WithUnits(Collector):
+    """Metrics with the units that their names tell."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.unit = metric.unit or next((unit for unit in UNITS if metric.name.endswith(f"_{unit}")), "")
+            yield metric

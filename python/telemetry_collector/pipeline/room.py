@@ -61,12 +61,16 @@ class JournalRoom(Collector):
         free_bytes: Callable[[], int],
         max_age_secs: float | None,
         clock: Clock,
+        *,
+        segment_bytes: int,
     ) -> None:
-        """`stats` are the core's, `free_bytes` what the journal's file system has left for us."""
+        """`stats` are the core's, `free_bytes` what the journal's file system has left for us. With less left than
+        `segment_bytes`, what one more segment takes at once, the log warns."""
         self._stats = stats
         self._free_bytes = free_bytes
         self._max_age_secs = max_age_secs
         self._clock = clock
+        self._segment_bytes = segment_bytes
         self._appended = Rate(_BYTES_OVER_SECS)
         self._committed = Rate(_POINTS_OVER_SECS)
         self._warnings = Occasional(_WARNING_EVERY_SECS, clock)
@@ -74,12 +78,21 @@ class JournalRoom(Collector):
         self._oldest_secs = 0.0
 
     def look(self, fanout: FanOut) -> None:
-        """Takes the readings; warns of what has become too old. OSError when the file system cannot be asked."""
+        """Takes the readings; warns of what has become too old, and of a full disk. OSError when the file system cannot
+        be asked."""
         stats, now = self._stats(), self._clock.monotonic()
         self._appended.read(stats["journal_bytes_committed"], now)
         self._committed.read(stats["points_committed"], now)
         below_bound = max(stats["journal_bytes_max"] - stats["journal_bytes"], 0)
-        self._room_bytes = min(below_bound, self._free_bytes())
+        free_bytes = self._free_bytes()
+        self._room_bytes = min(below_bound, free_bytes)
+        if free_bytes < self._segment_bytes and self._warnings.due("journal_disk_nearly_full"):
+            log.warning(
+                "journal_disk_nearly_full",
+                free_bytes=free_bytes,
+                segment_bytes=self._segment_bytes,
+                effect="without room for another segment agents are told to come later",
+            )
         ages = {consumer.name: consumer.lag_secs for consumer in fanout.consumers}
         self._oldest_secs = max(ages.values(), default=0.0)
         for name, age in ages.items():

@@ -49,13 +49,26 @@ def unfit_for_server(path: Path, now: datetime) -> str | None:
     """Why no agent will accept a collector that shows this file's first certificate; None when nothing speaks against
     it. CertificateError names a file that cannot be used."""
     certificate, *_ = describe(path, now)
+    unfit = None if certificate.hosts else "names no host that the collector is reached under"
+    if certificate.usage in ("client", "authority"):
+        unfit = f"is made for: {certificate.usage}; expected server"
+    return _out_of_time(certificate) or unfit
+
+
+def unfit_for_agent(path: Path, now: datetime) -> str | None:
+    """Why no collector will let an agent in that shows this file's first certificate; None when nothing speaks against
+    it. CertificateError names a file that cannot be used."""
+    certificate, *_ = describe(path, now)
+    unfit = None if certificate.identity else "names no node"
+    if "client" not in certificate.usage:
+        unfit = f"is made for: {certificate.usage}; expected client"
+    return _out_of_time(certificate) or unfit
+
+
+def _out_of_time(certificate: Description) -> str | None:
     if certificate.status == "expired":
         return f"expired at {certificate.not_after}"
-    if certificate.status == "not yet valid":
-        return f"not valid before {certificate.not_before}"
-    if certificate.usage in ("client", "authority"):
-        return f"is made for: {certificate.usage}; expected server"
-    return None if certificate.hosts else "names no host that the collector is reached under"
+    return f"not valid before {certificate.not_before}" if certificate.status == "not yet valid" else None
 
 
 def revoked_serials(path: Path) -> frozenset[int]:

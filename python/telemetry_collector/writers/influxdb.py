@@ -29,6 +29,9 @@ from telemetry_collector.writers.delivery import Delivery, Gzip, compresses
 # How often one body's refused pieces are halved to find the lines at fault. One bad line among 16,000 takes 14; where
 # most lines are bad, more would only multiply the destination's work.
 _HALVINGS_MAX: Final = 24
+# And once more for so many lines of the body that were accepted. One bad line in a hundred takes seven for a hundred,
+# so each is found, however many lines a body has.
+_LINES_A_HALVING: Final = 8
 # Room for the largest body that can be refused, several times.
 _DEAD_LETTER_BYTES_MIN: Final = 16 * 1024 * 1024 * 4
 
@@ -154,7 +157,7 @@ class InfluxWriter:
 
     async def _deliver(self, body: bytes) -> None:
         """Brings every line to an answer. A refused body is halved, its halves sent, to lose no line but the bad."""
-        pieces, halvings = [body], 0
+        pieces, halvings, accepted = [body], 0, 0
         refused: list[tuple[Answer, bytes]] = []
         while pieces:
             piece = pieces.pop()
@@ -163,7 +166,10 @@ class InfluxWriter:
             if answer.verdict is Verdict.ACCEPTED:
                 self._events.written(lines)
                 self._body_size.accepted()
-            elif lines > 1 and (answer.verdict is Verdict.TOO_LARGE or halvings < _HALVINGS_MAX):
+                accepted += lines
+            elif lines > 1 and (
+                answer.verdict is Verdict.TOO_LARGE or halvings < _HALVINGS_MAX + accepted // _LINES_A_HALVING
+            ):
                 if answer.verdict is Verdict.TOO_LARGE:
                     self._body_size.too_large(len(piece))
                 else:

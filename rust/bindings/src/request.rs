@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use telemetry_core::ingest::{self, Answer, Peer};
 use telemetry_core::signals::{Signal, SignalJournal, SignalRequest};
-use telemetry_core::translate::exposition::Target;
+use telemetry_core::translate::exposition::{Syntax, Target};
 use telemetry_core::translate::influx::Precision;
 use telemetry_core::translate::otlp::Ignored;
 use telemetry_core::translate::{Encoding, Form, Left, Renames, RequestFault, translate};
@@ -65,9 +65,11 @@ impl RequestForm {
     }
 
     #[staticmethod]
-    fn exposition(labels: Vec<(String, String)>) -> Self {
+    #[pyo3(signature = (labels, *, openmetrics = false))]
+    fn exposition(labels: Vec<(String, String)>, openmetrics: bool) -> Self {
         let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        Self(Of::Points(Form::Exposition(Target::new(labels))))
+        let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
+        Self(Of::Points(Form::Exposition(syntax, Target::new(labels))))
     }
 
     #[staticmethod]

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use telemetry_core::limits::Limits;
-use telemetry_core::translate::exposition::Target;
+use telemetry_core::translate::exposition::{Syntax, Target};
 use telemetry_core::translate::influx::Precision;
 use telemetry_core::translate::otlp::Ignored;
 use telemetry_core::translate::{Encoding, Form, Renames, translate};
@@ -13,14 +13,15 @@ use telemetry_core::wire::{DecodeScratch, decode};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, body)) = data.split_first() else { return };
-    let form = match choice % 5 {
+    let form = match choice % 6 {
         0 => Form::Otlp(Ignored::new(["process."])),
         1 => Form::OtlpJson(Ignored::default()),
         2 => Form::Influx(Precision::NANOSECONDS, Renames::new([("host", "node_id")])),
-        3 => Form::Exposition(Target::new([("job", "node")])),
+        3 => Form::Exposition(Syntax::Text, Target::new([("job", "node")])),
+        4 => Form::Exposition(Syntax::OpenMetrics, Target::new([("job", "node")])),
         _ => Form::Prometheus(Renames::default()),
     };
-    let encoding = match choice / 5 {
+    let encoding = match choice / 6 {
         1 => Encoding::Gzip,
         2 => Encoding::Deflate,
         3 => Encoding::Zstd,

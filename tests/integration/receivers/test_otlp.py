@@ -116,8 +116,9 @@ async def test_json_and_protobuf_say_the_same(running: Running) -> None:
 async def test_points_that_are_refused_are_told_with_their_reasons(running: Running) -> None:
     old = {"name": "old", "gauge": {"dataPoints": [{"asInt": 1, "timeUnixNano": "1000"}]}}
     infinite = {"name": "infinite", "gauge": {"dataPoints": [{"asDouble": "Infinity"}]}}
+    unknown = {"name": "unknown", "gauge": {"dataPoints": [{"asDouble": "NaN"}, {}]}}
     exemplars = {"name": "good", "gauge": {"dataPoints": [{"asInt": 1, "exemplars": [{"asInt": 1}]}, {"flags": 1}]}}
-    message = json_format.ParseDict(request_of([old, exemplars, infinite]), ExportMetricsServiceRequest())
+    message = json_format.ParseDict(request_of([old, exemplars, infinite, unknown]), ExportMetricsServiceRequest())
     async with grpc.aio.insecure_channel(running.address("otlp_grpc")) as channel:
         export = channel.unary_unary(
             EXPORT, ExportMetricsServiceRequest.SerializeToString, ExportMetricsServiceResponse.FromString
@@ -125,15 +126,15 @@ async def test_points_that_are_refused_are_told_with_their_reasons(running: Runn
         answer = await export(message)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await channel.unary_unary(EXPORT)(b"\x0a\xff")
-        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        with pytest.raises(grpc.aio.AioRpcError) as unserved:
             await channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")(b"")
     partial = answer.partial_success
-    assert partial.rejected_data_points == 2
+    assert partial.rejected_data_points == 4
     assert "1 x invalid_timestamp (old: " in partial.error_message
-    assert "1 x invalid_value (infinite: " in partial.error_message
+    assert "3 x invalid_value (infinite: " in partial.error_message
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "ExportMetricsServiceRequest" in (refused.value.details() or "")
-    assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert unserved.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert await running.rows(1, "name") == [("good",)]
     assert running.counted("request_parts_left_out_total", receiver="otlp_grpc", kind="exemplar") == 1
     assert running.counted("request_parts_left_out_total", receiver="otlp_grpc", kind="no_value") == 1

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+from prometheus_client.exposition import choose_encoder
 from tests.integration.receivers.conftest import receiving
 from tests.support.waiting import PATIENCE_SECS, until
 
@@ -93,15 +95,73 @@ async def test_a_target_that_is_not_there_costs_the_others_nothing(tmp_path: Pat
 
 
 async def test_a_page_of_another_kind_is_no_metrics(tmp_path: Path, certificates: Files) -> None:
-    """A page to log in is answered with 200, too; and OpenMetrics' exemplars would be taken for broken lines."""
+    """A page to log in is answered with 200, too, and nobody asked for protobuf."""
     async with (
         target((200, "good 1\n"), content_type="text/html") as html,
-        target((200, "good 1\n"), content_type="application/openmetrics-text") as openmetrics,
-        receiving(tmp_path, certificates, scrape=job(html, targets=[html, openmetrics])) as running,
+        target((200, "good 1\n"), content_type="application/vnd.google.protobuf") as protobuf,
+        receiving(tmp_path, certificates, scrape=job(html, targets=[html, protobuf])) as running,
     ):
         ups = await running.rows(4, "value", "name = 'up'")
         assert set(ups) == {(0.0,)}
         assert running.counted("scrapes_failed_total", job="service") >= 4
+
+
+@asynccontextmanager
+async def client(registry: CollectorRegistry) -> AsyncIterator[tuple[str, list[str]]]:
+    """Shows what prometheus_client makes of being asked; how it was asked."""
+    asked = []
+
+    async def show(request: web.Request) -> web.Response:
+        asked.append(request.headers["Accept"])
+        encode, content_type = choose_encoder(asked[-1])
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    application = web.Application()
+    application.router.add_get("/metrics", show)
+    runner = web.AppRunner(application, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+async def test_openmetrics_is_asked_for_first_and_read(tmp_path: Path, certificates: Files) -> None:
+    registry = CollectorRegistry()
+    Counter("requests", "All.", ["code"], registry=registry).labels("200").inc(7, {"trace_id": "a # {b"})
+    latency = Histogram("latency", "Time.", unit="seconds", buckets=[0.5], registry=registry)
+    latency.observe(0.25, {"trace_id": "c"})
+    latency.observe(2)
+    Info("build", "Which.", registry=registry).info({"branch": "main"})
+    async with client(registry) as (url, asked), receiving(tmp_path, certificates, scrape=job(url)) as running:
+        columns = "name, type, unit, value, histogram, tags['code'], tags['branch']"
+        await running.rows(1, columns, "name = 'build_info'")
+        rows = {row[0]: row[1:] for row in await running.rows(5, columns)}
+        assert running.counted("request_parts_left_out_total", receiver="scrape", kind="exemplar") >= 2
+        assert running.counted("request_parts_left_out_total", receiver="scrape", kind="bad_line") == 0
+    assert asked[0].startswith("application/openmetrics-text;version=1.0.0,")
+    assert "protobuf" not in asked[0]
+    counted = {"count": 2, "sum": 2.25, "min": None, "max": None, "bounds": [0.5], "counts": [1, 1]}
+    assert rows["requests_total"] == ("counter", "", 7.0, None, "200", None)
+    assert rows["latency_seconds"] == ("histogram", "seconds", None, counted, None, None)
+    assert rows["build_info"] == ("gauge", "", 1.0, None, None, "main")
+    assert rows["up"][2] == 1.0
+    assert set(rows) == {"requests_total", "latency_seconds", "build_info", "up", "scrape_duration_seconds"}
+
+
+async def test_a_target_whose_page_was_cut_short_is_down(tmp_path: Path, certificates: Files) -> None:
+    whole = "# TYPE good gauge\ngood 1\n# EOF\n"
+    pages = [(200, cut) for cut in (whole[:-6], "", f"{whole}good 2\n")]
+    async with (
+        target(*pages, (200, whole), content_type="application/openmetrics-text") as url,
+        receiving(tmp_path, certificates, scrape=job(url)) as running,
+    ):
+        assert (await running.rows(1, "value", "name = 'good'"))[0] == (1.0,)
+        ups = await running.rows(4, "value", "name = 'up'")
+        assert [value for (value,) in ups[:4]] == [0.0, 0.0, 0.0, 1.0]
+        assert running.counted("scrapes_failed_total", job="service") == 3
+        assert running.counted("requests_refused_total", receiver="scrape", outcome="malformed") == 3
 
 
 async def test_what_is_read_of_a_page_counts_against_the_room_while_it_is_read() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,21 @@ def test_what_has_one_rule_and_one_group_goes_together() -> None:
     for _ in range(200):
         one.tick()
         assert one.due("system.load.1m", "host") == one.due("system.uptime", "host")
+
+
+def test_a_rule_takes_its_importance_by_its_word() -> None:
+    assert Rule("debug.*", "low") == Rule("debug.*", Importance.LOW)  # type: ignore[arg-type]
+    assert Rule("debug.*", "low").floor == 0.01  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("debug.*", "lowest"), "importance = 'lowest': expected one of critical, high"),
+        ((5,), "pattern = 5"),
+        (("",), "pattern = ''"),
+    ],
+)
+def test_a_rule_that_cannot_work_is_told_where_it_is_made(words: tuple[Any, ...], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Rule(*words)

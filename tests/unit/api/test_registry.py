@@ -101,6 +101,27 @@ def test_a_worker_long_silent_makes_room_and_an_unknown_one_without_room_is_igno
     assert workers.take(heartbeat("e")) is Taken.NEWEST
 
 
+def test_tasks_that_stay_are_kept_and_others_are_shown_at_once(workers: Workers, clock: ManualClock) -> None:
+    def beat(cpu_usage: float, *tasks: tuple[str, str, str, int]) -> tuple[object, Any]:
+        clock.advance(1)
+        given = heartbeat("a", clock.unix_ns(), cpu_usage=cpu_usage, running_tasks=list(tasks))
+        assert workers.take(given) is Taken.NEWEST
+        worker, shown = workers.get("a"), json.loads(workers.one_as_json("a") or b"")
+        assert worker is not None
+        assert worker.cpu_usage == shown["cpu_usage"] == cpu_usage
+        told = [(task["task_id"], task["name"], task["status"]) for task in shown["running_tasks"]]
+        assert told == [task[:3] for task in worker.running_tasks] == [task[:3] for task in tasks]
+        return worker.running_tasks, shown["running_tasks"]
+
+    first = beat(0.1, ("1", "train", "ok", 5), ("2", '\u2028"', "", 0))
+    second = beat(0.2, ("1", "train", "ok", 5), ("2", '\u2028"', "", 0))
+    assert second[0] is first[0], "a thousand that stay cost nothing"
+    assert second[1] == first[1]
+    beat(0.3, ("1", "train", "done", 5), ("2", '\u2028"', "", 0))
+    beat(0.4)
+    beat(0.5, ("1", "train", "ok", 5))
+
+
 def test_tasks_are_bounded_in_bytes_over_all_workers(
     workers: Workers, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def filled(tmp_path: Path) -> Iterator[Journal]:
 @pytest.fixture
 async def destinations(filled: Journal) -> AsyncIterator[Destinations]:
     clock = SystemClock()
-    room = JournalRoom(filled.core.stats, lambda: 1 << 30, None, clock)
+    room = JournalRoom(filled.core.stats, lambda: 1 << 30, None, clock, segment_bytes=1)
     destinations = Destinations({"console": SELDOM}, filled.core, new_registry("0"), clock, room)
     await destinations.fanout.start()
     yield destinations

@@ -37,6 +37,17 @@ def test_init_again_keeps_everything(command: Command) -> None:
     }
 
 
+def test_init_again_with_a_new_host_says_that_the_certificate_lacks_it(command: Command) -> None:
+    command("certs", "init", "--host", "a.example")
+    again = command("certs", "init", "--host", "a.example", "--host", "b.example").stdout
+    assert "certs/server.pem was there and does not name b.example; another certificate will:" in again
+    advice = next(line for line in again.splitlines() if "certs issue" in line).split()[1:]
+    assert command(*advice).exit_code == 0
+    (issued,) = json.loads(command("certs", "show", "certs/collector.pem", "--json").stdout)
+    assert issued["hosts"] == ["b.example"]
+    assert "does not name" not in command("certs", "init", "--host", "a.example").stdout
+
+
 def test_issue_and_revoke_a_node(command: Command) -> None:
     command("certs", "init")
     issued = command("certs", "issue", "gpu-07", "--days", "30")
@@ -87,6 +98,13 @@ def test_show_ends_with_1_for_a_named_certificate_that_is_not_good(command: Comm
     command("certs", "revoke", "gpu-01")
     assert command("certs", "show", "certs/node.pem").exit_code == 1
     assert command("certs", "show").exit_code == 0
+
+
+def test_show_judges_by_the_list_beside_the_file(command: Command) -> None:
+    command("certs", "init", "--dir", "authority", "--node", "gpu-01")
+    command("certs", "revoke", "--dir", "authority", "gpu-01")
+    result = command("certs", "show", "authority/node.pem")
+    assert (result.exit_code, result.stdout.splitlines()[1]) == (1, "  status    revoked")
 
 
 def test_show_judges_by_the_list_that_it_is_given(command: Command) -> None:

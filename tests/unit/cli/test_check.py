@@ -63,7 +63,27 @@ def test_a_good_file_is_told_to_be_one(command: Command, security: str) -> None:
         "c.yaml: no mistakes; its sections are server, security, receivers, scrape, grpc, query, limits, quotas, "
         "journal, traces, logs, api, observability, console, parquet\n",
     )
-    assert json.loads(command("check", "c.yaml", "--json").stdout) == {"ok": True, "source": "c.yaml", "mistakes": []}
+    assert json.loads(command("check", "c.yaml", "--json").stdout) == {
+        "ok": True,
+        "source": "c.yaml",
+        "mistakes": [],
+        "warnings": [],
+    }
+
+
+def test_a_certificate_of_the_wrong_kind_is_a_warning(command: Command, tmp_path: Path) -> None:
+    files = set_up(tmp_path / "certs")
+    paths = {
+        "tls_cert_path": str(files.node_certificate),
+        "tls_key_path": str(files.node_key),
+        "tls_ca_path": str(files.ca),
+    }
+    Path("c.yaml").write_text(f"security: {json.dumps(paths)}\n")
+    problem = "is made for: client; expected server; no agent will connect"
+    warning = f"security.tls_cert_path = {files.node_certificate}: {problem}"
+    result = command("check", "c.yaml")
+    assert (result.exit_code, result.stdout.splitlines()[1:]) == (0, [f"c.yaml: warning: {warning}"])
+    assert json.loads(command("check", "c.yaml", "--json").stdout)["warnings"] == [warning]
 
 
 def test_what_it_comes_to_can_be_shown_and_has_no_secrets(

@@ -106,3 +106,33 @@ def test_running_the_package_is_running_the_command() -> None:
         env={"PYTHONPATH": str(REPOSITORY / "python"), "PATH": ""},
     )
     assert done.stdout == f"telemetry-collector {telemetry_collector.__version__}\n"
+
+
+def test_ctrl_c_is_no_mistake_of_the_users(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("telemetry_collector.cli.documents.load_collector", interrupted)
+    result = command("check")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "telemetry-collector: interrupted\n")
+
+
+def test_an_output_that_is_full_is_told_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "telemetry_collector", "certs", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=REPOSITORY,
+        )
+    words = "telemetry-collector: cannot write what is to be printed: no space left on device\n"
+    assert (done.returncode, done.stderr) == (1, words)
+
+
+def test_a_place_that_cannot_be_looked_at_is_not_said_to_be_absent(command: Command) -> None:
+    result = command("dataset", "verify", "n" * 300)
+    assert result.exit_code == 2
+    assert "cannot be looked at: file name too long" in " ".join(result.stderr.split())
+    assert "does not exist" in command("dataset", "verify", "nowhere").stderr

@@ -1,6 +1,7 @@
 """Commands that start something hand it what the user decided, and end with what it ends with."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def test_run_starts_the_collector_with_the_file_it_was_given(
     assert isinstance(config, Config)
     assert (config.limits.max_batch_size, list(config.writers), config.source) == (9, ["console"], "mine.yaml")
     assert (named, other) == ({"as_json": True, "fault_fd": None}, {"as_json": False, "fault_fd": None})
+
+
+@pytest.mark.parametrize("words", [["run", "nowhere.yaml"], ["agent", "nowhere.yaml"]])
+def test_a_reload_that_is_asked_for_too_early_ends_nothing(command: Command, words: list[str]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        assert command(*words).exit_code == 1
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_run_finds_its_file(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

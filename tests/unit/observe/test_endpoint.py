@@ -9,11 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from tests.support.waiting import PATIENCE_SECS
 
 from telemetry_collector.errors import AddressError
 from telemetry_collector.observe.endpoint import MetricsEndpoint
-from telemetry_collector.observe.metrics import counter
+from telemetry_collector.observe.metrics import counter, gauge
 
 
 class Reports:
@@ -57,11 +58,41 @@ async def test_metrics_are_prometheus_text(endpoint: MetricsEndpoint) -> None:
     assert "telemetry_collector_points_taken_total 5.0" in text
 
 
-async def test_metrics_are_openmetrics_where_asked_for(endpoint: MetricsEndpoint) -> None:
-    status, kind, text = await get(endpoint, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        # Prometheus 2 and 3 as they ask.
+        ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+         "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", True),
+        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;"
+         "version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,"
+         "*/*;q=0.1", True),
+        ("application/openmetrics-text; version=1.0.0", True),
+        ("application/openmetrics-text", True),
+        ("text/plain;q=0.5, application/openmetrics-text;q=0.4", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;version=0.0.1", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        ("application/openmetrics-text;version=x, text/plain;version=y;q=z", False),
+        ("application/openmetrics-text;q=nan", False),
+        ("text/html,*/*", False),
+        (";;,=,;q", False),
+        ("", False),
+    ],
+)  # fmt: skip
+async def test_openmetrics_is_for_who_asks_for_it(endpoint: MetricsEndpoint, accept: str, openmetrics: bool) -> None:
+    status, kind, text = await get(endpoint, "/metrics", Accept=accept)
     assert status == 200
-    assert kind.startswith("application/openmetrics-text")
-    assert text.endswith("# EOF\n")
+    assert kind.startswith("application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain")
+    assert text.endswith("# EOF\n") is openmetrics
+
+
+async def test_openmetrics_has_units(endpoint: MetricsEndpoint, registry: CollectorRegistry) -> None:
+    gauge(registry, "lag_seconds", "Lag").set(3)
+    _, _, text = await get(endpoint, "/metrics", Accept="application/openmetrics-text")
+    families = openmetrics_families(text)  # type: ignore[no-untyped-call]  # prometheus_client has no types there
+    units = {family.name.removeprefix("telemetry_collector_"): family.unit for family in families}
+    assert units == {"points_taken": "", "lag_seconds": "seconds"}
 
 
 async def test_health_is_a_report_and_200_while_ok(endpoint: MetricsEndpoint, reports: Reports) -> None:

@@ -77,6 +77,20 @@ async def test_a_writer_that_fails_reads_again_from_where_it_had_stored(fault: E
     assert stand.consumer.failing is None
 
 
+async def test_a_journal_that_gives_nothing_of_what_it_has_is_a_failure_and_no_endless_loop() -> None:
+    stand = Stand()
+    stand.writer.flush_interval_secs = 0.0
+    stand.cursor.gives = False
+    await stand.fanout.start()
+    stand.commit()
+    await until(lambda: stand.consumer.failing is not None)
+    assert stand.events.told[0] == ("failed", "fake", "RetryableError")
+    stand.cursor.gives = True
+    await until(lambda: stand.cursor.stored == 100)
+    assert stand.consumer.failing is None
+    await stand.fanout.stop(WAIT_SECS_MAX)
+
+
 async def test_a_failing_writer_says_so_until_it_works_again() -> None:
     stand = Stand()
     stand.writer.start_fault = RetryableError("the disk is away")

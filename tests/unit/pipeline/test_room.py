@@ -30,7 +30,9 @@ class Site:
             "journal_bytes_committed": 0,
             "points_committed": 0,
         }
-        self.room = JournalRoom(lambda: self.stats, lambda: self.free_bytes, max_age_secs, self.clock)
+        self.room = JournalRoom(
+            lambda: self.stats, lambda: self.free_bytes, max_age_secs, self.clock, segment_bytes=MIB
+        )
 
     def run(self, seconds: int, bytes_per_sec: int = 0, points_per_sec: int = 0) -> list[Any]:
         """So much time passes; what was logged."""
@@ -60,6 +62,16 @@ def test_room_is_what_the_bound_leaves_or_the_disk_if_that_is_less() -> None:
     site.stats["journal_bytes"] = 200 * MIB
     site.run(1)
     assert site.metric("outage_covered_seconds") == 0
+
+
+def test_a_disk_without_room_for_a_segment_is_told_of_now_and_again() -> None:
+    site = Site()
+    site.free_bytes = MIB
+    assert site.run(10) == []
+    site.free_bytes = MIB - 1
+    told = site.run(901)
+    assert [line["event"] for line in told] == ["journal_disk_nearly_full"] * 2
+    assert (told[0]["free_bytes"], told[0]["segment_bytes"]) == (MIB - 1, MIB)
 
 
 def test_where_nothing_comes_in_any_outage_is_covered() -> None:

@@ -103,6 +103,21 @@ def test_two_datasets_merge_without_what_both_have(root: Path, tmp_path: Path) -
     assert sum(42.0 in row for row in merged) == 1
 
 
+def test_pyarrow_reads_it_as_shown(root: Path) -> None:
+    code, *_ = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code.replace("OUTPUT_DIR", str(root)), found)
+    assert found["table"].column("value").to_pylist() == [0.5, 1.0, 0.9, 99.0]
+
+
+def test_no_text_has_readers_look_into_the_staging_directory() -> None:
+    texts = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    shown = {
+        path.name for path in texts for read in re.findall(r"read_parquet\('(.*?)'", path.read_text()) if "**" in read
+    }
+    assert shown == set()
+
+
 def test_the_text_on_reliability_merges_in_the_same_way() -> None:
     text = (REPOSITORY / "docs/reliability.md").read_text()
     assert re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL) == [MERGED]

@@ -256,6 +256,17 @@ async def test_one_bad_line_costs_that_line_alone(status: int, index: int) -> No
     assert observed.count("points", "influxdb") == 4999
 
 
+async def test_one_bad_line_in_a_hundred_costs_those_lines_alone() -> None:
+    observed = Observed()
+    bad = lines(5000)[37::100]
+    async with FakeInflux(judge=refusing(*bad)) as influx, started(influx.url, observed) as writer:
+        await writer.write(blocks_of(5000, 0))
+        assert await writer.flush() == 5000
+        assert influx.accepted == [line for line in lines(5000) if line not in bad], "in order, and none twice"
+        assert len(influx.requests) < 5000 / 4, "the destination's work has a bound"
+    assert observed.count("points_refused", "influxdb", reason="bad_request") == len(bad)
+
+
 async def test_where_all_is_refused_the_search_is_bounded_and_all_is_counted() -> None:
     observed = Observed()
     async with FakeInflux(judge=lambda _: Reply(400, "no")) as influx, started(influx.url, observed) as writer:

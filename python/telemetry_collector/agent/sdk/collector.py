@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from telemetry_collector.agent.sampling import Rule
@@ -145,13 +146,21 @@ class MetricCollector(Recorder):
             ("tag_sets_max", tag_sets_max),
             ("points_max", points_max),
         ):
-            if not 0 < number < float("inf"):
-                raise ValueError(f"{argument} = {number}: expected a finite number above 0")
-        if not 0 <= exit_secs < float("inf"):
-            raise ValueError(f"exit_secs = {exit_secs}: expected a finite number, not below 0")
+            if not _is_number(number) or not 0 < number < float("inf"):
+                raise ValueError(f"{argument} = {number!r}: expected a finite number above 0")
+        if not _is_number(exit_secs) or not 0 <= exit_secs < float("inf"):
+            raise ValueError(f"exit_secs = {exit_secs!r}: expected a finite number, not below 0")
         # What follows would only be found out on another thread, with nobody to tell but the log.
         if to is not None and not hasattr(to, "new_sender"):
             raise ValueError(f"to = {to!r}: expected AgentSocket(path) or Collectors(addresses=...)")
+        for argument, given, example in (
+            ("tags", tags, "{'country': 'NL'}"),
+            ("bounds", bounds, "{'basket.size': [1, 5, 20]}"),
+        ):
+            if given is not None and not isinstance(given, Mapping):
+                raise ValueError(f"{argument} = {given!r}: expected a mapping such as {example}")
+        if sampling is not None and not isinstance(sampling, Sequence):
+            raise ValueError(f"sampling = {sampling!r}: expected a list of Rule(pattern, importance)")
         for rule in sampling or ():
             if not isinstance(rule, Rule):
                 raise ValueError(f"sampling: {rule!r}: expected Rule(pattern, importance)")
@@ -337,9 +346,16 @@ os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real)
+
+
 def _ascending(name: str, bounds: Sequence[float]) -> tuple[float, ...]:
-    numbers = tuple(float(bound) for bound in bounds)
+    try:
+        numbers = tuple(float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        numbers = ()
     ascend = all(lower < upper for lower, upper in pairwise(numbers))
     if not ascend or not 0 < len(numbers) < 1_024 or not all(abs(number) < float("inf") for number in numbers):
-        raise ValueError(f"bounds of {name} = {bounds}: expected 1 to 1,023 numbers, ascending, without infinity")
+        raise ValueError(f"bounds of {name} = {bounds!r}: expected 1 to 1,023 numbers, ascending, without infinity")
     return numbers

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BUCKETS_MAX = 1_024
 """Of one histogram, the open one included, as the wire has it."""
+SMALLEST = 5e-324
+"""The smallest number above 0: a bucket from behind its negative up to 0 holds 0 alone."""
 
 RESOURCE_TAGS = {
     "service.name": "service",
@@ -154,6 +156,9 @@ def explicit(point: Any) -> tuple[list[float], list[int]]:
             _add(bounds, counts, -_power(step * (negative.offset + len(below))), 0)
             for place in range(len(below) - 1, -1, -1):
                 _add(bounds, counts, -_power(step * (negative.offset + place)), below[place])
+        if below and point.zero_count:
+            # Or what counts as zero would seem to lie anywhere down to the nearest negative bucket.
+            _add(bounds, counts, -(zero or SMALLEST), 0)
         if below or point.zero_count:
             _add(bounds, counts, zero, point.zero_count)
         if above := positive.bucket_counts:

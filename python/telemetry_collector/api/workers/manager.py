@@ -34,7 +34,7 @@ TURN_SECS = 0.25
 """So often heartbeats are taken from the core."""
 TAKEN_AT_ONCE_MAX = 10
 """Heartbeats taken in one go, before the event loop's other tasks have a turn. One takes some microseconds, and with a
-thousand tasks two milliseconds."""
+thousand tasks that are all new most of a millisecond."""
 TAKEN_A_TURN_MAX = 10_000
 """Further ones wait in the core, within its bounds, for the next turn."""
 STORED_AT_ONCE_MAX = 500

@@ -10,6 +10,7 @@ enough is forgotten, so that names which come and go do not fill it up.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
@@ -22,6 +23,7 @@ from telemetry_collector.api.workers.worker import (
     RunningTask,
     Worker,
     shown,
+    shown_tasks,
 )
 from telemetry_collector.clock import Clock
 
@@ -45,27 +47,32 @@ class Taken(Enum):
 class _Entry:
     """A worker, its JSON, and when it was last heard of by the monotonic clock."""
 
-    __slots__ = ("head", "item", "key", "seen_at", "tasks_bytes", "worker")
+    __slots__ = ("item", "key", "seen_at", "tasks", "worker")
 
     def __init__(self, worker: Worker, seen_at: float) -> None:
-        self.key = b""
+        self.key = json.dumps(worker.worker_id).encode()
         self.seen_at = seen_at
-        self.tasks_bytes = 0
-        self.show(worker)
+        self.worker = worker
+        self.tasks = shown_tasks(worker.running_tasks)
+        self._write()
 
     def show(self, worker: Worker) -> None:
+        if worker.running_tasks is not self.worker.running_tasks:
+            self.tasks = shown_tasks(worker.running_tasks)
         self.worker = worker
-        self.head = shown(worker)
-        if not self.key:
-            # `{"worker_id": "a", ` begins with its name as JSON has it.
-            self.key = self.head[len(b'{"worker_id": ') : self.head.index(b', "cpu_usage": ')]
-        self.tasks_bytes = len(self.head) if worker.running_tasks else 0
-        self.judge(is_active=worker.is_active)
+        self._write()
 
     def judge(self, *, is_active: bool) -> None:
         if self.worker.is_active != is_active:
-            self.worker = replace(self.worker, is_active=is_active)
-        self.item = b"%b: %b%b" % (self.key, self.head, b"true}" if is_active else b"false}")
+            self.show(replace(self.worker, is_active=is_active))
+
+    def _write(self) -> None:
+        self.item = b"%b: %b" % (self.key, shown(self.worker, self.key, self.tasks))
+
+    @property
+    def tasks_bytes(self) -> int:
+        """Of the JSON of its tasks; none of a worker without any."""
+        return len(self.tasks) if self.worker.running_tasks else 0
 
     @property
     def json(self) -> bytes:
@@ -129,7 +136,10 @@ class Workers:
         if timestamp <= entry.worker.timestamp_unix_ns <= now:
             self._heard(entry, replace(entry.worker, last_update=now / 1e9, is_active=True))
             return Taken.OLDER
-        tasks = tuple(RunningTask._make(task) for task in heartbeat.running_tasks[:RUNNING_TASKS_MAX])
+        # Mostly they are those of the heartbeat before, and stay what they are, with their JSON.
+        tasks, told = entry.worker.running_tasks, tuple(heartbeat.running_tasks[:RUNNING_TASKS_MAX])
+        if told != tasks:
+            tasks = tuple(map(RunningTask._make, told))
         worker = Worker(
             heartbeat.worker_id,
             max(heartbeat.cpu_usage, UNKNOWN),

@@ -1,4 +1,4 @@
-"""Reads targets that show their metrics as Prometheus' text and send none.
+"""Reads targets that show their metrics, as Prometheus' text or OpenMetrics, and send none.
 
 Each target has a turn every interval, at a moment of its own within it, so that a thousand targets are not read at
 once. What is read goes through the same door as requests that come; a target that cannot be read, or for which there is
@@ -11,7 +11,7 @@ import asyncio
 import socket
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,9 +30,14 @@ log = logger(__name__)
 RECEIVER = "scrape"
 CONNECTIONS_MAX = 256
 """Targets that are read at a time."""
-ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
-CONTENT_TYPE = "text/plain"
-"""What pages are, if they say what they are. OpenMetrics looks alike, and means other things by the same words."""
+TEXT = "text/plain"
+"""Prometheus' text format; what says nothing of itself is taken for it."""
+OPENMETRICS = "application/openmetrics-text"
+"""It looks alike, and means other things by the same words."""
+ACCEPT = f"{OPENMETRICS};version=1.0.0,{OPENMETRICS};version=0.0.1;q=0.75,{TEXT};version=0.0.4;q=0.5,*/*;q=0.1"
+"""As Prometheus asks."""
+_NOTHING_READ = ("malformed", "too_large")
+"""Of a page with such an outcome nothing is stored, so its target is down."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -42,7 +47,8 @@ class _Target:
     url: str
     interval_secs: float
     timeout_secs: float
-    form: _core.RequestForm
+    forms: Mapping[str, _core.RequestForm]
+    """By what a page says that it is."""
     peer: Peer
 
     def first_turn_in(self, now: float) -> float:
@@ -94,10 +100,10 @@ class Scraper:
     async def read(self, target: _Target) -> None:
         """One turn of a target."""
         began = time.perf_counter()
-        page, up = b"", 1
+        page, up, content_type = b"", 1, TEXT
         with self._door.hold(target.url) as hold:
             try:
-                page = await self._page(target, hold)
+                content_type, page = await self._page(target, hold)
             except NoRoomForBody:
                 self._door.busy(RECEIVER)
                 return
@@ -105,24 +111,31 @@ class Scraper:
                 up = 0
                 problem = str(error) or type(error).__name__
                 self._door.events.unreachable(target.job, target.url, problem)
-            told = f"\nup {up}\nscrape_duration_seconds {time.perf_counter() - began:.6f}\n".encode()
+            duration_secs = time.perf_counter() - began
             if not hold.begin():
                 self._door.busy(RECEIVER)
                 return
             try:
-                await self._door.take(RECEIVER, target.form, page + told, "", target.peer)
+                page = _with(page, content_type, _told(up, duration_secs))
+                taken = await self._door.take(RECEIVER, target.forms[content_type], page, "", target.peer)
+                if taken.outcome in _NOTHING_READ:
+                    self._door.events.unreachable(target.job, target.url, taken.problem)
+                    down = _told(0, duration_secs)
+                    await self._door.take(RECEIVER, target.forms[TEXT], down, "", target.peer)
             except Exception as error:  # noqa: BLE001  # it is counted and logged
                 # A defect with one page must not end the reading of its target.
                 self._door.events.failed(RECEIVER, error)
 
-    async def _page(self, target: _Target, hold: Hold) -> bytes:
+    async def _page(self, target: _Target, hold: Hold) -> tuple[str, bytes]:
+        """What a page says that it is, and the page."""
         assert self._session is not None, "between start and stop"
         bytes_max = self._door.request_bytes_max
         async with asyncio.timeout(target.timeout_secs), self._session.get(target.url) as answer:
             if answer.status != 200:
                 raise ValueError(f"answered {answer.status}")
-            if answer.content_type != CONTENT_TYPE and "Content-Type" in answer.headers:
-                raise ValueError(f"answered {answer.content_type}; expected {CONTENT_TYPE}, Prometheus' text")
+            content_type = answer.content_type if "Content-Type" in answer.headers else TEXT
+            if content_type not in target.forms:
+                raise ValueError(f"answered {content_type}; expected {TEXT} or {OPENMETRICS}, as of metrics")
             page = bytearray()
             async for chunk in answer.content.iter_chunked(65_536):
                 page += chunk
@@ -130,7 +143,21 @@ class Scraper:
                     raise ValueError(f"a page of more than {bytes_max} bytes (limits.inflated_bytes_max)")
                 if not hold.grow(len(chunk)):
                     raise NoRoomForBody
-            return bytes(page)
+            return content_type, bytes(page)
+
+
+def _told(up: int, duration_secs: float) -> bytes:
+    """What is stored of a turn itself, as lines of a page."""
+    return f"up {up}\nscrape_duration_seconds {duration_secs:.6f}\n".encode()
+
+
+def _with(page: bytes, content_type: str, told: bytes) -> bytes:
+    """A page with lines behind its own; one of OpenMetrics has a last line, which stays it."""
+    if content_type == TEXT:
+        return page + b"\n" + told
+    lines, end, rest = page.rpartition(b"\n# EOF")
+    # What has no such line is empty, or cut short, and is refused with or without ours.
+    return lines + b"\n" + told + end[1:] + rest
 
 
 def _target(job: ScrapeJob, url: str) -> _Target:
@@ -140,12 +167,15 @@ def _target(job: ScrapeJob, url: str) -> _Target:
     labels = {"job": job.name, "instance": instance, **job.labels}
     node = labels.get("node_id") or (socket.gethostname() if host in _LOOPBACK else host)
     labels.pop("node_id", None)
+    tags = list(labels.items())
     return _Target(
         job=job.name,
         url=url,
         interval_secs=job.interval_secs,
         timeout_secs=job.timeout_secs,
-        form=_core.RequestForm.exposition(list(labels.items())),
+        forms={
+            kind: _core.RequestForm.exposition(tags, openmetrics=kind == OPENMETRICS) for kind in (TEXT, OPENMETRICS)
+        },
         # Pages may tell of other nodes, as those of a federating Prometheus do.
         peer=Peer(identity=RECEIVER, node=node, relay=True),
     )

@@ -10,7 +10,8 @@ use crate::wire::proto::{FIXED32, FIXED64, LENGTH, Reader, VARINT, WireFault, ke
 pub(super) struct LogRecord<'a> {
     pub(super) time_unix_ns: u64,
     pub(super) observed_unix_ns: u64,
-    pub(super) severity_number: u64,
+    /// An open enumeration: 0 is unspecified, 1 to 24 are known, and others are kept as they came.
+    pub(super) severity_number: i32,
     pub(super) severity_text: &'a [u8],
     /// Its body, as the value of an attribute without a name.
     pub(super) body: Option<Attribute<'a>>,
@@ -42,7 +43,7 @@ impl<'a> Row<'a> for LogRecord<'a> {
         while let Some(field) = reader.key()? {
             match field {
                 TIME => self.time_unix_ns = reader.fixed64()?,
-                SEVERITY_NUMBER => self.severity_number = reader.varint()?,
+                SEVERITY_NUMBER => self.severity_number = reader.varint()? as i32,
                 SEVERITY_TEXT => self.severity_text = bytes(&mut reader)?,
                 BODY => self.body = Some(Attribute { key: &[], value: Some(reader.message()?) }),
                 ATTRIBUTES => attributes::push(&mut self.attributes, 0, reader.message()?)?,

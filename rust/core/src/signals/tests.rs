@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -181,6 +181,24 @@ fn a_span_has_its_columns() {
     assert_eq!(resources.keys().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["other", "other"]);
     let events = batch.column_by_name("events").expect("a column").as_list::<i32>();
     assert_eq!((events.value_length(0), events.value_length(1)), (2, 0));
+}
+
+/// A record is worth more than its severity, which is an open enumeration: of another number nobody knows that it is wrong.
+#[test]
+fn a_log_record_keeps_its_severity_whatever_it_is() {
+    let severities = [json!(0), json!(9), json!(24), json!(25), json!(2_000_000_000), json!(-1)];
+    let records: Vec<_> = severities.iter().map(|severity| json!({"severityNumber": severity})).collect();
+    let asked = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).to_string();
+    let mut asked = otlp_json::logs_request(asked.as_bytes()).expect("valid JSON");
+    // Beyond 32 bits only those count, as wherever protobuf is read.
+    let overlong = [&[0x0a, 10, 0x12, 8, 0x12, 6, 0x10][..], &[0x80, 0x80, 0x80, 0x80, 0x10]].concat();
+    asked.extend(overlong);
+    let judged = judge(Signal::Logs, &asked, None).expect("a request");
+    assert_eq!((judged.rows, &judged.rejections[..]), (7, &[][..]));
+    let stored = columns(Signal::Logs, &asked, &judged);
+    let stored = stored.column_by_name("severity_number").expect("a column of the schema").as_primitive::<Int32Type>();
+    let kept: Vec<_> = stored.iter().collect();
+    assert_eq!(kept, [None, Some(9), Some(24), Some(25), Some(2_000_000_000), Some(-1), None]);
 }
 
 #[test]

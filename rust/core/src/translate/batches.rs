@@ -112,7 +112,7 @@ pub enum LineFault {
     #[error("a field's value that is no number, no true or false and no quoted text")]
     Value,
     /// Not a name, labels in braces and a number.
-    #[error("not a sample, which is a name, labels in braces, a number and perhaps a time in milliseconds")]
+    #[error("not a sample, which is a name, labels in braces, a number and perhaps a time")]
     Sample,
     /// What stands behind the fields is no whole number of 64 bits.
     #[error("a timestamp that is no whole number of 64 bits")]
@@ -204,6 +204,15 @@ impl Batches {
         }
         self.begin_row(kind, timestamp_unix_ns);
         put_fixed64(&mut self.row, VALUE, value.to_bits());
+        self.end_row(kind);
+    }
+
+    /// A point that says nothing, for ingest to refuse and its sender to hear of.
+    pub fn without_data(&mut self, kind: Kind<'_>, timestamp_unix_ns: u64) {
+        if self.overflows() {
+            return;
+        }
+        self.begin_row(kind, timestamp_unix_ns);
         self.end_row(kind);
     }
 

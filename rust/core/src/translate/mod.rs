@@ -36,8 +36,8 @@ pub enum Form {
     OtlpJson(otlp::Ignored),
     /// `InfluxDB` line protocol.
     Influx(Precision, Renames),
-    /// Prometheus' text format.
-    Exposition(exposition::Target),
+    /// A page of a target, in Prometheus' text format or `OpenMetrics`.
+    Exposition(exposition::Syntax, exposition::Target),
     /// Prometheus' remote write, version 1.
     Prometheus(Renames),
 }
@@ -53,7 +53,7 @@ pub fn translate(form: &Form, encoding: Encoding, body: &[u8], limits: &Limits) 
         Form::Otlp(ignored) => otlp::translate(body, ignored, &mut batches)?,
         Form::OtlpJson(ignored) => otlp::translate(&otlp::json::metrics_request(body)?, ignored, &mut batches)?,
         Form::Influx(precision, renames) => influx::translate(body, *precision, renames, &mut batches),
-        Form::Exposition(target) => exposition::translate(body, target, &mut batches),
+        Form::Exposition(syntax, target) => exposition::translate(body, *syntax, target, &mut batches)?,
         Form::Prometheus(renames) => prometheus::translate(body, renames, &mut batches)?,
     }
     batches.finish()
@@ -70,6 +70,9 @@ pub enum RequestFault {
         /// What is wrong with its bytes.
         fault: WireFault,
     },
+    /// Not the page that it says it is.
+    #[error("not a page of OpenMetrics: {0}")]
+    Page(&'static str),
     /// Not the JSON that it should be.
     #[error("{0}")]
     Json(String),

@@ -2,16 +2,18 @@
 
 use proptest::prelude::*;
 
+use super::exposition::{Syntax, Target};
 use super::*;
 use crate::wire::{DecodeScratch, decode};
 
-fn forms() -> [Form; 5] {
+fn forms() -> [Form; 6] {
     [
         Form::Otlp(otlp::Ignored::new(["process."])),
         Form::OtlpJson(otlp::Ignored::default()),
         Form::Influx(Precision::NANOSECONDS, Renames::new([("host", "node_id")])),
         Form::Prometheus(Renames::default()),
-        Form::Exposition(exposition::Target::default()),
+        Form::Exposition(Syntax::Text, Target::default()),
+        Form::Exposition(Syntax::OpenMetrics, Target::default()),
     ]
 }
 
@@ -52,7 +54,7 @@ fn nearly_protobuf() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_refused_or_become_batches(body in prop::collection::vec(any::<u8>(), 0..300), form in 0..5_usize) {
+    fn any_bytes_are_refused_or_become_batches(body in prop::collection::vec(any::<u8>(), 0..300), form in 0..6_usize) {
         for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy] {
             check(&forms()[form], encoding, &body);
         }

@@ -56,6 +56,11 @@ def test_every_observation_is_between_the_bounds_of_its_bucket(values: list[floa
     assert counts == expected
 
 
+def test_zeros_are_not_spread_down_to_the_nearest_negative_bucket() -> None:
+    bounds, counts = explicit(exponential([-1000.5, 0.0, 0.0, 1000.5], 0))
+    assert [(bounds[at - 1], bounds[at]) for at, count in enumerate(counts) if count == 2] == [(-5e-324, 0.0)]
+
+
 def test_too_many_buckets_are_merged_and_the_ends_of_doubles_hold() -> None:
     wide = Exponential(20, 1, Buckets(-1_500, [1] * 3_000), Buckets(0, []))
     bounds, counts = explicit(wide)

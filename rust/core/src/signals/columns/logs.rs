@@ -40,7 +40,7 @@ impl Own for LogColumns {
         let timestamp = told(record.time_unix_ns).or(observed);
         self.timestamps.push(timestamp.unwrap_or(received_unix_us.saturating_mul(1_000)));
         self.observed.push(observed);
-        self.severity_numbers.push((record.severity_number != 0).then_some(record.severity_number as i32));
+        self.severity_numbers.push((record.severity_number != 0).then_some(record.severity_number));
         push_or_null(&mut self.severity_texts, record.severity_text);
         let body = record.body.as_ref().map(|body| body.text(&mut self.scratch)).transpose()?.flatten();
         self.bodies.append_option(body.map(text));

@@ -38,6 +38,8 @@ struct Metric<'a> {
 #[derive(Default)]
 struct Head {
     timestamp_unix_ns: u64,
+    /// It says itself that there is none: no fault, and nothing to store. Any other point is for ingest to judge, also one
+    /// whose value is missing or no number, so that its sender hears of it.
     without_value: bool,
     exemplars: u64,
 }
@@ -192,10 +194,11 @@ impl Walk<'_> {
                 _ => point.skip(field)?,
             }
         }
-        // Not a number says that there is none, as everywhere.
-        head.without_value |= value.is_none_or(f64::is_nan);
         if self.complete(&head, metric) {
-            self.batches.value(metric.kind, head.timestamp_unix_ns, value.unwrap_or_default());
+            match value {
+                Some(value) => self.batches.value(metric.kind, head.timestamp_unix_ns, value),
+                None => self.batches.without_data(metric.kind, head.timestamp_unix_ns),
+            }
         }
         Ok(())
     }
@@ -246,6 +249,7 @@ impl Walk<'_> {
             histogram.bucket_counts.push(histogram.count);
         }
         if self.complete(&head, metric) {
+            leave_out_extremes_of_nothing(&mut histogram);
             self.batches.histogram(metric.kind, head.timestamp_unix_ns, &histogram);
         }
         Ok(())
@@ -287,6 +291,7 @@ impl Walk<'_> {
             }
         }
         if self.complete(&head, metric) {
+            leave_out_extremes_of_nothing(&mut histogram);
             exponential.write(&mut histogram);
             self.batches.histogram(metric.kind, head.timestamp_unix_ns, &histogram);
         }
@@ -334,6 +339,15 @@ impl Head {
     fn exemplar(&mut self, point: &mut Reader<'_>) -> Result<(), WireFault> {
         self.exemplars += 1;
         point.span().map(|_| ())
+    }
+}
+
+/// Of no observations there is no smallest and no largest, and some clients say so with what is no number. Of any others
+/// such an extreme is for ingest to refuse.
+fn leave_out_extremes_of_nothing(histogram: &mut Histogram) {
+    if histogram.count == 0 {
+        histogram.min = histogram.min.filter(|min| min.is_finite());
+        histogram.max = histogram.max.filter(|max| max.is_finite());
     }
 }
 

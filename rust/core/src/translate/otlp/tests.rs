@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Ignored, json, translate};
 use crate::limits::{Limits, TAG_VALUE_BYTES_MAX};
-use crate::translate::{Batches, BatchesMax, RequestFault, Translated};
+use crate::series::MetricType;
+use crate::translate::{Batches, BatchesMax, Left, RequestFault, Translated};
 use crate::wire::decode::RowData;
 use crate::wire::{DecodeScratch, decode};
 
@@ -154,7 +155,17 @@ fn an_exponential_histogram_becomes_explicit_buckets() {
     });
     assert_eq!(
         line(&both),
-        format!("m{{}} 3 \"\" false {TIME} 10 1 None None [-1.0, -0.5, 4.0, 8.0, 16.0, 32.0] [0, 4, 1, 2, 0, 3, 0]")
+        format!(
+            "m{{}} 3 \"\" false {TIME} 10 1 None None [-1.0, -0.5, -0.001, 0.001, 4.0, 8.0, 16.0, 32.0] [0, 4, 0, 1, 0, 2, 0, 3, 0]"
+        )
+    );
+    let overlapping = json!({
+        "count": 10, "sum": 1.0, "scale": 0, "zeroCount": 1, "zeroThreshold": 3,
+        "positive": {"offset": 0, "bucketCounts": [1, 2, 3]}, "negative": {"offset": 1, "bucketCounts": [2, 1]},
+    });
+    assert_eq!(
+        line(&overlapping),
+        format!("m{{}} 3 \"\" false {TIME} 10 1 None None [-8.0, -4.0, 4.0, 8.0] [0, 1, 6, 3, 0]")
     );
     let zeros = json!({"count": 2, "scale": 3, "zeroCount": 2, "zeroThreshold": 0.5});
     assert_eq!(line(&zeros), format!("m{{}} 3 \"\" false {TIME} 2 0 None None [0.5] [2, 0]"));
@@ -163,7 +174,9 @@ fn an_exponential_histogram_becomes_explicit_buckets() {
     let finest = json!({"count": 3, "scale": i32::MAX, "positive": {"offset": i32::MAX, "bucketCounts": [1, 2]}});
     assert!(line(&finest).ends_with("[0, 3, 0]"), "{}", line(&finest));
     let coarsest = json!({"count": 3, "scale": i32::MIN, "negative": {"offset": i32::MIN, "bucketCounts": [1, 2]}});
-    assert!(line(&coarsest).ends_with("3]"), "{}", line(&coarsest));
+    assert!(line(&coarsest).ends_with(" [-5e-324] [3, 0]"), "{}", line(&coarsest));
+    let around_one = json!({"count": 3, "scale": i32::MIN, "positive": {"offset": -1, "bucketCounts": [1, 2]}});
+    assert!(line(&around_one).ends_with(" [0.0, 1.0] [0, 1, 2]"), "{}", line(&around_one));
     let beyond = json!({"count": 3, "scale": -10, "positive": {"offset": 0, "bucketCounts": [1, 2]}});
     assert_eq!(line(&beyond), format!("m{{}} 3 \"\" false {TIME} 3 0 None None [1.0] [0, 3]"));
 }
@@ -210,11 +223,38 @@ fn what_has_no_place_is_counted() {
     let metric = json!({"name": "m", "gauge": {"dataPoints": [
         {"asDouble": 1.0, "exemplars": [exemplar, exemplar]},
         {"flags": 1},
-        {"timeUnixNano": TIME},
-        {"asDouble": "NaN"},
+        {"flags": 1, "asDouble": "NaN"},
     ]}});
     let translated = translated(&request(&metric));
-    assert_eq!((translated.points, translated.left.exemplars, translated.left.points_without_value), (1, 2, 3));
+    assert_eq!((translated.points, translated.left.exemplars, translated.left.points_without_value), (1, 2, 2));
+}
+
+/// Without the flag that says so, a point without a number is none that may be stored, and its sender is to hear of it.
+#[test]
+fn a_point_whose_value_is_missing_or_no_number_is_refused_rather_than_left_out() {
+    let verdict = |data: &str, point: &Value| {
+        let metric = self::point(data, point);
+        let translated = translated(&request(&metric));
+        assert_eq!((translated.points, translated.left), (1, Left::default()), "{metric}");
+        let mut scratch = DecodeScratch::default();
+        let batch = decode(&translated.frames[0], &Limits::default(), &mut scratch).expect("a batch");
+        crate::wire::validate::check_row(&batch, &batch.rows()[0]).map_err(|fault| fault.to_string())
+    };
+    let refused = |what: &str| Err(what.to_owned());
+    assert_eq!(verdict("gauge", &json!({"asDouble": "NaN"})), refused("value is not finite"));
+    assert_eq!(verdict("sum", &json!({"asDouble": "Infinity"})), refused("value is not finite"));
+    assert_eq!(verdict("gauge", &json!({})), refused("no data"));
+    for data in ["histogram", "exponentialHistogram", "summary"] {
+        assert_eq!(verdict(data, &json!({"count": 0, "sum": "NaN"})), refused("sum is not finite"), "{data}");
+    }
+    for data in ["histogram", "exponentialHistogram"] {
+        let zeros = |min: &str| json!({"count": 1, "zeroCount": 1, "sum": 0, "min": min});
+        assert_eq!(verdict(data, &zeros("NaN")), refused("min is not finite"), "{data}");
+        let nothing = json!({"count": 0, "sum": 0, "min": "Infinity", "max": "NaN"});
+        assert_eq!(verdict(data, &nothing), Ok(MetricType::Histogram), "{data}: of nothing there are no extremes");
+    }
+    let infinite = json!({"count": 1, "quantileValues": [{"quantile": 1, "value": "Infinity"}]});
+    assert_eq!(verdict("summary", &infinite), refused("a quantile's value is not finite"));
 }
 
 #[test]
