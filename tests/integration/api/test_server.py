@@ -25,12 +25,11 @@ from tests.integration.api.test_collect import batch, stored
 from tests.support.certificates import Authority, pem
 from tests.support.documents import collector_document, server_tls
 from tests.support.grpc_client import service, stubs, wire
+from tests.support.running import collector_of
 from tests.support.waiting import until
 
 from telemetry_collector.api.grpc.calls import CALLS_MAX
 from telemetry_collector.api.grpc.standard import CALLS_MAX as STANDARD_CALLS_MAX
-from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load
 from telemetry_collector.errors import AddressError
 from telemetry_collector.security import authority as authorities
 from telemetry_collector.security.authority import Files, set_up
@@ -139,9 +138,7 @@ async def test_who_is_not_allowed_hears_so_and_trust_is_replaced_while_it_runs(
     )
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
-    collector = Collector(load(path, DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(path) as collector:
         channel = grpc.aio.secure_channel(collector.grpc_addr, credentials(certificates, "node-2"))
         async with channel:
             telemetry = stubs.TelemetryServiceStub(channel)
@@ -153,8 +150,6 @@ async def test_who_is_not_allowed_hears_so_and_trust_is_replaced_while_it_runs(
                 await telemetry.CollectMetrics(iter([batch(1, 1.0)]))
             assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
             assert "security.allowed_identities" in (refused.value.details() or "")
-    finally:
-        await collector.stop()
 
 
 async def test_certificates_are_judged_and_shown_as_they_are_now(tmp_path: Path) -> None:
@@ -242,12 +237,8 @@ async def test_the_standard_health_service_tells_when_it_stops(tmp_path: Path, c
 
 async def test_it_is_off_unless_it_is_asked_for(tmp_path: Path, certificates: Files) -> None:
     document = collector_document(tmp_path, certificates)
-    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(document) as collector:
         assert collector.grpc_addr is None
-    finally:
-        await collector.stop()
 
 
 async def test_questions_follow_the_directory_that_is_written(tmp_path: Path, certificates: Files) -> None:
@@ -257,31 +248,26 @@ async def test_questions_follow_the_directory_that_is_written(tmp_path: Path, ce
     document["parquet"] = {"output_dir": str(tmp_path / "one"), "flush_interval_secs": 0.1}
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
-    collector = Collector(load(path, DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
-        async with grpc.aio.insecure_channel(collector.grpc_addr) as channel:
-            served = Served(collector, tmp_path, channel)
-            asked = service.QueryMetricsRequest(
-                selection=service.MetricSelection(name="m"),
-                start_unix_ns=1_000_000_000_000_000_000,
-                aggregation=service.AGGREGATION_SUM,
-            )
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await served.telemetry.QueryMetrics(asked)
-            assert "query.range_secs_max" in (refused.value.details() or "")
-            document["parquet"]["output_dir"] = str(tmp_path / "two")
-            path.write_text(json.dumps(document))
-            await collector.reload()
-            summary = await served.telemetry.CollectMetrics(iter([batch(1, 5.0)]))
-            assert summary.stored == 1
-            await until(lambda: list((tmp_path / "two").glob("date=*/hour=*/*.parquet")))
+    async with collector_of(path) as collector, grpc.aio.insecure_channel(collector.grpc_addr) as channel:
+        served = Served(collector, tmp_path, channel)
+        asked = service.QueryMetricsRequest(
+            selection=service.MetricSelection(name="m"),
+            start_unix_ns=1_000_000_000_000_000_000,
+            aggregation=service.AGGREGATION_SUM,
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await served.telemetry.QueryMetrics(asked)
+        assert "query.range_secs_max" in (refused.value.details() or "")
+        document["parquet"]["output_dir"] = str(tmp_path / "two")
+        path.write_text(json.dumps(document))
+        await collector.reload()
+        summary = await served.telemetry.CollectMetrics(iter([batch(1, 5.0)]))
+        assert summary.stored == 1
+        await until(lambda: list((tmp_path / "two").glob("date=*/hour=*/*.parquet")))
 
-            asked.start_unix_ns = time.time_ns() - 3600 * 1_000_000_000
-            answer = await served.telemetry.QueryMetrics(asked)
-            assert [point.values[0] for series in answer.series for point in series.points] == [5.0]
-    finally:
-        await collector.stop()
+        asked.start_unix_ns = time.time_ns() - 3600 * 1_000_000_000
+        answer = await served.telemetry.QueryMetrics(asked)
+        assert [point.values[0] for series in answer.series for point in series.points] == [5.0]
 
 
 @pytest.mark.parametrize(

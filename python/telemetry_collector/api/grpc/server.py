@@ -20,7 +20,7 @@ from telemetry_collector.api.grpc.events import GrpcEvents
 from telemetry_collector.api.grpc.standard import StandardCalls
 from telemetry_collector.config.section import SOCKET_PATH_BYTES_MAX, Address
 from telemetry_collector.errors import AddressError
-from telemetry_collector.listeners.requests.grpc import ServerFiles, server_options
+from telemetry_collector.listeners.requests.grpc import ServerFiles, bind, server_options
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
@@ -86,7 +86,7 @@ class GrpcServer:
         reflection.enable_server_reflection((*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
             if self._address is not None:
-                self._address = Address(self._address.host, self._listen(server, self._address))
+                self._address = bind(server, self._address, self._files, "gRPC", "grpc.listen_addr")
             if self._unix_socket is not None:
                 _listen_on_socket(server, self._unix_socket)
             await server.start()
@@ -119,19 +119,6 @@ class GrpcServer:
         await ending
         if self._unix_socket is not None:
             self._unix_socket.unlink(missing_ok=True)
-
-    def _listen(self, server: grpc.aio.Server, address: Address) -> int:
-        try:
-            if self._files is None:
-                port: int = server.add_insecure_port(str(address))
-            else:
-                port = server.add_secure_port(str(address), self._files.credentials)
-        except (RuntimeError, OSError) as error:
-            raise AddressError(
-                f"cannot listen on {address} for gRPC: {error}; expected a free port and one of this machine's "
-                "addresses in grpc.listen_addr"
-            ) from error
-        return port
 
 
 def _listen_on_socket(server: grpc.aio.Server, path: Path) -> None:
