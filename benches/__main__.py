@@ -1,13 +1,13 @@
 """`python -m benches [PART…]`: measures and prints a table, of all parts unless some are named.
 
-stages, wire, sdk, hotpath, lanes, requests, load, listener, flood, reliability, workers: docs/benchmarks.md tells what
-each is.
+stages, wire, sdk, hotpath, lanes, requests, load, listener, fleet, flood, reliability, workers: docs/benchmarks.md
+tells what each is.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 
-from benches import flood, hotpath, lanes, listener, load, reliability, requests, sdk, stages, wire, workers
+from benches import fleet, flood, hotpath, lanes, listener, load, reliability, requests, sdk, stages, wire, workers
 from benches.figures import Figure, show
 
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "requests": requests.measure,
     "load": load.measure,
     "listener": listener.measure,
+    "fleet": fleet.measure,
     "flood": flood.measure,
     "reliability": reliability.measure,
     "workers": workers.measure,

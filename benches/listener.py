@@ -245,6 +245,9 @@ class _NoShedding:
     def arrived(self) -> None:
         """There is no flood."""
 
+    def came_back(self) -> None:
+        """There is no flood."""
+
     def adjust(self, secs: float) -> None:
         """There is no flood."""
 

@@ -40,10 +40,8 @@ class Abandoned(RetryableError):
 class Breaker:
     """See the module. Used from one event loop; one attempt at a time."""
 
-    def __init__(
-        self, pause_secs_max: float = 30.0, clock: Clock | None = None, *, pause_secs_min: float = PAUSE_SECS_MIN
-    ) -> None:
-        self._pause_secs_min = min(pause_secs_min, pause_secs_max)
+    def __init__(self, pause_secs_max: float = 30.0, clock: Clock | None = None) -> None:
+        self._pause_secs_min = min(PAUSE_SECS_MIN, pause_secs_max)
         self._pause_secs_max = pause_secs_max
         self._clock = clock or SystemClock()
         self._state = State.CLOSED

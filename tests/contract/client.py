@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from aioquic.quic.configuration import QuicConfiguration
 from tests.contract.door import as_frame
 from tests.support.certificates import SERVER, Authority, Credentials, pem
 from tests.support.protobuf import Frames, pb
+from tests.support.running import collector_of
 
 from telemetry_collector.api.workers.worker import IDENTITY as COLLECTOR
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load
 
 ALPN = "telemetry/1"
 PATIENCE_SECS = 20.0
@@ -126,12 +125,8 @@ class Site:
         }
         for name, section in sections.items():
             document.setdefault(name, {}).update(section)
-        self.collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-        await self.collector.start()
-        try:
+        async with collector_of(document) as self.collector:
             yield self.collector
-        finally:
-            await self.collector.stop()
 
     @asynccontextmanager
     async def client(self, who: str | Credentials = "spiffe://fleet/node-1", **options: Any) -> AsyncIterator[Client]:

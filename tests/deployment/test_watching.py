@@ -9,10 +9,10 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from tests.support.documents import collector_document
 from tests.support.repository import REPOSITORY, run
+from tests.support.running import collector_of
 
 from telemetry_collector.app.agent import SECTIONS, new_agent
-from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load, load_agent
+from telemetry_collector.config import load_agent
 from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.security.authority import Files, set_up
 
@@ -60,13 +60,9 @@ async def of_a_collector(directory: Path, files: Files) -> set[str]:
     # What is off shows nothing, so everything is on.
     document |= {signal: {"output_dir": str(directory / signal)} for signal in ("traces", "logs")}
     document["grpc"] = {"listen_addr": "127.0.0.1:0", "alert_rules_path": str(directory / "rules.json")}
-    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(document) as collector:
         url = f"http://127.0.0.1:{collector.endpoint.port}/metrics"
         return shown(await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read()))
-    finally:
-        await collector.stop()
 
 
 async def of_an_agent(directory: Path, files: Files) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from array import array
 from collections.abc import AsyncIterator
@@ -14,10 +13,11 @@ from typing import Any
 import duckdb
 import pytest
 from tests.support.documents import collector_document, server_tls
+from tests.support.running import collector_of
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
+from telemetry_collector.config import Address
 from telemetry_collector.errors import ConfigError, JournalError
 from telemetry_collector.security.authority import Authority, Files, set_up
 from telemetry_collector.sender import Batch, Sender, TransportSettings
@@ -26,25 +26,13 @@ DRAIN_SECS = 20.0
 FLUSH_SECS = 0.1
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    directory = tmp_path_factory.mktemp("certs")
-    files = set_up(directory, node="node-1")
-    Authority.open(directory).issue_node("node-2")
-    return files
-
-
 @asynccontextmanager
 async def collector(directory: Path, certificates: Files, transport: str, **sections: Any) -> AsyncIterator[Collector]:
     """One that runs in this process until the end of the block."""
     parquet = {"output_dir": str(directory / "parquet"), "flush_interval_secs": FLUSH_SECS}
     document = collector_document(directory, certificates, transport, **{"parquet": parquet, **sections})
-    running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await running.start()
-    try:
+    async with collector_of(document) as running:
         yield running
-    finally:
-        await running.stop()
 
 
 def sender(running: Collector, certificates: Files, node: str = "node") -> Sender:

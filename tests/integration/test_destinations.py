@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from array import array
@@ -16,27 +15,21 @@ import duckdb
 import pytest
 from tests.support.documents import collector_document
 from tests.support.influx import FakeInflux, Reply
-from tests.support.process import command
+from tests.support.running import collector_of
 from tests.support.victoria_metrics import VictoriaMetrics
 from tests.support.waiting import until
 
-from telemetry_collector import _core
 from telemetry_collector.app import collector as composed
 from telemetry_collector.app.collector import Collector
 from telemetry_collector.app.refusals import Refusals
-from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
-from telemetry_collector.security.authority import Files, set_up
+from telemetry_collector.config import Address
+from telemetry_collector.security.authority import Files
 from telemetry_collector.sender import Batch, Sender, TransportSettings
 
 PATIENCE_SECS = 30.0
 BATCH_POINTS = 200
 TAG_BYTES = 1_000
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return set_up(tmp_path_factory.mktemp("certs"), node="node-1")
 
 
 def influxdb(url: str, **keys: Any) -> dict[str, Any]:
@@ -56,12 +49,8 @@ async def collector(directory: Path, certificates: Files, transport: str, **sect
             **sections,
         },
     )
-    running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await running.start()
-    try:
+    async with collector_of(document) as running:
         yield running
-    finally:
-        await running.stop()
 
 
 @asynccontextmanager
@@ -224,50 +213,6 @@ async def test_an_outage_of_the_database_delays_no_file_and_everything_arrives(
             prompt = sample(running, "receive_to_written_seconds_bucket", writer="parquet", le="2.5")
             assert prompt == sample(running, "receive_to_written_seconds_count", writer="parquet") > 0
     assert in_parquet(tmp_path) == (sent, sent)
-
-
-async def test_a_stop_in_order_keeps_its_time_whatever_a_destination_does(
-    tmp_path: Path, certificates: Files, transport: str
-) -> None:
-    """The database takes connections and never answers."""
-    hanging: list[asyncio.StreamWriter] = []
-    hole = await asyncio.start_server(lambda _, connection: hanging.append(connection), "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{hole.sockets[0].getsockname()[1]}"
-    shutdown_secs = 2.0
-    document = collector_document(
-        tmp_path,
-        certificates,
-        transport,
-        server={"listen_addr": "127.0.0.1:0", "shutdown_timeout_secs": shutdown_secs},
-        parquet={"output_dir": str(tmp_path / "parquet"), "flush_interval_secs": 60},
-        influxdb=influxdb(url, timeout_secs=60),
-        observability={"metrics_addr": "127.0.0.1", "metrics_port": 0, "log_format": "json"},
-    )
-    path = tmp_path / "collector.yaml"
-    path.write_text(json.dumps(document))
-    async with command("run", path, "--json") as process:
-        address = (await process.logged("started"))["listen_addr"]
-        async with sending(address, certificates) as sender:
-            for number in range(20):
-                await sender.put(batch(number))
-            await drained(sender)
-        await until(lambda: hanging)
-        begun = time.monotonic()
-        code, summary = await process.stop()
-        took = time.monotonic() - begun
-    hole.close()
-    for connection in hanging:
-        connection.close()
-    sent = 20 * BATCH_POINTS
-    assert code == 0
-    assert took <= shutdown_secs + 2, "the rest is the interpreter's own end, on a machine that does other things too"
-    assert summary["points_committed"] == summary["writers"]["parquet"]["points_written"] == sent
-    assert in_parquet(tmp_path) == (sent, sent)
-    core = _core.Ingest(_core.IngestSettings(journal_dir=str(tmp_path / "journal")))
-    left = core.cursor("influxdb").read(1_000_000)
-    core.close()
-    assert left is not None
-    assert left.points == sent, "what the database has not taken is in the journal"
 
 
 async def test_a_defect_in_one_round_of_maintenance_does_not_end_all(

@@ -14,25 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aioquic.quic.configuration import QuicConfiguration
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.protobuf import Frames, framed, pb
 from tests.support.quic_agent import QuicAgent, agent
+from tests.support.running import collector_of
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
-from telemetry_collector.security.authority import Files, set_up
+from telemetry_collector.config import Address
+from telemetry_collector.security.authority import Files
 
 NOBODY_LISTENS = "127.0.0.1:1"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return set_up(tmp_path_factory.mktemp("certs"), node="node-1")
 
 
 @asynccontextmanager
@@ -59,17 +54,13 @@ async def at_work(directory: Path, certificates: Files, transport: str, **sectio
         "observability": {"metrics_addr": "127.0.0.1", "metrics_port": 0},
         **sections,
     }
-    running = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await running.start()
-    try:
+    async with collector_of(document) as running:
         await stranger(running, certificates)
         async with agent(Address.parse(running.listen_addr), credentials(certificates)) as client:
             await talk(client)
             await until(lambda: running.summary()["writers"]["parquet"]["points_written"] == ACCEPTED)
             await until(lambda: running.summary()["writers"]["influxdb"]["failing"] is not None)
             yield running
-    finally:
-        await running.stop()
 
 
 def credentials(certificates: Files) -> QuicConfiguration:

@@ -96,6 +96,27 @@ async def test_both_survive_sighup_and_agree_on_every_count(
     assert stored["points_committed"] + stored["worker_points"] == stored["writers"]["parquet"]["points_written"]
 
 
+async def test_a_client_that_speaks_no_tls_to_grpc_leaves_no_line_that_is_not_ours(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    document = json.loads(collector_file(tmp_path, certificates, "aioquic").read_text())
+    document["receivers"] = {"otlp_grpc": {"listen_addr": "127.0.0.1:0", "tls": "mutual"}}
+    async with command("run", write(tmp_path / "tls.yaml", document), "--json") as collector:
+        receiver = await collector.logged("receiver_started")
+        await collector.logged("started")
+        host, _, port = receiver["addr"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_SECS):
+            await reader.read()
+        writer.close()
+        collector.process.send_signal(signal.SIGTERM)
+        # Reads every line to the end as JSON, and fails at one that is none.
+        with pytest.raises(AssertionError, match="was not logged before the end"):
+            await collector.logged("nothing")
+
+
 async def test_a_start_that_fails_says_why_and_exits_with_one(
     tmp_path: Path, certificates: Files, transport: str
 ) -> None:

@@ -15,10 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.documents import collector_document, server_tls
 from tests.support.load import BATCH_POINTS, Agent
+from tests.support.running import collector_of
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
+from telemetry_collector.config import Address
 from telemetry_collector.security.authority import Authority, Files, set_up
 
 AGENTS = 20
@@ -54,12 +55,8 @@ class Site:
     @asynccontextmanager
     async def collector(self) -> AsyncIterator[Collector]:
         self.write()
-        running = Collector(load(self.path, DiscoveredSections(WRITERS)))
-        await running.start()
-        try:
+        async with collector_of(self.path) as running:
             yield running
-        finally:
-            await running.stop()
 
     def agent(self, running: Collector, node: str = "node-1", files: Files | None = None) -> Agent:
         directory = (files or self.files).ca.parent
@@ -242,12 +239,8 @@ async def test_directories_that_are_exchanged_by_a_link_are_noticed(site: Site) 
         (mount / name / "collector.yaml").write_text(json.dumps(site.document))
     (mount / "..data").symlink_to("one")
     (mount / "collector.yaml").symlink_to("..data/collector.yaml")
-    running = Collector(load(mount / "collector.yaml", DiscoveredSections(WRITERS)))
-    await running.start()
-    try:
+    async with collector_of(mount / "collector.yaml") as running:
         assert running.config.limits.max_batch_size == 11
         (mount / "aside").symlink_to("two")
         (mount / "aside").rename(mount / "..data")
         await until(lambda: running.config.limits.max_batch_size == 12)
-    finally:
-        await running.stop()

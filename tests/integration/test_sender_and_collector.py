@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import duckdb
 import pytest
 from tests.support.gate import Gate
+from tests.support.running import collector_of
 from tests.support.waiting import until
 
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, Address, DiscoveredSections, load
+from telemetry_collector.config import Address
 from telemetry_collector.model import MetricType
 from telemetry_collector.security.authority import Authority
 from telemetry_collector.sender import (
@@ -60,12 +60,8 @@ async def collecting(
         "api": {"http_port": 0},
         "observability": {"metrics_port": 0, "metrics_addr": "127.0.0.1"},
     }
-    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(document) as collector:
         yield collector
-    finally:
-        await collector.stop()
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from aioquic.tls import CipherSuite, SessionTicket
 from prometheus_client import CollectorRegistry
-from tests.support.certificates import SERVER, Authority, Credentials
+from tests.support.certificates import Authority, Credentials
 from tests.support.quic_agent import QuicAgent, agent
 from tests.support.quic_pair import NODE_URI, agent_configuration
 from tests.support.waiting import until
@@ -54,6 +54,7 @@ class Site:
 
     authority: Authority
     listener: Listener
+    settings: QuicListenerSettings
     core: _core.Ingest
     registry: CollectorRegistry
 
@@ -100,6 +101,18 @@ def frame(sequence: int = 1, node: str = "node-1") -> bytes:
     return _core.FrameEncoder().frame(batch(node), sequence=sequence, epoch=1)
 
 
+def bare_frame(points: int = 1, sequence: int = 1, epoch: int = 1) -> bytes:
+    """A batch of few points without tags, which every identity may send."""
+    content = _core.Batch(
+        common_tags=[],
+        series=[(f"test.metric.{number}", [], 2, "1", False) for number in range(points)],
+        series_index=array("I", range(points)),
+        timestamps_unix_ns=array("q", [0] * points),
+        values=array("d", [float(number) for number in range(points)]),
+    )
+    return _core.FrameEncoder().frame(content, sequence=sequence, epoch=epoch)
+
+
 async def acks(node: QuicAgent, stream_id: int, count: int) -> list[_core.Ack]:
     """The first replies of a stream, as many as asked for; fewer when the connection ends."""
 
@@ -110,29 +123,17 @@ async def acks(node: QuicAgent, stream_id: int, count: int) -> list[_core.Ack]:
     return read()
 
 
+async def stored(node: QuicAgent, stream_id: int = 0, count: int = 1) -> None:
+    """Each of the stream's first batches was answered with STORED."""
+    replies = await acks(node, stream_id, count)
+    assert [ack.outcome for ack in replies] == [Outcome.STORED] * count, node.closing
+
+
 async def served(node: QuicAgent, sequence: int = 1, name: str = "node-1") -> None:
     """Sends one batch on a stream of its own, and sees it stored."""
     stream_id = 4 * (sequence - 1)
     node.say(stream_id, frame(sequence, name), end=True)
-    replies = await acks(node, stream_id, 1)
-    assert [ack.outcome for ack in replies] == [Outcome.STORED], node.closing
-
-
-def shown(case: str, authority: Authority) -> Credentials | None:
-    """What a peer shows in a row of the certificate table; a row that is not about its certificate has a good one."""
-    match case:
-        case "none":
-            return None
-        case "other authority":
-            return Authority("Test CA").issue(uri=NODE_URI)
-        case "expired":
-            return authority.issue(uri=NODE_URI, not_after=authority.now - timedelta(seconds=1))
-        case "server usage only":
-            return authority.issue(uri=NODE_URI, usages=SERVER)
-        case "no usage":
-            return authority.issue(uri=NODE_URI, usages=None)
-        case _:
-            return authority.issue(uri=NODE_URI)
+    await stored(node, stream_id)
 
 
 def strange_datagrams(port: int) -> None:

@@ -4,6 +4,8 @@ from random import Random
 
 from tests.support.collector import Books, FakeStream
 
+from telemetry_collector.model import MetricType
+from telemetry_collector.sender import Batch, Point, batch_of
 from telemetry_collector.sender.delivery import Delivery
 from telemetry_collector.sender.events import SenderEvent
 from telemetry_collector.sender.outbox import MemoryOutbox
@@ -12,6 +14,17 @@ from telemetry_collector.sender.settings import DeliverySettings
 from telemetry_collector.sender.stats import SenderStats, Tally
 
 PLAIN = DeliverySettings(compression="none")
+
+
+def batch(points: int = 3, name: str = "system.load", tag: str = "") -> Batch:
+    tags = (("tag", tag),) if tag else ()
+    readings = [Point(f"{name}.{place}", float(place), MetricType.GAUGE, "1", tags) for place in range(points)]
+    return batch_of(readings, common_tags=(("node_id", "node-1"),), timestamp_unix_ns=1_000)
+
+
+def names(books: Books) -> list[int]:
+    """The sequences of what is stored."""
+    return sorted(sequence for _, sequence in books.stored)
 
 
 class WireLink:

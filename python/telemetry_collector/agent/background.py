@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from telemetry_collector.observe.logs import logger
 
@@ -14,12 +15,16 @@ STOP_SECS_MAX = 2.0
 """How long stopping waits for a thread, whose work ends its commands and connections first. It dies with the process
 in any case."""
 
+Main = Callable[[], Coroutine[Any, Any, None]]
+"""Makes the coroutine that is run; called in the thread."""
+C = TypeVar("C")
+
 
 class Background:
     """A coroutine on a loop of its own, from now until it ends or is stopped. Made on the agent's loop."""
 
-    def __init__(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """`main` is called in the thread, and its coroutine cancelled by `stop`. What it raises is logged."""
+    def __init__(self, name: str, main: Main) -> None:
+        """The coroutine of `main` is cancelled by `stop`. What it raises is logged."""
         self._name = name
         self._main = main
         self._owner = asyncio.get_running_loop()
@@ -63,3 +68,38 @@ class Background:
                 return  # stopped before there was a task to cancel
             self._running = (asyncio.get_running_loop(), task)
         await self._main()
+
+
+class ConfiguredBackground(ABC, Generic[C]):
+    """Runs by one configuration at a time, from `start` until it is stopped. Used from the agent's loop."""
+
+    def __init__(self, name: str, config: C) -> None:
+        """`config` is one by which nothing runs."""
+        self._thread_name = name
+        self._config = config
+        self._running: Background | None = None
+
+    @abstractmethod
+    def _main(self, config: C) -> Main | None:
+        """Makes ready for a configuration: what then runs in the thread; None when there is nothing to run."""
+
+    def start(self, config: C) -> None:
+        """Begins, unless it runs by this configuration already; by another one it does not when this is called."""
+        if self._running is not None:
+            assert config == self._config, "another configuration is stopped first"
+            return
+        self._config = config
+        main = self._main(config)
+        if main is not None:
+            self._running = Background(self._thread_name, main)
+
+    async def stop_unless(self, config: C) -> None:
+        """Stops what another configuration began, so that what stays the same goes on undisturbed."""
+        if config != self._config:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Ends what runs, its commands and connections too. Idempotent."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop()

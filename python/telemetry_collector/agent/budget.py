@@ -64,7 +64,12 @@ class Budget:
     def _collector(self, before: Usage, usage: Usage) -> float:
         answers = usage.answers - before.answers
         if answers > 0:
-            unwilling = usage.answers_put_off + usage.answers_narrow - before.answers_put_off - before.answers_narrow
-            return unwilling / answers / PUT_OFF_SHARE
+            put_off = usage.answers_put_off - before.answers_put_off
+            narrow = usage.answers_narrow - before.answers_narrow
+            share = (put_off + narrow) / answers / PUT_OFF_SHARE
+            if 0 < before.batches_pending >= usage.batches_pending:
+                # What waits is of earlier; as much as comes now is taken. To send less still would be for nothing.
+                return max(narrow / answers / PUT_OFF_SHARE, min(share, self._patience_held))
+            return share
         # It is silent: because it was sent nothing, or because what was put off waits for its time.
         return min(self._patience, self._patience_held) if usage.batches_pending else 0.0

@@ -15,7 +15,7 @@ from typing import Annotated, Self
 from prometheus_client import CollectorRegistry
 from pydantic import AfterValidator, Field, model_validator
 
-from telemetry_collector.agent.background import Background
+from telemetry_collector.agent.background import ConfiguredBackground, Main
 from telemetry_collector.agent.monitors.calls import Calls, addresses
 from telemetry_collector.agent.monitors.outcome import CheckFailed
 from telemetry_collector.agent.sources import DIGITS, counter, gauge
@@ -127,21 +127,20 @@ class Edge:
         return points
 
 
-class NetworkMonitor:
-    """Probes and answers by one configuration at a time. Used from the agent's loop."""
+class NetworkMonitor(ConfiguredBackground[NetworkConfig]):
+    """Probes the peers of a configuration, and answers where it says."""
 
     name = "peers"
 
     def __init__(self, security: Tls, registry: CollectorRegistry, clock: Clock) -> None:
+        super().__init__("peers", NetworkConfig())
         self._material = Material(
             security.tls_cert_path, security.tls_key_path, security.tls_ca_path, security.tls_crl_path, clock
         )
         self._events = Events(registry, log, clock)
         self._events.declare(UNREACHABLE, REACHABLE, ECHO_DROPPED, ECHO_REFUSED, ECHO_FAILED)
-        self._config = NetworkConfig()
         self._lock = threading.Lock()
         self._edges: dict[str, Edge] = {}
-        self._running: Background | None = None
 
     def read(self) -> Iterator[Point]:
         """The edges, as a source: see Source. Peers that were not probed yet are left out."""
@@ -149,28 +148,11 @@ class NetworkMonitor:
             points = [point for edge in self._edges.values() for point in edge.points()]
         yield from points
 
-    def start(self, config: NetworkConfig) -> None:
-        """Begins, unless it runs by this configuration already; by another one it does not when this is called."""
-        if self._running is not None:
-            assert config == self._config, "another configuration is stopped first"
-            return
-        self._config = config
+    def _main(self, config: NetworkConfig) -> Main | None:
         with self._lock:
             peers = [str(peer) for peer in config.peers]
             self._edges = {peer: self._edges.get(peer) or Edge(peer) for peer in peers}
-        if config.peers or config.listen_addr is not None:
-            self._running = Background("peers", lambda: self._run(config))
-
-    async def stop_unless(self, config: NetworkConfig) -> None:
-        """Stops what another configuration began."""
-        if config != self._config:
-            await self.stop()
-
-    async def stop(self) -> None:
-        """Probes and answers no more. Idempotent."""
-        running, self._running = self._running, None
-        if running is not None:
-            await running.stop()
+        return (lambda: self._run(config)) if config.peers or config.listen_addr is not None else None
 
     def finish(self) -> None:
         """Logs what was held back; for a last word when stopping."""

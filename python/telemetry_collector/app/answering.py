@@ -124,7 +124,7 @@ class Answering:
                 await querying.engine.stop()
             await calls.settled()
 
-        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, files, finish)
+        self._server = api.GrpcServer(services, section.listen_addr, section.unix_socket, files, finish, self._events)
 
 
 def settings_of(config: Config, root: Path) -> EngineSettings:

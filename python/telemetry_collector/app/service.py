@@ -18,6 +18,13 @@ from telemetry_collector.observe.systemd import ServiceManager
 log = logger(__name__)
 
 
+def hush_grpc() -> None:
+    """gRPC's core writes a line to standard error for each TLS handshake that fails, without an address and not in our
+    format. From here on only its errors, unless whoever started the process says otherwise; before grpc is imported.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def stop_signals() -> asyncio.Event:
     """An event that is set by SIGTERM or SIGINT."""
     stopping = asyncio.Event()

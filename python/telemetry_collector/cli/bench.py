@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from telemetry_collector.bench import Target
     from telemetry_collector.bench.plan import Compression, Transport
     from telemetry_collector.sender.settings import Form
 
@@ -107,27 +108,11 @@ def bench(
                                                                 what one processor accepts and journals
       telemetry-collector bench --target collector:5001 --cert node.pem --key node.key --ca ca.pem --agents 1
     """
-    from telemetry_collector.bench import Plan, PlanError, Target, run_bench
-    from telemetry_collector.config import Address
+    from telemetry_collector.bench import Plan, run_bench
 
-    aim = None
-    if target is not None:
-        if cert is None or key is None or ca is None:
-            raise PlanError(f"--target {target}: expected --cert, --key and --ca beside it")
-        try:
-            aim = Target(
-                address=Address.parse(target),
-                certificate=cert,
-                key=key,
-                authority=ca,
-                server_name=server_name,
-                dataset=dataset,
-            )
-        except ValueError as error:
-            raise PlanError(f"--target {target}: {error}") from error
+    aim = _aim(target, cert, key, ca, server_name, dataset)
+    if aim is not None:
         connections = connections or min(agents, 4)
-    elif cert or key or ca or server_name or dataset:
-        raise PlanError("--cert, --key, --ca, --server-name and --dataset: expected --target beside them")
     plan = Plan(
         transport=transport,
         form=form,
@@ -146,3 +131,34 @@ def bench(
         target=aim,
     )
     sys.exit(run_bench(plan, data_dir=data_dir, keep=keep, as_json_wanted=as_json))
+
+
+def _aim(
+    target: str | None,
+    cert: Path | None,
+    key: Path | None,
+    ca: Path | None,
+    server_name: str | None,
+    dataset: Path | None,
+) -> Target | None:
+    """The collector that runs already and what is shown to it; None where the bench starts its own."""
+    from telemetry_collector.bench import PlanError, Target
+    from telemetry_collector.config import Address
+
+    if target is None:
+        if cert or key or ca or server_name or dataset:
+            raise PlanError("--cert, --key, --ca, --server-name and --dataset: expected --target beside them")
+        return None
+    if cert is None or key is None or ca is None:
+        raise PlanError(f"--target {target}: expected --cert, --key and --ca beside it")
+    try:
+        return Target(
+            address=Address.parse(target),
+            certificate=cert,
+            key=key,
+            authority=ca,
+            server_name=server_name,
+            dataset=dataset,
+        )
+    except ValueError as error:
+        raise PlanError(f"--target {target}: {error}") from error

@@ -54,6 +54,9 @@ class ListenerEvents:
             registry, "newcomers_passing_ratio", "Share of first datagrams that the kernel lets through"
         )
         self._passing.set(1.0)
+        self._waiting = gauge(
+            registry, "newcomers_waiting", "Newcomers that proved their address and wait to begin their handshake"
+        )
         self._datagrams = counter(registry, "datagrams_received", "Datagrams received")
 
     def started(self, connections_max: int) -> None:
@@ -83,6 +86,10 @@ class ListenerEvents:
     def newcomers_passing(self, share: float) -> None:
         """Of first datagrams, the system lets this share through."""
         self._passing.set(share)
+
+    def newcomers_waiting(self, count: int) -> None:
+        """So many newcomers wait for a handshake's place."""
+        self._waiting.set(count)
 
     def stream_opened(self, count: int = 1) -> None:
         """A peer sent its first bytes on a new stream, or on more."""

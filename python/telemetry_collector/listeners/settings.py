@@ -46,8 +46,8 @@ class QuicListenerSettings:
     """Of these, so many of one identity; one more is told the same. None: no bound but that on all."""
 
     handshakes_max: int = 256
-    """Connections that are not let in yet, or on their way out; beyond them first datagrams are dropped, and the
-    client's transport sends them again."""
+    """Connections that are not let in yet, or on their way out. Beyond them first datagrams are dropped, and the
+    client's transport sends them again; with aioquic, who has proven its address waits for its turn."""
 
     handshakes_per_address: int = 64
     """The same for each address (IPv6: each /64): half-open connections of one must not take every place."""

@@ -37,19 +37,23 @@ class Shedding:
     """Lets through what share of first datagrams the rate allows, and everything else."""
 
     def __init__(self, sock: socket.socket, newcomers_per_sec: int) -> None:
-        """Nothing is shed at first. So many first datagrams a second, with what each costs, may be looked at."""
+        """Nothing is shed at first. So many first datagrams a second, with what each costs, may lead to nothing."""
         self._socket = sock
         self._per_sec = newcomers_per_sec
         self._arrived = 0
         self.share = 1.0
 
     def arrived(self, count: int = 1) -> None:
-        """First datagrams got through."""
+        """First datagrams got through that led to nothing."""
         self._arrived += count
+
+    def came_back(self) -> None:
+        """One of those was sent away for a token and has brought it."""
+        self._arrived -= 1
 
     def adjust(self, secs: float) -> None:
         """So many seconds have passed since the last call: sets the share by what got through meanwhile."""
-        sent = self._arrived / self.share
+        sent = max(self._arrived, 0) / self.share
         self._arrived = 0
         share = min(1.0, max(self._per_sec * secs / sent, SHARE_MIN)) if sent else 1.0
         # By lot means by chance: a share that was nearly right is left alone, and no flood is over in a moment.

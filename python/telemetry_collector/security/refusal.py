@@ -7,6 +7,7 @@ class TlsAlert(IntEnum):
     """The alerts of RFC 8446 that refuse a certificate."""
 
     BAD_CERTIFICATE = 42
+    UNSUPPORTED_CERTIFICATE = 43
     CERTIFICATE_REVOKED = 44
     CERTIFICATE_EXPIRED = 45
     CERTIFICATE_UNKNOWN = 46

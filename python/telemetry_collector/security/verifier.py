@@ -1,10 +1,11 @@
 """Whether a client's certificate is good: authority, dates, usage, strength, revocation.
 
 cryptography's verifier builds the chain. It has one error for everything that can be wrong, so what TLS has an alert of
-its own for is checked apart, before (dates, usage) and after (revocation); what is left is an unknown authority. Its
-profile for the public web is loosened where private authorities differ: names may stand in the CN alone, and key
-identifiers and the authority's key usage may be absent. An authority must say that it is one, and have an RSA or NIST
-key.
+its own for is checked apart, before (dates, usage) and after (revocation, what kept the chain from being built); what
+is left is an unknown authority. `rust/core/src/quic/server/trust` refuses with the same alerts for the listener on
+quinn. The verifier's profile for the public web is loosened where private authorities differ: names may stand in the CN
+alone, and key identifiers and the authority's key usage may be absent. An authority must say that it is one, and have
+an RSA or NIST key.
 """
 
 from collections.abc import Sequence
@@ -95,6 +96,9 @@ class ClientVerifier:
         try:
             chain = verifier.verify(certificate, list(intermediates)).chain
         except VerificationError as error:
+            for intermediate in intermediates:
+                _check_dates(intermediate, now)
+            _check_kind(certificate)
             problem = f"its issuer, {_issuer(certificate)}, leads to no authority that is trusted: {error}"
             raise CertificateRefused(TlsAlert.UNKNOWN_CA, problem) from error
         if self._revocations is not None:
@@ -113,14 +117,24 @@ def _check_usage(certificate: x509.Certificate) -> None:
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         if ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
-            raise CertificateRefused(TlsAlert.BAD_CERTIFICATE, "its extended key usage lacks clientAuth")
+            raise CertificateRefused(TlsAlert.UNSUPPORTED_CERTIFICATE, "its extended key usage lacks clientAuth")
         key = certificate.public_key()
     except x509.ExtensionNotFound as error:
-        raise CertificateRefused(TlsAlert.BAD_CERTIFICATE, "no extended key usage; expected clientAuth") from error
+        problem = "no extended key usage; expected clientAuth"
+        raise CertificateRefused(TlsAlert.UNSUPPORTED_CERTIFICATE, problem) from error
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as error:
         raise CertificateRefused(TlsAlert.BAD_CERTIFICATE, f"damaged: {error}") from error
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS_MIN:
         raise CertificateRefused(TlsAlert.BAD_CERTIFICATE, f"an RSA key of {key.key_size} bits, below {RSA_BITS_MIN}")
+
+
+def _check_kind(certificate: x509.Certificate) -> None:
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.BasicConstraints) and extension.value.ca:
+            raise CertificateRefused(TlsAlert.UNSUPPORTED_CERTIFICATE, "it is an authority's")
+        if extension.critical and isinstance(extension.value, x509.UnrecognizedExtension):
+            problem = f"the extension {extension.oid.dotted_string} is critical and unknown"
+            raise CertificateRefused(TlsAlert.UNSUPPORTED_CERTIFICATE, problem)
 
 
 def _issuer(certificate: x509.Certificate) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,18 +12,10 @@ import grpc.aio
 import pytest
 from tests.support.documents import collector_document
 from tests.support.grpc_client import stubs
+from tests.support.running import collector_of
 
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load
-from telemetry_collector.security.authority import Authority, Files, set_up
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    directory = tmp_path_factory.mktemp("certs")
-    files = set_up(directory, node="node-1")
-    Authority.open(directory).issue_node("node-2")
-    return files
+from telemetry_collector.security.authority import Files
 
 
 @dataclass
@@ -74,13 +65,8 @@ async def serving(
     document = collector_document(directory, certificates, "aioquic", **given)
     for name in drop:
         del document[name]
-    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
-        async with grpc.aio.insecure_channel(collector.grpc_addr) as channel:
-            yield Served(collector, directory, channel)
-    finally:
-        await collector.stop()
+    async with collector_of(document) as collector, grpc.aio.insecure_channel(collector.grpc_addr) as channel:
+        yield Served(collector, directory, channel)
 
 
 @pytest.fixture

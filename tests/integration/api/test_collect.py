@@ -17,6 +17,7 @@ from tests.support.grpc_client import stubs, wire
 from tests.support.waiting import until
 
 from telemetry_collector.api.grpc import collecting
+from telemetry_collector.pipeline.requests import RequestIngest
 from telemetry_collector.security.authority import Files
 
 EPOCH = 7
@@ -199,6 +200,41 @@ async def test_a_client_that_leaves_is_counted_and_leaves_nothing_behind(served:
     call.cancel()
     # Whether gRPC tells of the end of its stream or of the cancelling first is chance.
     await until(lambda: served.calls("CollectMetrics", "CANCELLED") + served.calls("CollectMetrics", "OK") == 1)
+
+
+async def test_what_a_client_left_in_mid_commit_counts_as_stored(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due, left = asyncio.Event(), asyncio.Event()
+    on_commit, settle = RequestIngest._on_commit, collecting._Stream._settle
+
+    def held(ingest: RequestIngest) -> None:
+        """Nothing is heard of commits before the client's leaving is."""
+        due.set()
+        if left.is_set():
+            on_commit(ingest)
+
+    async def leaving(stream: collecting._Stream, reading: asyncio.Task[None]) -> None:
+        left.set()
+        await settle(stream, reading)
+
+    async def endless() -> AsyncIterator[Any]:
+        yield batch(1, 1.0, 2.0)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(RequestIngest, "_on_commit", held)
+    monkeypatch.setattr(collecting._Stream, "_settle", leaving)
+    async with serving(tmp_path, certificates) as served:
+
+        def accepted() -> float | None:
+            return served.collector.metrics.get_sample_value("telemetry_collector_grpc_points_accepted_total")
+
+        call = served.telemetry.CollectMetrics(endless())
+        await due.wait()
+        assert accepted() == 0
+        call.cancel()
+        await until(lambda: accepted() == 2)
+        await stored(served, 2)
 
 
 async def test_packed_messages_are_unpacked_within_the_bound(served: Served) -> None:

@@ -25,11 +25,11 @@ from tests.integration.api.test_collect import batch, stored
 from tests.support.certificates import Authority, pem
 from tests.support.documents import collector_document, server_tls
 from tests.support.grpc_client import service, stubs, wire
+from tests.support.running import collector_of
 from tests.support.waiting import until
 
 from telemetry_collector.api.grpc.calls import CALLS_MAX
-from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load
+from telemetry_collector.api.grpc.standard import CALLS_MAX as STANDARD_CALLS_MAX
 from telemetry_collector.errors import AddressError
 from telemetry_collector.security import authority as authorities
 from telemetry_collector.security.authority import Files, set_up
@@ -138,9 +138,7 @@ async def test_who_is_not_allowed_hears_so_and_trust_is_replaced_while_it_runs(
     )
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
-    collector = Collector(load(path, DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(path) as collector:
         channel = grpc.aio.secure_channel(collector.grpc_addr, credentials(certificates, "node-2"))
         async with channel:
             telemetry = stubs.TelemetryServiceStub(channel)
@@ -152,8 +150,6 @@ async def test_who_is_not_allowed_hears_so_and_trust_is_replaced_while_it_runs(
                 await telemetry.CollectMetrics(iter([batch(1, 1.0)]))
             assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
             assert "security.allowed_identities" in (refused.value.details() or "")
-    finally:
-        await collector.stop()
 
 
 async def test_certificates_are_judged_and_shown_as_they_are_now(tmp_path: Path) -> None:
@@ -241,12 +237,8 @@ async def test_the_standard_health_service_tells_when_it_stops(tmp_path: Path, c
 
 async def test_it_is_off_unless_it_is_asked_for(tmp_path: Path, certificates: Files) -> None:
     document = collector_document(tmp_path, certificates)
-    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(document) as collector:
         assert collector.grpc_addr is None
-    finally:
-        await collector.stop()
 
 
 async def test_questions_follow_the_directory_that_is_written(tmp_path: Path, certificates: Files) -> None:
@@ -256,31 +248,26 @@ async def test_questions_follow_the_directory_that_is_written(tmp_path: Path, ce
     document["parquet"] = {"output_dir": str(tmp_path / "one"), "flush_interval_secs": 0.1}
     path = tmp_path / "collector.yaml"
     path.write_text(json.dumps(document))
-    collector = Collector(load(path, DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
-        async with grpc.aio.insecure_channel(collector.grpc_addr) as channel:
-            served = Served(collector, tmp_path, channel)
-            asked = service.QueryMetricsRequest(
-                selection=service.MetricSelection(name="m"),
-                start_unix_ns=1_000_000_000_000_000_000,
-                aggregation=service.AGGREGATION_SUM,
-            )
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await served.telemetry.QueryMetrics(asked)
-            assert "query.range_secs_max" in (refused.value.details() or "")
-            document["parquet"]["output_dir"] = str(tmp_path / "two")
-            path.write_text(json.dumps(document))
-            await collector.reload()
-            summary = await served.telemetry.CollectMetrics(iter([batch(1, 5.0)]))
-            assert summary.stored == 1
-            await until(lambda: list((tmp_path / "two").glob("date=*/hour=*/*.parquet")))
+    async with collector_of(path) as collector, grpc.aio.insecure_channel(collector.grpc_addr) as channel:
+        served = Served(collector, tmp_path, channel)
+        asked = service.QueryMetricsRequest(
+            selection=service.MetricSelection(name="m"),
+            start_unix_ns=1_000_000_000_000_000_000,
+            aggregation=service.AGGREGATION_SUM,
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await served.telemetry.QueryMetrics(asked)
+        assert "query.range_secs_max" in (refused.value.details() or "")
+        document["parquet"]["output_dir"] = str(tmp_path / "two")
+        path.write_text(json.dumps(document))
+        await collector.reload()
+        summary = await served.telemetry.CollectMetrics(iter([batch(1, 5.0)]))
+        assert summary.stored == 1
+        await until(lambda: list((tmp_path / "two").glob("date=*/hour=*/*.parquet")))
 
-            asked.start_unix_ns = time.time_ns() - 3600 * 1_000_000_000
-            answer = await served.telemetry.QueryMetrics(asked)
-            assert [point.values[0] for series in answer.series for point in series.points] == [5.0]
-    finally:
-        await collector.stop()
+        asked.start_unix_ns = time.time_ns() - 3600 * 1_000_000_000
+        answer = await served.telemetry.QueryMetrics(asked)
+        assert [point.values[0] for series in answer.series for point in series.points] == [5.0]
 
 
 @pytest.mark.parametrize(
@@ -301,3 +288,30 @@ async def test_what_cannot_be_read_of_a_standard_method_is_its_clients_fault(
             await call.read()
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert not [record for record in caplog.records if record.levelname == "ERROR"], "whoever calls fills no log"
+
+
+async def test_standard_calls_are_counted_and_one_address_leaves_others_as_many_as_it_has(served: Served) -> None:
+    health = health_pb2_grpc.HealthStub(served.channel)
+    await health.Check(health_pb2.HealthCheckRequest())
+    with pytest.raises(grpc.aio.AioRpcError):
+        await health.Check(health_pb2.HealthCheckRequest(service="nobody"))
+    assert (served.calls("Check", "OK"), served.calls("Check", "NOT_FOUND")) == (1, 1)
+    # Each would be told of changes for ever; nothing is asked on the streams of reflection.
+    watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(STANDARD_CALLS_MAX // 4)]
+    reflection = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    streams = [reflection.ServerReflectionInfo() for _ in range(STANDARD_CALLS_MAX // 4 + 10)]
+    calls = [*watches, *streams]
+    await until(lambda: sum(call.done() for call in calls) == 10)
+    assert {await call.code() for call in calls if call.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    refused = served.calls("Watch", "RESOURCE_EXHAUSTED") + served.calls("ServerReflectionInfo", "RESOURCE_EXHAUSTED")
+    assert refused == 10
+    async with grpc.aio.insecure_channel(f"unix:{served.socket}") as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    for call in calls:
+        call.cancel()
+    # Whether gRPC tells a stream's end or its cancelling first is chance.
+    ended = ("CANCELLED", "OK")
+    await until(lambda: sum(served.calls("Watch", code) for code in ended) == len(watches))
+    await until(lambda: sum(served.calls("ServerReflectionInfo", code) for code in ended) == len(streams) - 10)
+    await health.Check(health_pb2.HealthCheckRequest())

@@ -44,7 +44,8 @@ async def sites(
 ) -> AsyncIterator[Sites]:
     """Starts listeners of the kind that is tested, and stops them at the end of the test."""
     numbers = count()
-    defaults = {"address": Address("127.0.0.1", 0), "tls_cert_path": server[0], "tls_key_path": server[1]}
+    files = {"tls_cert_path": server[0], "tls_key_path": server[1]}
+    defaults = {"address": Address("127.0.0.1", 0), **files, "threads": 2}
     async with AsyncExitStack() as stack:
 
         async def start(
@@ -54,13 +55,18 @@ async def sites(
             **options: object,
         ) -> Site:
             journal = tmp_path / f"journal-{next(numbers)}"
-            core = _core.Ingest(_core.IngestSettings(journal_dir=str(journal), frame_bytes_max=FRAME_BYTES_MAX))
+            core = _core.Ingest(
+                _core.IngestSettings(
+                    journal_dir=str(journal), journal_segment_bytes=1 << 20, frame_bytes_max=FRAME_BYTES_MAX
+                )
+            )
             stack.callback(core.close)
             ingest = Ingest(core, committed=lambda: None)
             registry = CollectorRegistry()
+            settings = QuicListenerSettings(**{**defaults, **options})  # type: ignore[arg-type]
             listener = listener_of(
                 transport,
-                QuicListenerSettings(**{**defaults, **options}),  # type: ignore[arg-type]
+                settings,
                 core,
                 ingest,
                 ClientVerifier([authority.certificate], revocations),
@@ -71,6 +77,6 @@ async def sites(
             stack.callback(ingest.stop)
             stack.push_async_callback(listener.stop, 0.1)
             await listener.start()
-            return Site(authority, listener, core, registry)
+            return Site(authority, listener, settings, core, registry)
 
         yield start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,21 +12,13 @@ from typing import Any
 import duckdb
 import pytest
 from tests.support.documents import collector_document
+from tests.support.running import collector_of
 from tests.support.waiting import PATIENCE_SECS, until
 
 from telemetry_collector.app.collector import Collector
-from telemetry_collector.config import WRITERS, DiscoveredSections, load
-from telemetry_collector.security.authority import Authority, Files, set_up
+from telemetry_collector.security.authority import Files
 
 ON_LOOPBACK = {name: {"listen_addr": "127.0.0.1:0"} for name in ("otlp_grpc", "otlp_http", "influx", "remote_write")}
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    directory = tmp_path_factory.mktemp("certs")
-    files = set_up(directory, node="node-1")
-    Authority.open(directory).issue_node("node-2")
-    return files
 
 
 @dataclass
@@ -73,12 +64,8 @@ async def receiving(directory: Path, certificates: Files, **sections: Any) -> As
     parquet = {"output_dir": str(directory / "parquet"), "flush_interval_secs": 0.1}
     given = {"parquet": parquet, "receivers": ON_LOOPBACK, **sections}
     document = collector_document(directory, certificates, "aioquic", **given)
-    collector = Collector(load(json.dumps(document), DiscoveredSections(WRITERS)))
-    await collector.start()
-    try:
+    async with collector_of(document) as collector:
         yield Running(collector, directory)
-    finally:
-        await collector.stop()
 
 
 @pytest.fixture

@@ -29,7 +29,10 @@ from opentelemetry.sdk.resources import Resource
 from tests.integration.receivers.conftest import Running, curl, receiving
 from tests.support.documents import server_tls
 from tests.support.grpc_bomb import UNPACKED_MIB, answer_to_bomb
+from tests.support.waiting import until
 
+from telemetry_collector.listeners.requests.connection import Connection
+from telemetry_collector.pipeline.requests import RequestIngest
 from telemetry_collector.security.authority import Files
 
 EXPORT = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -249,3 +252,34 @@ async def test_packed_messages_are_unpacked_within_the_bound(running: Running) -
     status, grown_mib = await answer_to_bomb(address, EXPORT)
     assert status == str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
     assert grown_mib < UNPACKED_MIB // 4
+
+
+async def test_what_a_client_left_in_mid_commit_counts_as_stored(
+    tmp_path: Path, certificates: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due, left = asyncio.Event(), asyncio.Event()
+    on_commit, connection_lost = RequestIngest._on_commit, Connection.connection_lost
+
+    def held(ingest: RequestIngest) -> None:
+        """Nothing is heard of commits before the client's leaving is."""
+        due.set()
+        if left.is_set():
+            on_commit(ingest)
+
+    def lost(connection: Connection, error: BaseException | None) -> None:
+        connection_lost(connection, error)
+        left.set()
+
+    monkeypatch.setattr(RequestIngest, "_on_commit", held)
+    monkeypatch.setattr(Connection, "connection_lost", lost)
+    async with receiving(tmp_path, certificates) as running:
+        body = json.dumps(request_of([gauge("m", 1.0, 2.0)])).encode()
+        host, _, port = running.address("otlp_http").rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        await due.wait()
+        assert running.counted("request_points_accepted_total", receiver="otlp_http") == 0
+        writer.close()
+        await until(lambda: running.counted("request_points_accepted_total", receiver="otlp_http") == 2)
+        await running.rows(2)

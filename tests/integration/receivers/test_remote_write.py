@@ -9,8 +9,10 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pytest
 from tests.integration.receivers.conftest import Running, curl
 
 from telemetry_collector.listeners.requests import protobuf
@@ -19,6 +21,7 @@ from telemetry_collector.loopback import free_port
 PROMETHEUS_SECS = 60.0
 """It reads its own log before it sends what is in it."""
 PROMETHEUS = Path("/usr/bin/prometheus")
+VMAGENT = Path("/usr/bin/vmagent")
 
 
 def series(labels: dict[str, str], *samples: tuple[float, int]) -> bytes:
@@ -32,26 +35,38 @@ def series(labels: dict[str, str], *samples: tuple[float, int]) -> bytes:
     return protobuf.message(1, names + points)
 
 
-async def test_what_prometheus_scrapes_is_in_the_dataset(running: Running, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["prometheus", "agent", "vmagent"])
+async def test_what_prometheus_and_its_like_scrape_is_in_the_dataset(
+    running: Running, tmp_path: Path, program: str
+) -> None:
     port = free_port(socket.SOCK_STREAM)
-    config = {
+    config: dict[str, Any] = {
         "global": {"scrape_interval": "1s", "external_labels": {"region": "eu"}},
         "scrape_configs": [
             {"job_name": "collector", "static_configs": [{"targets": [f"127.0.0.1:{running.collector.endpoint.port}"]}]}
         ],
-        "remote_write": [
-            {"url": running.url("remote_write", "/api/v1/write"), "queue_config": {"batch_send_deadline": "200ms"}}
+    }
+    url = running.url("remote_write", "/api/v1/write")
+    if program != "vmagent":
+        config["remote_write"] = [{"url": url, "queue_config": {"batch_send_deadline": "200ms"}}]
+    file = tmp_path / "prometheus.yml"
+    file.write_text(json.dumps(config))
+    scraping = [str(PROMETHEUS), f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
+    commands = {
+        "prometheus": [*scraping, f"--storage.tsdb.path={tmp_path}/tsdb"],
+        "agent": [*scraping, "--enable-feature=agent", f"--storage.agent.path={tmp_path}/wal"],
+        "vmagent": [
+            str(VMAGENT),
+            f"-promscrape.config={file}",
+            f"-remoteWrite.url={url}",
+            "-remoteWrite.flushInterval=200ms",
+            f"-remoteWrite.tmpDataPath={tmp_path}/queue",
+            f"-httpListenAddr=127.0.0.1:{port}",
         ],
     }
-    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
     process = await asyncio.to_thread(
         subprocess.Popen,
-        [
-            str(PROMETHEUS),
-            f"--config.file={tmp_path}/prometheus.yml",
-            f"--storage.tsdb.path={tmp_path}/tsdb",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
+        commands[program],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

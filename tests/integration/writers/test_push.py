@@ -8,20 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from tests.integration.receivers.conftest import Running, receiving
 from tests.support.prometheus import prometheus
 from tests.support.victoria_metrics import VictoriaMetrics
 from tests.support.waiting import PATIENCE_SECS, until
 
-from telemetry_collector.security.authority import Files, set_up
+from telemetry_collector.security.authority import Files
 
 COLUMNS = "name, type, unit, delta, value, histogram, summary, node_id, service, tags, epoch_us(timestamp)"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return set_up(tmp_path_factory.mktemp("certs"), node="node-1")
 
 
 def request(now_ns: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from telemetry_collector.agent.budget import PUT_OFF_SHARE, Budget, Usage
+from telemetry_collector.agent.sampling import Rule, Sampling
 
 NOTHING = Usage(
     now=100.0,
@@ -58,3 +59,48 @@ def test_an_outage_alone_is_no_reason_to_shed() -> None:
     one = budget()
     one.shares(NOTHING)
     assert one.shares(replace(NOTHING, batches_pending=1_000))["collector"] == 0.0
+
+
+def test_what_waits_from_earlier_is_no_reason_to_send_less_still() -> None:
+    one = budget()
+    one.shares(NOTHING)
+    grown = replace(NOTHING, answers=10, answers_put_off=6, batches_pending=40)
+    assert one.shares(grown)["collector"] > 1
+    less = replace(grown, answers=20, answers_put_off=16, batches_pending=39)
+    assert one.shares(less)["collector"] == 0.65
+    behind = replace(less, answers=30, answers_put_off=16, answers_narrow=10, batches_pending=38)
+    assert one.shares(behind)["collector"] > 1, "the collector itself is behind, whatever waits here"
+    assert one.shares(replace(behind, answers=40, batches_pending=0))["collector"] == 0.0
+
+
+@pytest.mark.parametrize("quota", [0.9, 0.5, 0.1, 0.01])
+def test_an_agents_rates_settle_at_the_quota_and_rise_when_it_is_lifted(quota: float) -> None:
+    sampling = Sampling([Rule("*", rate_min=0.001)], seed=b"fixed")
+    one = budget()
+    batches_a_step = 1_000
+    used, waiting = replace(NOTHING, answers=0, answers_put_off=0), 0.0
+
+    def steps(count: int, share: float) -> list[float]:
+        nonlocal used, waiting
+        rates = []
+        for _ in range(count):
+            waiting += batches_a_step * sampling.rates["*"]
+            taken = min(waiting, batches_a_step * share)
+            waiting -= taken
+            # What waits is tried once a second, and told to wait.
+            put_off = 10 if waiting else 0
+            used = replace(
+                used,
+                now=used.now + 10,
+                answers=used.answers + round(taken) + put_off,
+                answers_put_off=used.answers_put_off + max(put_off, round(taken) if waiting else 0),
+                batches_pending=round(waiting),
+            )
+            sampling.adjust(one.shares(used)["collector"], used.now)
+            rates.append(sampling.rates["*"])
+        return rates
+
+    steps(50, quota)
+    settled = steps(200, quota)
+    assert quota / 1.3 <= min(settled) <= max(settled) <= quota * 1.3
+    assert steps(70, 100.0)[-1] == 1.0

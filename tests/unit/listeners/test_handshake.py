@@ -52,8 +52,8 @@ def certificate_cases(authority: Authority) -> dict[str, tuple[Credentials | Non
         "signed by itself": (Authority("node-1").issue(uri=NODE_URI), 48),
         "expired": (authority.issue(uri=NODE_URI, not_after=now - timedelta(seconds=1)), 45),
         "not yet valid": (authority.issue(uri=NODE_URI, not_before=now + DAY), 45),
-        "server usage only": (authority.issue(uri=NODE_URI, usages=SERVER), 42),
-        "no usage": (authority.issue(uri=NODE_URI, usages=None), 42),
+        "server usage only": (authority.issue(uri=NODE_URI, usages=SERVER), 43),
+        "no usage": (authority.issue(uri=NODE_URI, usages=None), 43),
     }
 
 

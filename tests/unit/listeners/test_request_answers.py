@@ -1,5 +1,6 @@
 """What a request's sender is told, and what is counted besides."""
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -48,3 +49,34 @@ async def test_points_that_nothing_became_of_are_told_and_counted(
     assert ("a fault of the collector" in taken.problem) is bool(missing)
     counted = registry.get_sample_value("telemetry_collector_request_points_unaccounted_total", {"receiver": "influx"})
     assert (counted or 0) == missing
+
+
+class Committing(Consumer):
+    """Says it when it is told that the commit is known."""
+
+    def __init__(self) -> None:
+        super().__init__(5, 5, [])
+        self.begun, self.committed = asyncio.Event(), asyncio.Event()
+
+    async def take(self, form: _core.RequestForm, body: bytes, encoding: str, **peer: Any) -> _core.Request:
+        self.begun.set()
+        await self.committed.wait()
+        return await super().take(form, body, encoding, **peer)
+
+
+async def test_what_is_stored_counts_though_its_client_has_left() -> None:
+    registry, consumer = CollectorRegistry(), Committing()
+    door = Door({"metrics": consumer}, RequestEvents(registry), request_bytes_max=1_024, bytes_max=4_096)
+    form = _core.RequestForm.remote_write([])
+    call = asyncio.ensure_future(door.take("otlp_grpc", form, b"body", "", anonymous("otlp_grpc")))
+    await consumer.begun.wait()
+    call.cancel()
+    await asyncio.wait((call,), timeout=0)
+    assert not call.done(), "its room is taken until the commit is known"
+    consumer.committed.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    counted = registry.get_sample_value
+    labels = {"receiver": "otlp_grpc"}
+    assert counted("telemetry_collector_request_points_accepted_total", labels) == 5
+    assert counted("telemetry_collector_requests_total", {**labels, "outcome": "stored"}) == 1

@@ -70,6 +70,18 @@ def test_the_share_follows_the_flood_and_everybody_is_let_in_when_it_is_over(lis
     assert passed(listening, INITIAL) == SENT
 
 
+def test_a_fleet_that_comes_back_with_tokens_is_no_flood(listening: socket.socket) -> None:
+    shedding = Shedding(listening, NEWCOMERS_PER_SEC)
+    for _ in range(10 * NEWCOMERS_PER_SEC):
+        shedding.arrived()
+        shedding.came_back()
+    shedding.came_back()
+    shedding.adjust(0.1)
+    assert shedding.share == 1.0
+    flood(shedding, 10 * NEWCOMERS_PER_SEC)
+    assert shedding.share == pytest.approx(0.1), "what came back later is not held against the next"
+
+
 def test_where_the_kernel_takes_no_filter_nothing_is_shed() -> None:
     closed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     closed.close()

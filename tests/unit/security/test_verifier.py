@@ -64,12 +64,12 @@ def test_a_weak_key_is_bad(root: Authority) -> None:
 
 
 def test_usage_has_to_say_client(root: Authority) -> None:
-    assert refusal(root.issue(names=["node"], usages=SERVER), root) is TlsAlert.BAD_CERTIFICATE
-    assert refusal(root.issue(names=["node"], usages=None), root) is TlsAlert.BAD_CERTIFICATE
+    assert refusal(root.issue(names=["node"], usages=SERVER), root) is TlsAlert.UNSUPPORTED_CERTIFICATE
+    assert refusal(root.issue(names=["node"], usages=None), root) is TlsAlert.UNSUPPORTED_CERTIFICATE
 
 
 def test_what_is_critical_and_unknown_is_refused(root: Authority) -> None:
-    assert refusal(root.issue(names=["node"], critical=True), root) is TlsAlert.UNKNOWN_CA
+    assert refusal(root.issue(names=["node"], critical=True), root) is TlsAlert.UNSUPPORTED_CERTIFICATE
 
 
 def test_an_authority_of_the_same_name_is_another_one(root: Authority) -> None:

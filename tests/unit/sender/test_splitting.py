@@ -3,24 +3,14 @@
 from typing import Any
 
 import pytest
-from tests.support.collector import Books, points_in, rejected, retry_later
+from tests.support.collector import points_in, rejected, retry_later
 from tests.support.protobuf import framed, pb
-from tests.support.wire_link import WireLink
+from tests.support.wire_link import WireLink, batch, names
 
-from telemetry_collector.model import CloseCode, MetricType, Outcome, Reason
-from telemetry_collector.sender import Batch, DeliverySettings, Point, batch_of
+from telemetry_collector.model import CloseCode, Outcome, Reason
+from telemetry_collector.sender import DeliverySettings
 from telemetry_collector.sender.events import Dropped
 from telemetry_collector.sender.session import ProtocolViolation
-
-
-def batch(points: int = 3, name: str = "system.load", tag: str = "") -> Batch:
-    tags = (("tag", tag),) if tag else ()
-    readings = [Point(f"{name}.{place}", float(place), MetricType.GAUGE, "1", tags) for place in range(points)]
-    return batch_of(readings, common_tags=(("node_id", "node-1"),), timestamp_unix_ns=1_000)
-
-
-def names(books: Books) -> list[int]:
-    return sorted(sequence for _, sequence in books.stored)
 
 
 def test_a_batch_that_is_too_large_is_split_under_new_sequences_until_it_fits() -> None:

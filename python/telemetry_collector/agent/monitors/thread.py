@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-from telemetry_collector.agent.background import Background
+from telemetry_collector.agent.background import ConfiguredBackground, Main
 from telemetry_collector.agent.monitors.board import TARGET_CHARS_MAX, Board, ChecksSource, Entry
 from telemetry_collector.agent.monitors.calls import Calls
 from telemetry_collector.agent.monitors.command import CommandCheck
@@ -40,41 +40,23 @@ FAILED = Event(
 RECOVERED = Event("agent_checks_recovered", "Times that a service's check became up again")
 
 
-class MonitorThread:
-    """Runs the checks of one configuration at a time. Used from the agent's loop; without checks there is no thread."""
+class MonitorThread(ConfiguredBackground[MonitorsConfig]):
+    """Runs the checks of a configuration. Without checks there is no thread."""
 
     def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+        super().__init__("monitors", MonitorsConfig())
         self._board = Board()
         self._events = Events(registry, log, clock)
         self._events.declare(FAILED, RECOVERED)
-        self._config = MonitorsConfig()
-        self._running: Background | None = None
 
     @property
     def source(self) -> ChecksSource:
         """What the checks found, for a sampler."""
         return ChecksSource(self._board)
 
-    def start(self, config: MonitorsConfig) -> None:
-        """Begins, unless it runs by this configuration already; by another one it does not when this is called."""
-        if self._running is not None:
-            assert config == self._config, "other checks are stopped first"
-            return
-        self._config = config
+    def _main(self, config: MonitorsConfig) -> Main | None:
         self._board.clear()
-        if config.checks:
-            self._running = Background("monitors", lambda: self._watch(config))
-
-    async def stop_unless(self, config: MonitorsConfig) -> None:
-        """Stops what another configuration began, so that checks which stay the same go on undisturbed."""
-        if config != self._config:
-            await self.stop()
-
-    async def stop(self) -> None:
-        """Ends the checks, commands with their groups. Idempotent."""
-        running, self._running = self._running, None
-        if running is not None:
-            await running.stop()
+        return (lambda: self._watch(config)) if config.checks else None
 
     async def _watch(self, config: MonitorsConfig) -> None:
         watches = make(config, self._note)

@@ -45,14 +45,18 @@ class Courier:
         troubles: Troubles,
         turn_secs: float | None = None,
         on_turn: Callable[[Sender], None] = lambda _: None,
+        on_answer: Callable[[], None] = lambda: None,
         again_secs: float = AGAIN_SECS,
     ) -> None:
-        """`on_turn` is called on the thread every `turn_secs`, when `wake` was called, and once more at the end."""
+        """`on_turn` is called on the thread every `turn_secs`, when `wake` was called, and once more at the end;
+        `on_answer` when a batch got its final answer.
+        """
         self._route = route
         self._points_max = points_max
         self._troubles = troubles
         self._turn_secs = turn_secs
         self._on_turn = on_turn
+        self._on_answer = on_answer
         self._again_secs = again_secs
         self.failures = 0
         """How often a sender could not be made, or broke."""
@@ -200,6 +204,8 @@ class Courier:
         from telemetry_collector.sender import events
 
         match event:
+            case events.Answered():
+                self._on_answer()
             case events.ConnectFailed() | events.Disconnected():
                 self._troubles.mention("route", f"{self._route}: {event.reason}; what is recorded waits")
             case events.Refused():

@@ -72,6 +72,7 @@ class Flusher:
             troubles=troubles,
             turn_secs=settings.flush_secs,
             on_turn=self._flush_if_there_is_room,
+            on_answer=self._answered,
         )
 
     def start(self) -> None:
@@ -126,13 +127,22 @@ class Flusher:
         return whole and lost(sender.stats) == before
 
     def _has_room(self, sender: Sender) -> bool:
-        pending = sender.stats.points_pending
+        stats = sender.stats
+        if self.pacing is not None and self.pacing.waits(stats):
+            return False
+        pending = stats.points_pending
         return pending == 0 or pending + self._aggregation.points <= self._settings.points_max
+
+    def _answered(self) -> None:
+        if self.pacing is not None:
+            self.pacing.answered(self._clock.monotonic())
 
     def _offer(self, window: Window, sender: Sender) -> bool:
         """Whether all of it could be offered."""
         from telemetry_collector.errors import EncodeError
 
+        if self.pacing is not None:
+            self.pacing.offered(sender.stats, self._clock.monotonic())
         now = self._clock.unix_ns()
         points = [point for point in _points(window) if self._is_a_double(point)]
         whole = len(points) == window.points

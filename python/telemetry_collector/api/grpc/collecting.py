@@ -11,6 +11,7 @@ StreamMetrics is kept to the same, so no client can exceed its credit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -31,6 +32,8 @@ SILENCE_SECS_MAX: Final = 300.0
 """A stream on which no batch comes for so long is ended."""
 REPLY_SECS_MAX: Final = 30.0
 """An answer that the client does not read for so long ends its stream."""
+SETTLE_SECS_MAX: Final = 10.0
+"""How long a call whose client has left goes on counting what of its batches is stored."""
 PAUSE_SECS_MAX: Final = 5.0
 """After a batch that was put off, a client that is answered once is not read for as long as its reply says, at most so
 long."""
@@ -82,11 +85,7 @@ class Collecting:
             stream.stop()
 
     async def _run(self, messages: AsyncIterator[bytes], peer: Peer, tell: Deliver, *, pauses: bool) -> None:
-        async def deliver(body: bytes, ack: wire.BatchAck) -> None:
-            self._events.accepted(ack.accepted_points)
-            await tell(body, ack)
-
-        stream = _Stream(self._consumer, peer, self._frame_bytes_max, deliver, pauses=pauses)
+        stream = _Stream(self._consumer, peer, self._frame_bytes_max, tell, self._events.accepted, pauses=pauses)
         self._streams.add(stream)
         try:
             await stream.run(messages)
@@ -103,11 +102,13 @@ class _Stream:
         peer: Peer,
         frame_bytes_max: int,
         deliver: Deliver,
+        accepted: Callable[[int], None],
         *,
         pauses: bool,
     ) -> None:
         self._frame_bytes_max = frame_bytes_max
         self._deliver = deliver
+        self._accepted = accepted
         self._pauses = pauses
         # Answers that were taken and are to be delivered; bounded by the window.
         self._due: deque[tuple[bytes, wire.BatchAck]] = deque()
@@ -135,6 +136,19 @@ class _Stream:
             reading.result()
         finally:
             reading.cancel()
+            await self._settle(reading)
+
+    async def _settle(self, reading: asyncio.Task[None]) -> None:
+        """What is under way when a client leaves is committed all the same, and counted."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECS_MAX):
+                await asyncio.wait((reading,))
+                while True:
+                    self._take(self._conversation.replies())
+                    if self._conversation.done:
+                        return
+                    await self._woken.wait()
+                    self._woken.clear()
 
     def stop(self) -> None:
         """Reads no further."""
@@ -196,6 +210,8 @@ class _Stream:
     def _take(self, replies: bytes) -> None:
         for body in _bodies(replies):
             ack = wire.BatchAck.FromString(body)
+            # Stored it is, whether or not its client still hears of it.
+            self._accepted(ack.accepted_points)
             self._due.append((body, ack))
             self._window = max(ack.credit, 1)
             if self._pauses and ack.outcome == wire.RETRY_LATER:

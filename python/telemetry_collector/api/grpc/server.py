@@ -15,20 +15,21 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from telemetry_collector.api.grpc.calls import CALLS_MAX
-from telemetry_collector.api.grpc.standard import Readable
+from telemetry_collector.api.grpc import calls, standard
+from telemetry_collector.api.grpc.events import GrpcEvents
+from telemetry_collector.api.grpc.standard import StandardCalls
 from telemetry_collector.config.section import SOCKET_PATH_BYTES_MAX, Address
 from telemetry_collector.errors import AddressError
-from telemetry_collector.listeners.requests.grpc import ServerFiles, server_options
+from telemetry_collector.listeners.requests.grpc import ServerFiles, bind, server_options
 from telemetry_collector.observe.logs import logger
 
 log = logger(__name__)
 
 MESSAGE_BYTES_MAX: Final = 10 * 1024 * 1024
 """One message, either way."""
-GRPC_CALLS_MAX: Final = 2 * CALLS_MAX
-"""Calls that gRPC itself lets in, those of the health service and of reflection included; further ones it refuses with
-RESOURCE_EXHAUSTED."""
+GRPC_CALLS_MAX: Final = 2 * (calls.CALLS_MAX + standard.CALLS_MAX)
+"""Calls that gRPC itself lets in; further ones it refuses with RESOURCE_EXHAUSTED, so what clients share comes before,
+with room for those that are being refused."""
 CONNECTIONS_MAX: Final = 1_024
 """Connections; further ones are closed at once."""
 STOP_SECS_MAX: Final = 5.0
@@ -51,6 +52,7 @@ class GrpcServer:
         unix_socket: Path | None,
         files: ServerFiles | None,
         finish: Callable[[], Awaitable[None]],
+        events: GrpcEvents,
     ) -> None:
         """`files` are the address's for TLS; None: plain. `finish` ends streams that are open and returns
         when every call under way is answered."""
@@ -59,6 +61,7 @@ class GrpcServer:
         self._unix_socket = unix_socket
         self._files = files
         self._finish = finish
+        self._events = events
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
@@ -70,7 +73,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Begins to listen. AddressError when address or socket cannot be had; it listens on neither then."""
         server = grpc.aio.server(
-            interceptors=(Readable(),),
+            interceptors=(StandardCalls(self._events),),
             options=(
                 *server_options(MESSAGE_BYTES_MAX, CONNECTIONS_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -83,7 +86,7 @@ class GrpcServer:
         reflection.enable_server_reflection((*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
             if self._address is not None:
-                self._address = Address(self._address.host, self._listen(server, self._address))
+                self._address = bind(server, self._address, self._files, "gRPC", "grpc.listen_addr")
             if self._unix_socket is not None:
                 _listen_on_socket(server, self._unix_socket)
             await server.start()
@@ -116,19 +119,6 @@ class GrpcServer:
         await ending
         if self._unix_socket is not None:
             self._unix_socket.unlink(missing_ok=True)
-
-    def _listen(self, server: grpc.aio.Server, address: Address) -> int:
-        try:
-            if self._files is None:
-                port: int = server.add_insecure_port(str(address))
-            else:
-                port = server.add_secure_port(str(address), self._files.credentials)
-        except (RuntimeError, OSError) as error:
-            raise AddressError(
-                f"cannot listen on {address} for gRPC: {error}; expected a free port and one of this machine's "
-                "addresses in grpc.listen_addr"
-            ) from error
-        return port
 
 
 def _listen_on_socket(server: grpc.aio.Server, path: Path) -> None:

@@ -47,6 +47,11 @@ class Backlog:
         """Whether anything waits."""
         return bool(self._handshaking.waiting or self._others.waiting)
 
+    @property
+    def handshakes(self) -> int:
+        """Connections in their handshake of which something waits."""
+        return len(self._handshaking.waiting)
+
     def add(self, connection: AgentConnection, data: bytes, path: Path) -> bool:
         """Whether there was room for it."""
         queues = self._handshaking if connection.phase is Phase.HANDSHAKING else self._others

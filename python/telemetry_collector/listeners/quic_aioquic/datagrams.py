@@ -21,14 +21,14 @@ from telemetry_collector.listeners.shedding import Shedding
 from telemetry_collector.listeners.sockets import Losses, bound
 from telemetry_collector.observe.logs import logger
 
-RECEIVES_MAX = 64
+RECEIVES_MAX = 256
 """System calls a wake-up."""
 
 RECEIVE_BYTES_MAX = 512 * 1024
 """Bytes a wake-up, the last call's aside: a few milliseconds of work."""
 
 NEWCOMERS_PER_SEC = 4_000
-"""First datagrams that are looked at before the kernel sheds."""
+"""First datagrams that lead to nothing before the kernel sheds."""
 
 # From linux/udp.h and linux/in.h; the socket module does not name them.
 _UDP_GRO = 104

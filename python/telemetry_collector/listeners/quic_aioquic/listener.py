@@ -15,10 +15,11 @@ from telemetry_collector.listeners.quic_aioquic.backlog import Backlog
 from telemetry_collector.listeners.quic_aioquic.connection import AgentConnection, Phase
 from telemetry_collector.listeners.quic_aioquic.datagrams import DatagramSocket, Path
 from telemetry_collector.listeners.quic_aioquic.material import CONNECTION_ID_BYTES, identity_of
-from telemetry_collector.listeners.quic_aioquic.newcomers import Newcomer, Newcomers
+from telemetry_collector.listeners.quic_aioquic.newcomers import Newcomers
 from telemetry_collector.listeners.quic_aioquic.slots import Slots
 from telemetry_collector.listeners.quic_aioquic.transport import Transport
 from telemetry_collector.listeners.quic_aioquic.trust import CurrentTrust, Trust
+from telemetry_collector.listeners.quic_aioquic.waiting import Newcomer
 from telemetry_collector.listeners.settings import QuicListenerSettings
 from telemetry_collector.model import CloseCode
 from telemetry_collector.observe.logs import logger
@@ -54,11 +55,11 @@ class QuicListener:
         self._events = events
         self._clock = clock or SystemClock()
         self._slots = Slots(settings.connections_max, settings.connections_per_identity_max)
-        self._newcomers = Newcomers(settings, events)
         # Connections by connection id, and each once with its timer.
         self._routes: dict[bytes, AgentConnection] = {}
         self._connections: dict[AgentConnection, _Timer] = {}
         self._backlog = Backlog()
+        self._newcomers = Newcomers(settings, events, self._backlog)
         self._dirty: dict[AgentConnection, None] = {}
         self._flush_scheduled = False
         self._socket: DatagramSocket | None = None
@@ -187,6 +188,9 @@ class QuicListener:
             connection = self._connection_of(data, path)
             if connection is None:
                 return
+        self._keep(connection, data, path)
+
+    def _keep(self, connection: AgentConnection, data: bytes, path: Path) -> None:
         if not self._backlog.add(connection, data, path):
             self._events.datagram_dropped("backlog_full")
 
@@ -200,6 +204,7 @@ class QuicListener:
         if connection.stillborn:
             # Nothing in it was a client's first packet: it must not take up a handshake's place until its deadline.
             self._events.datagram_dropped("garbage")
+            self._newcomers.turned_away()
             self._forget(connection)
 
     def _reset(self, data: bytes, path: Path) -> None:
@@ -210,20 +215,26 @@ class QuicListener:
             self._socket.send(answer, path)
 
     def _connection_of(self, data: bytes, path: Path) -> AgentConnection | None:
-        """The connection of a datagram with a long header, a new one perhaps."""
+        """The connection of a datagram with a long header; of a newcomer None, which was taken care of."""
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_BYTES)
         except ValueError:
             self._events.datagram_dropped("garbage")
             return None
         connection = self._routes.get(header.destination_cid)
-        if connection is not None:
-            return connection
-        under_way = len(self._connections) - self._slots.taken
-        newcomer = self._newcomers.judge(header, len(data), path, under_way, self._loop.time())
-        return None if newcomer is None else self._begin(newcomer, path)
+        if connection is None:
+            newcomer = self._newcomers.judge(header, data, path, self._under_way, self._loop.time())
+            if newcomer is not None:
+                self._begin(newcomer)
+        return connection
 
-    def _begin(self, newcomer: Newcomer, path: Path) -> AgentConnection:
+    @property
+    def _under_way(self) -> int:
+        """Connections that are not let in yet, or on their way out."""
+        return len(self._connections) - self._slots.taken
+
+    def _begin(self, newcomer: Newcomer) -> None:
+        path = newcomer.datagrams[0][1]
         transport = Transport(
             configuration=self._configuration,
             verify=self._trust.verify,
@@ -246,7 +257,8 @@ class QuicListener:
             now=self._loop.time(),
         )
         self._connections[connection] = _Timer()
-        return connection
+        for data, each in newcomer.datagrams:
+            self._keep(connection, data, each)
 
     # Datagrams out
 
@@ -257,11 +269,16 @@ class QuicListener:
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._on_scheduled)
+
+    def _on_scheduled(self) -> None:
+        # Only here: a wake-up of the socket flushes too, and must not have one more scheduled beside this one each
+        # time, or the socket is read less and less often the more there is to do.
+        self._flush_scheduled = False
+        self._flush()
 
     def _flush(self) -> None:
         """Processes and transmits once for every connection that something happened to, in turns where much has."""
-        self._flush_scheduled = False
         # Replies first: they cost little, and somebody waits for them.
         dirty, self._dirty = self._dirty, {}
         for connection in dirty:
@@ -269,6 +286,8 @@ class QuicListener:
         for connection, datagrams in self._backlog.turn():
             self._receive(connection, datagrams)
             self._process(connection)
+        while (newcomer := self._newcomers.next(self._under_way, self._loop.time())) is not None:
+            self._begin(newcomer)
         if self._backlog:
             # The socket is read in between, so that who comes now with little need not wait for the rest.
             self._schedule_flush()
@@ -342,6 +361,8 @@ class QuicListener:
             timer.cancel()
         self._backlog.forget(connection)
         connection.discard()
+        if self._newcomers.waiting:
+            self._schedule_flush()
 
 
 class _Timer:

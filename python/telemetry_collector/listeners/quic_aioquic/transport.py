@@ -8,7 +8,9 @@ with gaps, is bounded by STREAM_WINDOW_BYTES, and what a connection holds by CON
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
+from aioquic.quic import connection as quic_connection
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.congestion.base import K_GRANULARITY
 from aioquic.quic.connection import (
@@ -57,6 +59,9 @@ the time that keeping them takes."""
 HANDSHAKE_GAPS_MAX = 32
 """The same of the handshake's own data."""
 
+
+# Each connection makes thirty of these sets, always the same few: a fifteenth of what its handshake costs.
+quic_connection.EPOCHS = cache(quic_connection.EPOCHS)
 
 _SHORT_HEADER_MASK, _SHORT_HEADER, _RESERVED_BITS = 0xC0, 0x40, 0x18
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ REQUESTS_MAX = 512
 """Requests under way over all receivers; one more is told to come back."""
 BUSY_RETRY_MS = 100
 """When to come back to a door that is full."""
+LEFT_SECS_MAX = 10.0
+"""How long a request whose client has left keeps its room until its commit is known and counted."""
 PROBLEM_CHARS_MAX = 1_000
 """What a sender is told about points that were refused is cut to so much."""
 
@@ -73,7 +76,21 @@ class Door:
         return self._room.hold(client)
 
     async def take(self, receiver: str, form: _core.RequestForm, body: bytes, encoding: str, peer: Peer) -> Taken:
-        """Hands a request on and waits until it is on stable storage."""
+        """Hands a request on and waits until it is on stable storage.
+
+        A client that leaves meanwhile changes nothing of that: what is stored is counted before the caller is let go.
+        """
+        taking = asyncio.create_task(self._take(receiver, form, body, encoding, peer))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await asyncio.wait((taking,), timeout=LEFT_SECS_MAX)
+            if taking.done() and not taking.cancelled() and (error := taking.exception()) is not None:
+                self.events.failed(receiver, error)
+                self.events.answered(receiver, "failed")
+            raise
+
+    async def _take(self, receiver: str, form: _core.RequestForm, body: bytes, encoding: str, peer: Peer) -> Taken:
         events = self.events
         events.received(receiver, len(body))
         try:

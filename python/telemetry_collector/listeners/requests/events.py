@@ -133,7 +133,7 @@ class RequestEvents:
         """No connection could be accepted, for want of descriptors or memory."""
         self._events.happened(_NOT_ACCEPTED, receiver=receiver, error=str(error))
 
-    def failed(self, receiver: str, error: Exception) -> None:
+    def failed(self, receiver: str, error: BaseException) -> None:
         """A defect: the request is answered with the protocol's own word for it."""
         self._events.happened(_FAILED, receiver=receiver, error=f"{type(error).__name__}: {error}")
 

@@ -98,19 +98,9 @@ class GrpcListener:
             ),
             maximum_concurrent_rpcs=CALLS_MAX,
         )
-        try:
-            if self._files is None:
-                port = server.add_insecure_port(str(self._address))
-            else:
-                port = server.add_secure_port(str(self._address), self._files.credentials)
-        except (RuntimeError, OSError) as error:
-            raise AddressError(
-                f"cannot listen on {self._address} for {self.name}: {error}; "
-                f"expected a free port and one of this machine's addresses in receivers.{self.name}.listen_addr"
-            ) from error
+        self._address = bind(server, self._address, self._files, self.name, f"receivers.{self.name}.listen_addr")
         await server.start()
         self._server = server
-        self._address = Address(self._address.host, port)
         log.info("receiver_started", receiver=self.name, addr=str(self._address), tls=self._files is not None)
 
     async def stop(self, timeout_secs: float = STOP_SECS_MAX) -> None:
@@ -201,6 +191,22 @@ def server_options(message_bytes_max: int, connections_max: int) -> tuple[tuple[
         ("grpc.max_allowed_incoming_connections", connections_max),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECS_MAX * 1_000),
     )
+
+
+def bind(server: grpc.aio.Server, address: Address, files: ServerFiles | None, purpose: str, key: str) -> Address:
+    """Has a server listen there once it starts, with TLS where there are `files`; where that is, with the port that the
+    system chose. AddressError names the purpose and the configuration's key when the address cannot be had."""
+    try:
+        if files is None:
+            port = server.add_insecure_port(str(address))
+        else:
+            port = server.add_secure_port(str(address), files.credentials)
+    except (RuntimeError, OSError) as error:
+        raise AddressError(
+            f"cannot listen on {address} for {purpose}: {error}; "
+            f"expected a free port and one of this machine's addresses in {key}"
+        ) from error
+    return Address(address.host, port)
 
 
 def caller(context: Context, trust: Trust) -> Peer:

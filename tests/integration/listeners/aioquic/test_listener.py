@@ -193,7 +193,7 @@ async def test_a_check_that_fails_is_not_the_last(
 @asynccontextmanager
 async def stopping(site: Site) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(site.listener.stop(PATIENCE_SECS))
-    await until(lambda: not site.listener._newcomers.welcome)
+    await until(lambda: site.listener._newcomers._socket is None)
     yield task
     await task
 
@@ -248,7 +248,7 @@ async def test_stopping_that_is_cancelled_still_closes_everything(sites: Sites) 
         node.say(0, frame(b"batch"))
         await until(lambda: site.count("frames_received_total") == 1)
         task = asyncio.create_task(site.listener.stop(PATIENCE_SECS))
-        await until(lambda: not site.listener._newcomers.welcome)
+        await until(lambda: site.listener._newcomers._socket is None)
         task.cancel()
         assert await node.closed() == (CloseCode.SHUTTING_DOWN, True)
         await asyncio.wait([task])

@@ -12,7 +12,7 @@ from telemetry_collector.agent.sdk.aggregation import COUNTER, GAUGE, HISTOGRAM,
 from telemetry_collector.agent.sdk.pacing import Pacing
 from telemetry_collector.agent.sdk.troubles import Troubles
 from telemetry_collector.agent.sdk.window import Cell, HistogramCell
-from telemetry_collector.sender.stats import Tally
+from telemetry_collector.sender.stats import SenderStats, Tally
 
 FLUSH_SECS = 10.0
 RULES = (
@@ -43,42 +43,50 @@ class Service:
         tags: dict[str, Any] = {}
         self.of.record(kind, tags, self, name, value, tags, "", (10.0, 20.0))
 
-    def turn(self, *, put_off: int, answers: int = 10) -> None:
-        self.tally.answers += answers
-        self.tally.batches_retried += put_off
+    @property
+    def stats(self) -> SenderStats:
+        return self.tally.snapshot(points_pending=0, batches_pending=0, connected_to=None)
+
+    def turn(self, *, taken_secs: float) -> None:
+        """A window is flushed and taken: at once, or after so long, since it was put off."""
+        self.pacing.offered(self.stats, self.now)
+        self.tally.answers += 2
+        self.tally.batches_retried += taken_secs > 0
+        self.pacing.answered(self.now + taken_secs)
         self.now += FLUSH_SECS
-        self.pacing.turn(self.tally.snapshot(points_pending=0, batches_pending=0, connected_to=None), self.now)
+        self.pacing.turn(self.stats, self.now)
 
     def press(self) -> None:
         for _ in range(60):
-            self.turn(put_off=10)
+            self.turn(taken_secs=9.0)
 
 
 def test_rates_fall_by_a_tenth_a_flush_to_their_floor_and_rise_by_a_tenth_to_one() -> None:
     service = Service()
-    service.turn(put_off=0)
+    service.turn(taken_secs=0.0)
     for step in range(1, 4):
-        service.turn(put_off=10)
+        service.turn(taken_secs=9.0)
         assert service.pacing.rates["debug.*"] == pytest.approx(0.9**step)
     service.press()
     assert service.pacing.rates == pytest.approx({"orders.*": 1.0, "api.*": 0.5, "debug.*": 0.01, "*": 0.1})
-    service.turn(put_off=0)
+    service.turn(taken_secs=6.0)
+    assert service.pacing.rates["api.*"] == 0.5, "between the marks"
+    service.turn(taken_secs=4.0)
     assert service.pacing.rates == pytest.approx({"orders.*": 1.0, "api.*": 0.55, "debug.*": 0.011, "*": 0.11})
     for _ in range(60):
-        service.turn(put_off=0)
+        service.turn(taken_secs=0.0)
     assert set(service.pacing.rates.values()) == {1.0}
     assert service.pacing.holds() is None
 
 
 def test_turns_of_full_windows_move_the_rates_no_quicker() -> None:
     service = Service()
-    service.turn(put_off=0)
-    service.turn(put_off=10)
+    service.turn(taken_secs=0.0)
+    service.turn(taken_secs=9.0)
     for _ in range(20):
         service.tally.answers += 1
         service.tally.batches_retried += 1
-        stats = service.tally.snapshot(points_pending=0, batches_pending=0, connected_to=None)
-        service.pacing.turn(stats, service.now + 1.0)
+        service.pacing.turn(service.stats, service.now + 1.0)
     assert service.pacing.rates["debug.*"] == pytest.approx(0.9)
 
 
@@ -126,3 +134,30 @@ def test_series_that_stay_do_not_make_their_window_full() -> None:
     service.record(COUNTER, "orders.placed", 1)
     assert service.growth[3:] == [False]
     assert service.of.points == 4
+
+
+def test_a_window_that_waits_long_costs_no_more_than_it_was_too_large_by() -> None:
+    service = Service()
+    service.turn(taken_secs=0.0)
+    service.pacing.offered(service.stats, service.now)
+    service.tally.batches_retried += 1
+    for _ in range(20):
+        service.now += FLUSH_SECS
+        waiting = service.tally.snapshot(points_pending=1, batches_pending=1, connected_to=None)
+        service.pacing.turn(waiting, service.now)
+        assert service.pacing.waits(waiting)
+    # At a twenty-fifth of its size it would have been taken in four fifths of the time.
+    service.pacing.answered(service.now)
+    for _ in range(40):
+        service.pacing.turn(service.stats, service.now)
+        service.now += FLUSH_SECS
+    assert 0.04 / 1.2 <= service.pacing.rates["debug.*"] <= 0.04 * 1.2
+    assert not service.pacing.waits(service.stats)
+
+
+def test_a_collector_that_takes_all_and_is_behind_is_spared_too() -> None:
+    service = Service()
+    service.turn(taken_secs=0.0)
+    service.tally.answers_narrow += 2
+    service.turn(taken_secs=0.0)
+    assert service.pacing.rates["debug.*"] == pytest.approx(0.9)

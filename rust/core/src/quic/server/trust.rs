@@ -13,12 +13,16 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, ParsedExtension, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 use crate::ingest::quotas::Pattern;
 
 /// Certificates that a client may send; more are refused before any is looked at.
 const CHAIN_CERTIFICATES_MAX: usize = 8;
+
+/// A shorter RSA key of a client is refused.
+const RSA_BITS_MIN: usize = 2_048;
 
 /// A part of what is to be trusted that cannot be used; permanent until the file is another.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +95,8 @@ impl Trust {
             return Err(CertificateError::BadEncoding);
         }
         let verifier = self.verifier_at(now.as_secs()).ok_or(CertificateError::UnknownIssuer)?;
-        verifier.verify_client_cert(certificate, intermediates, now).map_err(refusal)?;
+        let outcome = verifier.verify_client_cert(certificate, intermediates, now);
+        outcome.map_err(|error| refusal(error, certificate))?;
         says_client(certificate)
     }
 
@@ -162,26 +167,55 @@ fn verifier<'a>(
         .map_err(|error| error.to_string())
 }
 
-/// rustls takes a certificate without extended key usage for one of any use.
+/// rustls takes a certificate without extended key usage for one of any use, and a weak key for a fault of the
+/// connection, later.
 fn says_client(certificate: &[u8]) -> Result<(), CertificateError> {
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
     match certificate.extended_key_usage() {
-        Ok(Some(usage)) if usage.value.client_auth => Ok(()),
-        Ok(_) => Err(CertificateError::InvalidPurpose),
+        Ok(Some(usage)) if usage.value.client_auth => {}
+        Ok(_) => return Err(CertificateError::InvalidPurpose),
+        Err(_) => return Err(CertificateError::BadEncoding),
+    }
+    match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) if key.key_size() < RSA_BITS_MIN => Err(CertificateError::BadEncoding),
+        Ok(_) => Ok(()),
         Err(_) => Err(CertificateError::BadEncoding),
     }
 }
 
-/// What is not known about a certificate is told from what is known against it: other words, another alert.
-fn refusal(error: Error) -> CertificateError {
+/// Whether it is an authority's, or has a critical extension that nobody knows.
+fn is_of_another_kind(certificate: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    certificate.is_ca()
+        || certificate
+            .extensions()
+            .iter()
+            .any(|one| one.critical && matches!(one.parsed_extension(), ParsedExtension::UnsupportedExtension { .. }))
+}
+
+/// The error with the alert that both listeners refuse with. What is not known about a certificate is told from what is
+/// known against it, and whatever keeps its issuer from being trusted is an unknown authority.
+fn refusal(error: Error, certificate: &[u8]) -> CertificateError {
     let unknowable = |why| CertificateError::Other(OtherError(Arc::new(why)));
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => unknowable(Unknowable::NoList),
+        // None, or one that another has signed under its issuer's name.
+        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) | Error::InvalidCertRevocationList(_) => {
+            unknowable(Unknowable::NoList)
+        }
         Error::InvalidCertificate(
             CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. },
         ) => unknowable(Unknowable::ListRanOut),
-        // Another authority of the same name; rustls takes it for a fault of the connection.
-        Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer,
+        Error::InvalidCertificate(CertificateError::Other(_)) if is_of_another_kind(certificate) => {
+            CertificateError::InvalidPurpose
+        }
+        // Another authority of the same name, or a way to sign that is not taken: rustls takes both for a fault of the
+        // connection. What has no name there is a fault of the chain.
+        Error::InvalidCertificate(
+            CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+            | CertificateError::Other(_),
+        ) => CertificateError::UnknownIssuer,
         Error::InvalidCertificate(error) => error,
         _ => CertificateError::BadEncoding,
     }

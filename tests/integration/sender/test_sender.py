@@ -2,94 +2,31 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvloop
+from tests.integration.sender import test_connecting
 from tests.support.collector import retry_later
 from tests.support.quic_collector import QuicCollector
+from tests.support.sending import PLAIN, batch, running, transport
 from tests.support.waiting import until
 
 from telemetry_collector.config import Address
-from telemetry_collector.model import CloseCode, MetricType
-from telemetry_collector.security.authority import Authority
+from telemetry_collector.model import CloseCode
 from telemetry_collector.security.identity import Identity
 from telemetry_collector.sender import (
-    Batch,
     DeliverySettings,
     Heartbeat,
     OutboxSettings,
-    Point,
     Sender,
     SpoolSettings,
-    TransportName,
-    TransportSettings,
-    batch_of,
-    dialling,
 )
 from telemetry_collector.sender.events import Answered, Connected, ConnectFailed, Disconnected, SenderEvent
 
 pytestmark = pytest.mark.usefixtures("sender_transport")
-
-PLAIN = DeliverySettings(compression="none")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("certificates")
-    authority, _ = Authority.create(directory)
-    authority.issue_server("collector", ["localhost", "127.0.0.1", "::1"], file="server")
-    authority.issue_server("elsewhere", ["elsewhere.example"])
-    authority.issue_node("node-1", dns=["localhost"])
-    Authority.create(directory / "other")[0].issue_server("collector", ["localhost", "127.0.0.1"], file="server")
-    return directory
-
-
-def batch(points: int = 10, name: str = "system.load") -> Batch:
-    readings = [Point(name, float(place), MetricType.GAUGE, "1", (("n", str(place)),)) for place in range(points)]
-    return batch_of(readings, common_tags=(("node_id", "node-1"),), timestamp_unix_ns=1_000)
-
-
-def transport(certificates: Path, *endpoints: Address, **changes: Any) -> TransportSettings:
-    values: dict[str, Any] = {
-        "endpoints": endpoints,
-        "cert_path": certificates / "node-1.pem",
-        "key_path": certificates / "node-1.key",
-        "ca_path": certificates / "ca.pem",
-        "backoff_min_secs": 0.01,
-        "backoff_max_secs": 0.05,
-        "failback_secs": 0.05,
-        "unreachable_secs": 0.05,
-        "connect_timeout_secs": 5.0,
-    }
-    return TransportSettings(**(values | changes))
-
-
-@asynccontextmanager
-async def running(
-    settings: TransportSettings, delivery: DeliverySettings = PLAIN, outbox: OutboxSettings | None = None
-) -> AsyncIterator[tuple[Sender, list[SenderEvent]]]:
-    events: list[SenderEvent] = []
-    sender = Sender(settings, delivery=delivery, outbox=outbox, on_event=events.append)
-    await sender.start()
-    try:
-        async with asyncio.timeout(30):
-            yield sender, events
-    finally:
-        await sender.stop(drain_secs=0)
-
-
-@asynccontextmanager
-async def linked(certificates: Path, **changes: Any) -> AsyncIterator[tuple[QuicCollector, Sender, list[SenderEvent]]]:
-    async with (
-        QuicCollector(certificates) as collector,
-        running(transport(certificates, collector.address, **changes)) as (sender, events),
-    ):
-        yield collector, sender, events
 
 
 async def test_batches_and_heartbeats_arrive_and_are_acknowledged(certificates: Path) -> None:
@@ -254,105 +191,6 @@ async def test_a_collector_that_refuses_us_is_passed_over(certificates: Path) ->
             assert first.books.points == []
 
 
-async def no_connection(settings: TransportSettings) -> str:
-    async with running(settings) as (sender, events):
-        sender.offer(batch())
-        await until(lambda: any(isinstance(event, ConnectFailed) for event in events))
-        assert sender.stats.connects == 0
-        return next(event.reason for event in events if isinstance(event, ConnectFailed))
-
-
-async def test_a_collector_of_another_authority_gets_nothing(
-    certificates: Path, sender_transport: TransportName
-) -> None:
-    alert = {"aioquic": "TLS alert 42", "quinn": "TLS alert 48"}[sender_transport]
-    async with QuicCollector(certificates / "other") as collector:
-        assert alert in await no_connection(transport(certificates, collector.address))
-        assert collector.books.seen == []
-
-
-async def test_a_certificate_for_another_host_gets_nothing(certificates: Path) -> None:
-    collector = QuicCollector(certificates)
-    collector.certificate = "elsewhere"
-    async with collector:
-        assert "TLS alert 42" in await no_connection(transport(certificates, collector.address))
-        assert collector.books.seen == []
-
-
-async def test_the_server_name_may_be_given(certificates: Path) -> None:
-    collector = QuicCollector(certificates)
-    collector.certificate = "elsewhere"
-    settings = {"server_name": "elsewhere.example"}
-    async with collector, running(transport(certificates, collector.address, **settings)) as (sender, _):
-        sender.offer(batch())
-        await sender.drained()
-        assert len(collector.books.points) == 10
-
-
-async def test_a_nodes_certificate_does_not_pass_for_a_collectors(certificates: Path) -> None:
-    collector = QuicCollector(certificates, host="127.0.0.1")
-    collector.certificate = "node-1"
-    async with collector:
-        reason = await no_connection(transport(certificates, collector.address, server_name="localhost"))
-        assert "extended key usage" in reason
-        assert collector.books.seen == []
-
-
-async def test_another_protocol_is_refused(certificates: Path) -> None:
-    collector = QuicCollector(certificates)
-    collector.alpn = "telemetry/2"
-    async with collector:
-        assert "TLS alert 120" in await no_connection(transport(certificates, collector.address))
-
-
-async def test_nobody_listening_is_noticed_at_once(certificates: Path) -> None:
-    collector = QuicCollector(certificates)
-    await collector.start()
-    collector.stop()
-    assert "refused" in await no_connection(transport(certificates, collector.address))
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"cert_path": Path("/nowhere/node.pem")}, "/nowhere/node.pem"),
-        ({"ca_path": Path("/nowhere/ca.pem")}, "/nowhere/ca.pem"),
-    ],
-)
-async def test_certificates_that_cannot_be_read_are_named(
-    certificates: Path, changes: dict[str, Any], words: str
-) -> None:
-    assert words in await no_connection(transport(certificates, Address("127.0.0.1", 9), **changes))
-
-
-@pytest.mark.parametrize(("listens", "reached"), [("::1", "::1"), ("127.0.0.1", "localhost")])
-async def test_ipv6_and_names_work(certificates: Path, listens: str, reached: str) -> None:
-    async with (
-        QuicCollector(certificates, host=listens) as collector,
-        running(transport(certificates, Address(reached, collector.address.port))) as (sender, _),
-    ):
-        sender.offer(batch())
-        await sender.drained()
-        assert sender.stats.points_acknowledged == 10
-
-
-async def test_every_address_of_a_name_is_tried(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with QuicCollector(certificates) as collector:
-        port = collector.address.port
-
-        async def addresses(host: str, *_: Any, **__: Any) -> list[Any]:
-            assert host == "localhost"
-            dead = (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", port, 0, 0))
-            return [dead, (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", port))]
-
-        dialled = Address("localhost", port)
-        monkeypatch.setattr(dialling, "resolve", addresses)
-        async with running(transport(certificates, dialled)) as (sender, events):
-            sender.offer(batch())
-            await sender.drained()
-            assert not [event for event in events if isinstance(event, ConnectFailed)]
-
-
 async def test_large_batches_pass_with_large_datagrams(certificates: Path) -> None:
     settings = {"max_datagram_size": 9_000}
     async with (
@@ -384,8 +222,8 @@ def test_it_works_on_uvloop(certificates: Path) -> None:
     tests: list[Callable[[Path], Awaitable[None]]] = [
         test_batches_and_heartbeats_arrive_and_are_acknowledged,
         test_after_a_restart_of_the_collector_everything_is_sent_again_under_its_name,
-        test_nobody_listening_is_noticed_at_once,
-        partial(test_ipv6_and_names_work, listens="::1", reached="::1"),
+        test_connecting.test_nobody_listening_is_noticed_at_once,
+        partial(test_connecting.test_ipv6_and_names_work, listens="::1", reached="::1"),
     ]
     for test in tests:
 
