@@ -6,13 +6,16 @@ reasons and close codes are those of proto/telemetry.proto.
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 from typing_extensions import Buffer, CapsuleType
 
 __version__: str
+CARDINALITY_MAX: Final[int]
+"""The most series that may be active: as many as a checkpoint of the journal has room for."""
 
 __all__ = [
+    "CARDINALITY_MAX",
     "Ack",
     "AckReader",
     "Batch",
