@@ -267,6 +267,11 @@ class Ingest:
 
         None when there is room enough, or when giving up what may be given up would make none.
         """
+    def refusal(self) -> tuple[str, str] | None:
+        """Why the journal takes nothing at present, which is not over in a moment; None where it takes.
+
+        no_space, bytes_max, failed or closed, and the same in words.
+        """
     def stats(self) -> dict[str, Any]:
         """A snapshot of counters and gauges; docs/operations.md lists them."""
     def set_quotas(self, quotas: Quotas) -> None:
@@ -432,6 +437,8 @@ class Signals:
         """As of `Ingest`."""
     def maintain(self) -> None:
         """Writes a checkpoint when it is time and deletes what the writer has passed. Call it every second or so."""
+    def refusal(self) -> tuple[str, str] | None:
+        """As `Ingest.refusal`."""
     def stats(self) -> dict[str, Any]:
         """Counters: requests_received, rows_received, rows_committed, rows_refused (by reason), retries_asked,
         commits_failed, undecodable, journal_bytes, journal_bytes_max, journal_quarantined."""
