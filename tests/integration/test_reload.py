@@ -202,8 +202,8 @@ async def test_what_needs_a_restart_is_named_until_it_came_and_the_rest_is_in_fo
 async def test_doors_signals_and_what_answers_are_named_as_needing_a_restart(site: Site, tmp_path: Path) -> None:
     async with site.collector() as running:
         site.write(
-            receivers={"otlp_http": {"listen_addr": "127.0.0.1:0", "security": "off"}},
-            scrape={"interval_secs": 7},
+            receivers={"otlp_http": {"listen_addr": "127.0.0.1:0", "tls": "off"}},
+            scrape={"jobs": [{"name": "node", "targets": ["http://127.0.0.1:1/metrics"]}]},
             grpc={"unix_socket": str(tmp_path / "grpc.sock")},
             query={"threads": 1, "timeout_secs": 7},
             traces={"output_dir": str(tmp_path / "spans")},
@@ -214,7 +214,7 @@ async def test_doors_signals_and_what_answers_are_named_as_needing_a_restart(sit
             await running.reload()
         said = {line["event"]: line for line in logs}
         expected = [
-            *("receivers.otlp_http", "scrape.interval_secs", "grpc.unix_socket", "query.timeout_secs"),
+            *("receivers.otlp_http", "scrape.jobs", "grpc.unix_socket", "query.timeout_secs"),
             *("traces.output_dir", "logs.journal_max_bytes", "api.workers_max"),
         ]
         assert said["config_reloaded"]["restart_needed"] == expected
