@@ -6,13 +6,16 @@ reasons and close codes are those of proto/telemetry.proto.
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 from typing_extensions import Buffer, CapsuleType
 
 __version__: str
+CARDINALITY_MAX: Final[int]
+"""The most series that may be active: as many as a checkpoint of the journal has room for."""
 
 __all__ = [
+    "CARDINALITY_MAX",
     "Ack",
     "AckReader",
     "Batch",
@@ -264,6 +267,11 @@ class Ingest:
 
         None when there is room enough, or when giving up what may be given up would make none.
         """
+    def refusal(self) -> tuple[str, str] | None:
+        """Why the journal takes nothing at present, which is not over in a moment; None where it takes.
+
+        no_space, bytes_max, failed or closed, and the same in words.
+        """
     def stats(self) -> dict[str, Any]:
         """A snapshot of counters and gauges; docs/operations.md lists them."""
     def set_quotas(self, quotas: Quotas) -> None:
@@ -429,6 +437,8 @@ class Signals:
         """As of `Ingest`."""
     def maintain(self) -> None:
         """Writes a checkpoint when it is time and deletes what the writer has passed. Call it every second or so."""
+    def refusal(self) -> tuple[str, str] | None:
+        """As `Ingest.refusal`."""
     def stats(self) -> dict[str, Any]:
         """Counters: requests_received, rows_received, rows_committed, rows_refused (by reason), retries_asked,
         commits_failed, undecodable, journal_bytes, journal_bytes_max, journal_quarantined."""

@@ -134,5 +134,9 @@ async def test_somebody_elses_collector_is_verified_where_its_dataset_can_be_rea
         code, output, errors = await asyncio.to_thread(run, *options, "--dataset", str(site.dataset))
         assert code == 0, errors + output
         assert json.loads(output)["verified"] is True
+        (tmp_path / "other").mkdir()
+        code, output, errors = await asyncio.to_thread(run, *options, "--dataset", str(tmp_path / "other"))
+        assert code != 0
+        assert "no collector has written there" in errors
     finally:
         await collector.abort()

@@ -196,6 +196,30 @@ async def test_what_needs_a_restart_is_named_until_it_came_and_the_rest_is_in_fo
         assert metric(running, "connections_max") == 7
 
 
+async def test_doors_signals_and_what_answers_are_named_as_needing_a_restart(site: Site, tmp_path: Path) -> None:
+    async with site.collector() as running:
+        site.write(
+            receivers={"otlp_http": {"listen_addr": "127.0.0.1:0", "tls": "off"}},
+            scrape={"jobs": [{"name": "node", "targets": ["http://127.0.0.1:1/metrics"]}]},
+            grpc={"unix_socket": str(tmp_path / "grpc.sock")},
+            query={"threads": 1, "timeout_secs": 7},
+            traces={"output_dir": str(tmp_path / "spans")},
+            logs={"journal_max_bytes": 1 << 26},
+            api={"workers_max": 7},
+        )
+        with capture_logs() as logs:
+            await running.reload()
+        said = {line["event"]: line for line in logs}
+        expected = [
+            *("receivers.otlp_http", "scrape.jobs", "grpc.unix_socket", "query.timeout_secs"),
+            *("traces.output_dir", "logs.journal_max_bytes", "api.workers_max"),
+        ]
+        assert said["config_reloaded"]["restart_needed"] == expected
+        assert said["config_reloaded"]["changed"] == []
+        assert (said["restart_needed"]["log_level"], said["restart_needed"]["keys"]) == ("warning", expected)
+        assert (running.grpc_addr, running.receivers, running.summary()["signals"]) == (None, {}, {})
+
+
 async def test_a_writer_that_cannot_be_opened_leaves_the_one_before_and_the_rest_in_force(site: Site) -> None:
     async with site.collector() as running:
         in_the_way = site.directory / "file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +20,9 @@ from telemetry_collector.security.verifier import ClientVerifier
 if TYPE_CHECKING:
     from telemetry_collector.api.grpc import GrpcEvents, GrpcServer, Querying
     from telemetry_collector.query import Engine, EngineSettings
+
+COLLECTING: Final = "telemetry.v1.TelemetryService"
+"""The service that takes batches."""
 
 
 class Answering:
@@ -68,6 +71,11 @@ class Answering:
         if self._events is not None:
             self._events.stopped()
 
+    async def tell_ready(self, ready: bool) -> None:
+        """Standard health says of the service that takes batches whether it takes any."""
+        if self._server is not None:
+            await self._server.tell_serving(COLLECTING, serving=ready)
+
     def update_trust(self, verifier: ClientVerifier, allowlist: AllowList) -> None:
         """Judges clients by these from the next call on, and shows them what the server's files say now.
 
@@ -102,7 +110,7 @@ class Answering:
         alerting, reporting = api.Alerting(self._rules), api.Reporting(health, ready)
         unary = calls.unary
         services = {
-            "telemetry.v1.TelemetryService": {
+            COLLECTING: {
                 "CollectMetrics": calls.collecting("CollectMetrics", collecting.collect),
                 "StreamMetrics": calls.conversing("StreamMetrics", collecting.stream),
                 "QueryMetrics": unary("QueryMetrics", service.QueryMetricsRequest, querying.query),

@@ -34,6 +34,7 @@ from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
 from telemetry_collector.app.maintenance import tend
 from telemetry_collector.app.memory import bound_freed_memory
+from telemetry_collector.app.readiness import POINTS, JournalInUse, Readiness
 from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
 from telemetry_collector.app.reload import Reloader
@@ -91,6 +92,7 @@ class Collector:
         self._began = time.monotonic()
         self._stack = contextlib.AsyncExitStack()
         self._ready = False
+        self._readiness: Readiness | None = None
         self._stopping = False
         self._registry = new_registry(__version__)
         self._validity = Validity(self._registry, self._clock)
@@ -155,11 +157,15 @@ class Collector:
             await self._receiving.start()
             self._answering = Answering(config, ingest, verifier, allowlist, self._registry, self.health, self.ready)
             await self._answering.start()
+            journals = {POINTS: JournalInUse(core.refusal, config.journal.dir, "journal.max_bytes"), **signals.journals}
+            readiness = self._readiness = Readiness(journals, self._answering.tell_ready, self._clock)
+            await readiness.look()
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
                 "core": self._maintain(core, fanout, room, refusals, signals),
                 "reload": self._reloader.watch(),
+                "readiness": readiness.watch(),
             }.items():
                 self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
         except BaseException:
@@ -286,7 +292,9 @@ class Collector:
     def ready(self) -> Mapping[str, Any]:
         """Whether agents should be sent here."""
         failing = {consumer.name: consumer.failing for consumer in self._consumers if consumer.failing}
-        return {"ok": self._ready, "failing_writers": failing}
+        taking = self._readiness is None or self._readiness.ok
+        refused = self._readiness.report() if self._readiness is not None else {}
+        return {"ok": self._ready and taking, "refused": refused, "failing_writers": failing}
 
     def summary(self) -> dict[str, Any]:
         """What was done since the start."""

@@ -18,6 +18,7 @@ from telemetry_collector import _core
 from telemetry_collector.app.damage import Damage
 from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.maintenance import tend
+from telemetry_collector.app.readiness import JournalInUse
 from telemetry_collector.breaker import Breaker
 from telemetry_collector.clock import Clock
 from telemetry_collector.component import WriterContext
@@ -68,6 +69,14 @@ class Signals:
     def consumers(self) -> Mapping[str, RequestIngest]:
         """Who takes requests, by signal; those that are off are not among them."""
         return {signal: line.ingest for signal, line in self._lines.items()}
+
+    @property
+    def journals(self) -> Mapping[str, JournalInUse]:
+        """Those that are on, by signal."""
+        return {
+            signal: JournalInUse(line.core.refusal, self._config.journal.dir / signal, f"{signal}.journal_max_bytes")
+            for signal, line in self._lines.items()
+        }
 
     @property
     def writers(self) -> tuple[Consumer, ...]:

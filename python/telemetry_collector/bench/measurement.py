@@ -16,6 +16,7 @@ from typing import Any, Final, final
 from telemetry_collector import __version__, _core
 from telemetry_collector.bench.backlog import Backlog
 from telemetry_collector.bench.children import CollectorChild, DatabaseChild, on_processors
+from telemetry_collector.bench.destination import Destination
 from telemetry_collector.bench.frames import Lane, prepare
 from telemetry_collector.bench.load import Counters, Load
 from telemetry_collector.bench.plan import STREAMS_MAX, Plan, PlanError, Target
@@ -70,6 +71,7 @@ class Measurement:
         self._stack = contextlib.AsyncExitStack()
         self._taken = Taken()
         self._at_rest = at_rest
+        self._destination: Destination | None = None
         self._load_average = os.getloadavg()[0]
 
     async def run(self) -> Result:
@@ -129,6 +131,8 @@ class Measurement:
 
     async def _remote(self, target: Target) -> Result:
         plan = self._plan
+        if target.dataset is not None:
+            self._destination = await asyncio.to_thread(Destination, target.dataset)
         identity = await asyncio.to_thread(_identity, target.certificate)
         only_node = identity.node if plan.agents == 1 else None
         lanes = await self._prepared([identity.name] * plan.connections_wanted, only_node)
@@ -147,6 +151,7 @@ class Measurement:
             deadline = time.monotonic() + WRITTEN_SECS_MAX
             found = await self._verify(target.dataset, lanes, load)
             while not found.ok and time.monotonic() < deadline:
+                await self._look_at_destination(load)
                 await asyncio.sleep(LOOK_AGAIN_SECS)
                 found = await self._verify(target.dataset, lanes, load)
         return self._result(load, found, connect_secs, seconds, seconds)
@@ -181,16 +186,23 @@ class Measurement:
         gc.collect()
         gc.freeze()
         cpu_before = time.process_time()
+        running = asyncio.create_task(load.run(self._plan.seconds))
         try:
-            running = asyncio.create_task(load.run(self._plan.seconds))
             while not running.done():
                 await asyncio.wait({running}, timeout=LOOK_SECS)
                 resident_mb = collector.memory_mb() if collector is not None and collector.running else None
                 self._view.progress(time.monotonic() - began, load.counters, resident_mb)
+                await self._look_at_destination(load)
             await running
         finally:
+            running.cancel()
             self._taken.client_cpu_secs = time.process_time() - cpu_before
             gc.unfreeze()
+
+    async def _look_at_destination(self, load: Load) -> None:
+        if self._destination is not None:
+            acknowledged = load.counters.points_acknowledged
+            await asyncio.to_thread(self._destination.look, acknowledged, time.monotonic())
 
     async def _finished(self, collector: CollectorChild) -> tuple[dict[str, Any], float]:
         """Stops the collector, telling meanwhile what its writers still have to write."""

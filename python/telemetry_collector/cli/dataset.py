@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from telemetry_collector.cli.places import Directory, dataset_directory, progress
+from telemetry_collector.cli.places import Directory, dataset_directories, progress
 
 if TYPE_CHECKING:
     from telemetry_collector.store.verify import Report
@@ -33,12 +33,13 @@ def verify(places: tuple[Path, ...], as_json: bool) -> None:
     """Read every file whole and count batches and points by identity and epoch. Exits with 1 when a file cannot be
     read or is in the wrong place, or when a batch is stored twice.
 
-    DIR is a dataset's directory, CONFIG the configuration of its collector. Of several datasets, batches that are in
+    DIR is a dataset's directory, CONFIG the configuration of its collector, whose datasets of traces and logs are read
+    as well. Of several datasets, batches that are in
     more than one are counted apart: after a fail-over there may be some.
     """
     from telemetry_collector.store.verify import verify as verify_datasets
 
-    directories = [dataset_directory(place) for place in places]
+    directories = [directory for place in places for directory in dataset_directories(place)]
     with progress("reading") as told:
         report = verify_datasets(directories, told)
     if as_json:
@@ -80,7 +81,7 @@ def _show(report: Report) -> None:
             f"{report.across_batches:,} batches are in more than one dataset; a merge drops {report.across_rows:,} rows"
         )
     if report.ok:
-        say("every file can be read, every batch is stored once")
+        say("every file can be read, nothing is stored twice")
     else:
         say(
             f"{len(report.unreadable):,} unreadable, {len(report.misplaced):,} misplaced and "

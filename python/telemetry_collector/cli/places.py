@@ -48,6 +48,21 @@ def dataset_directory(place: Path) -> Path:
     return section.output_dir
 
 
+def dataset_directories(place: Path) -> list[Path]:
+    """A directory as it is; of a configuration, those of points, traces and logs, as far as they are on."""
+    if place.is_dir():
+        return [place]
+    from telemetry_collector.writers.parquet import ParquetConfig
+
+    config = _configuration(place)
+    points = config.writers.get("parquet")
+    found = [points.output_dir] if isinstance(points, ParquetConfig) else []
+    found += [section.output_dir for section in (config.traces, config.logs) if section.output_dir is not None]
+    if not found:
+        raise click.UsageError(f"{place} keeps no dataset: name its directory")
+    return found
+
+
 def _configuration(path: Path) -> Config:
     from telemetry_collector.config import WRITERS, DiscoveredSections, load
 

@@ -78,6 +78,10 @@ class Tls(Section):
         return self
 
 
+CARDINALITY_MAX = 3 * GIB // 128
+"""The core's bound: a checkpoint has 3 GiB, and a series takes about 128 bytes. Beyond, the journal would fill."""
+
+
 class Security(Tls):
     """The collector's certificates and whom it lets in."""
 
@@ -100,7 +104,12 @@ class AgentSecurity(Tls):
 class Limits(Section):
     """Every bound that outside data can meet and an operator may set."""
 
-    max_cardinality: int = Field(100_000, ge=1, le=1_000_000_000, description="series active at a time")
+    max_cardinality: int = Field(
+        100_000,
+        ge=1,
+        le=CARDINALITY_MAX,
+        description="series active at a time; at most what a checkpoint of the journal has room for",
+    )
     series_idle_secs: WholeSeconds = Field(86_400, description="a series without a point for so long is forgotten")
     max_batch_size: int = Field(1_000, ge=1, le=1_000_000, description="points of one batch")
     backpressure_threshold: int = Field(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Signal = Literal["traces", "logs"]
 
+DATASET_KEY: Final = "telemetry.dataset"
+"""Key of the signal's name in each file's metadata; files of points have none."""
+
 
 def signal_schema(signal: Signal, timestamp_unit: Literal["us", "ns"] = "us") -> pa.Schema:
     """The columns of spans or of log records, in order."""

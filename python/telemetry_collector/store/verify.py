@@ -1,5 +1,7 @@
 """Reads a dataset whole and says whether it keeps its promises: every file readable, every batch there once.
 
+Of traces and logs, whose requests have no names, it says that no range of the journal is there twice.
+
 Takes no lock and changes nothing. A collector may write and compact meanwhile: an hour that is exchanged while it is
 read is read again, so that no batch is seen in its part and in the compacted file too.
 """
@@ -22,7 +24,9 @@ from telemetry_collector.store.batches import Key, Keys, read_batches
 from telemetry_collector.store.dataset import STAGING
 from telemetry_collector.store.names import RANGES, Ledger, Names
 from telemetry_collector.store.part import PartName, hour_of
+from telemetry_collector.store.receipts import read_receipts
 from telemetry_collector.store.schema import SCHEMA_VERSION, SCHEMA_VERSION_KEY, points_schema
+from telemetry_collector.store.signals import DATASET_KEY, SIGNALS, Signal, signal_schema
 
 Progress = Callable[[int, int], object]
 """Called after each file with the files read so far and those known to be there."""
@@ -236,15 +240,14 @@ class _Reading:
     def _file(self, path: Path, source: BinaryIO, hour: int) -> _Found:
         """What a file holds; it counts only if all of it can be read."""
         found = _Found(file_bytes=os.fstat(source.fileno()).st_size)
-        unit = _received_unit(pq.read_metadata(source))
+        metadata = pq.read_metadata(source)
+        signal, unit = _signal_of(metadata), _received_unit(metadata)
         source.seek(0)
         with pq.ParquetFile(source, read_dictionary=["identity"], page_checksum_verification=True) as file:
-            for runs in read_batches(file, self._keys):
-                if not runs.num_rows:
-                    continue
-                self._count(found, runs)
-                received = pc.min_max(runs["received"])
-                first, last = (received[end].as_py() // (unit * _HOUR_SECS) for end in ("min", "max"))
+            receipts = read_receipts(file) if signal else self._batches(file, found)
+            for rows, *ends in receipts:
+                found.rows += rows
+                first, last = (end // (unit * _HOUR_SECS) for end in ends)
                 if not found.misplaced and not first == last == hour:
                     other = last if first == hour else first
                     reason = f"has rows received in the hour {other - hour:+d} from its directory's"
@@ -253,8 +256,15 @@ class _Reading:
                 raise ValueError(f"holds {found.rows} rows, and its footer says {file.metadata.num_rows}")
         return found
 
+    def _batches(self, file: pq.ParquetFile, found: _Found) -> Iterator[tuple[int, int, int]]:
+        """Counts the batches of points, and tells their rows with the first and the last receipt."""
+        for runs in read_batches(file, self._keys):
+            if runs.num_rows:
+                self._count(found, runs)
+                received = pc.min_max(runs["received"])
+                yield pc.sum(runs["rows"]).as_py(), received["min"].as_py(), received["max"].as_py()
+
     def _count(self, found: _Found, runs: pa.Table) -> None:
-        found.rows += pc.sum(runs["rows"]).as_py()
         nameless = [number for number in pc.unique(runs["key"]).to_pylist() if self._keys.known[number][1] == 0]
         if nameless:
             is_nameless = pc.is_in(runs["key"], value_set=pa.array(nameless, pa.int64()))
@@ -267,13 +277,21 @@ class _Reading:
         found.ledger.add(pa.table(columns, schema=RANGES))
 
 
+def _signal_of(metadata: pq.FileMetaData) -> Signal | None:
+    """Whose rows a file has; None for points."""
+    said = (metadata.metadata or {}).get(DATASET_KEY.encode(), b"").decode(errors="replace")
+    return next((signal for signal in SIGNALS if signal == said), None)
+
+
 def _received_unit(metadata: pq.FileMetaData) -> int:
     """Units of the file's timestamps in a second. ValueError for a file of a schema that this program does not read."""
     version = (metadata.metadata or {}).get(SCHEMA_VERSION_KEY.encode(), b"none").decode(errors="replace")
     if version != SCHEMA_VERSION:
         raise ValueError(f"has the schema version {version}; this program reads {SCHEMA_VERSION}")
     schema = metadata.schema.to_arrow_schema()
-    absent = [name for name in points_schema().names if schema.get_field_index(name) < 0]
+    signal = _signal_of(metadata)
+    columns = points_schema() if signal is None else signal_schema(signal)
+    absent = [name for name in columns.names if schema.get_field_index(name) < 0]
     if absent:
         raise ValueError(f"lacks the column {absent[0]}")
     units: dict[str, int] = {"us": 1_000_000, "ns": 1_000_000_000}

@@ -2,6 +2,7 @@
 
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
+use telemetry_core::journal::{AppendError, FullReason};
 
 create_exception!(telemetry_collector._core, CoreError, PyException, "Base of what the core raises.");
 create_exception!(
@@ -28,3 +29,14 @@ create_exception!(
     RequestError,
     "A request that may be read in smaller parts."
 );
+
+/// Why a journal takes nothing, by the name that Python uses, and in words.
+pub(crate) fn refusal(error: &AppendError) -> (&'static str, String) {
+    let name = match error {
+        AppendError::Full(FullReason::NoSpace) => "no_space",
+        AppendError::Full(_) => "bytes_max",
+        AppendError::Closed => "closed",
+        AppendError::Failed(_) | AppendError::TooLarge { .. } => "failed",
+    };
+    (name, error.to_string())
+}

@@ -125,6 +125,10 @@ impl Ingest {
         self.inner.journal().room_wanted(Position::new(passable)).map(Position::get)
     }
 
+    fn refusal(&self) -> Option<(&'static str, String)> {
+        self.inner.journal().refusal().as_ref().map(errors::refusal)
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         stats(py, &self.inner)
     }

@@ -37,6 +37,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("CARDINALITY_MAX", telemetry_core::limits::CARDINALITY_MAX)?;
     module.add("CoreError", module.py().get_type::<errors::CoreError>())?;
     module.add("JournalError", module.py().get_type::<errors::JournalError>())?;
     module.add("EncodeError", module.py().get_type::<errors::EncodeError>())?;

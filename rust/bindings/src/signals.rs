@@ -15,7 +15,7 @@ use telemetry_core::signals::{self, Signal, SignalJournal, SignalPlace};
 
 use crate::blocks::unit_named;
 use crate::detached::detached;
-use crate::errors::{CoreError, JournalError};
+use crate::errors::{self, CoreError, JournalError};
 use crate::fault_disk::storage_of;
 use crate::ingest::Ingest;
 use crate::record_batch::RecordBatch;
@@ -124,6 +124,10 @@ impl Signals {
 
     fn room_wanted(&self, passable: u64) -> Option<u64> {
         self.inner.journal().room_wanted(Position::new(passable)).map(Position::get)
+    }
+
+    fn refusal(&self) -> Option<(&'static str, String)> {
+        self.inner.journal().refusal().as_ref().map(errors::refusal)
     }
 
     fn maintain(&self, py: Python<'_>) -> PyResult<()> {

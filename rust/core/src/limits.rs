@@ -1,5 +1,7 @@
 //! Every bound that outside data can meet, in one place. Policies stand beside the code that enforces them.
 
+use crate::journal::CHECKPOINT_BYTES_MAX;
+
 /// A metric's name: 1 to this many bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Effective tags of a point (its own over the batch's common ones).
@@ -30,6 +32,11 @@ pub const RUNNING_TASKS_MAX: usize = 1_000;
 pub const HEARTBEAT_TEXT_BYTES_MAX: usize = 1_024;
 /// Batches that a stream may have unacknowledged until the collector says otherwise.
 pub const CREDIT_INITIAL: u32 = 8;
+
+/// The most series that may be active: what a checkpoint has room for. A journal that cannot be checkpointed is never
+/// trimmed and becomes full, and a series' name and tags take about so many bytes there.
+pub const CARDINALITY_MAX: usize = CHECKPOINT_BYTES_MAX / CHECKPOINT_SERIES_BYTES;
+const CHECKPOINT_SERIES_BYTES: usize = 128;
 
 /// What an operator may set. Defaults are those of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ from telemetry_collector.store.arrow_part import ArrowPartFile
 from telemetry_collector.store.compaction import Compacted, Compactor
 from telemetry_collector.store.part import PartName
 from telemetry_collector.store.signals import SIGNALS, Signal, signal_schema
+from telemetry_collector.store.verify import verify
 
 TEXT = (REPOSITORY / "docs/signals.md").read_text()
 START_US = HOUR * 3_600_000_000
@@ -127,3 +128,39 @@ def test_the_queries_told_are_answered(tmp_path: Path) -> None:
         placed = placed.replace("CHECKOUT", "service 1").replace("TRACE_ID", "trace_id 1")
         with duckdb.connect() as connection:
             assert connection.sql(placed).to_arrow_table().num_rows == 1, query
+
+
+def stored(directory: Path, signal: Signal, *starts: int, hour: int = HOUR) -> list[Path]:
+    """A dataset with parts of ten rows each."""
+    dataset = opened(directory)
+    parts = []
+    for start in starts:
+        file = ArrowPartFile(dataset.stage(".part"), signal_schema(signal), "none")
+        add(file, rows(signal, start, 10))
+        file.finish()
+        parts.append(dataset.publish(file.path, hour, PartName(JOURNAL_ID, start, start + 10)))
+    dataset.close()
+    return parts
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_a_dataset_that_is_whole_is_verified_with_its_rows(tmp_path: Path, signal: Signal) -> None:
+    stored(tmp_path, signal, 0, 10, 20)
+    report = verify([tmp_path])
+    assert (report.ok, report.files, report.rows) == (True, 3, 30)
+    assert (report.identities, report.unknown) == ([], [])
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_what_is_wrong_with_a_dataset_of_a_signal_is_found(tmp_path: Path, signal: Signal) -> None:
+    cut, flipped, _, _ = stored(tmp_path, signal, 0, 10, 20, 25)
+    cut.write_bytes(cut.read_bytes()[:-20])
+    body = bytearray(flipped.read_bytes())
+    body[body.index(b"identity 11")] ^= 1
+    flipped.write_bytes(body)
+    (late,) = stored(tmp_path, signal, 40, hour=HOUR + 1)
+    report = verify([tmp_path])
+    assert not report.ok
+    assert [fault.path for fault in report.unreadable] == [str(cut), str(flipped)]
+    assert [fault.path for fault in report.misplaced] == [str(late)]
+    assert len(report.overlapping) == 1, "rows 25 to 30 are in two files"

@@ -103,6 +103,11 @@ class GrpcServer:
             unix_socket=str(self._unix_socket) if self._unix_socket is not None else None,
         )
 
+    async def tell_serving(self, name: str, *, serving: bool) -> None:
+        """What standard health says of one service from now on; while it stops, none serves."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
+
     async def stop(self, timeout_secs: float = STOP_SECS_MAX) -> None:
         """Stops listening and answers what is under way, for so long. Idempotent, and safe before `start`."""
         server, self._server = self._server, None

@@ -21,13 +21,14 @@ type Chunk<'a> = dyn FnMut(u64, &[u8]) -> Result<(), JournalError> + 'a;
 /// Read at a time.
 const CHUNK_BYTES: u64 = 1024 * 1024;
 
-/// The files of one directory at one time. A mark (checkpoint or cursor) is None when it is damaged.
+/// The files of one directory at one time. Of a damaged checkpoint the journal, and of a damaged cursor the mark, is None.
 #[derive(Default)]
 pub(crate) struct Directory {
     /// Ascending.
     pub(crate) segments: Vec<Found>,
-    /// The newest first.
-    pub(crate) checkpoints: Vec<(u64, Option<Mark>)>,
+    /// The newest first. Their content is read when it is needed: each has everything that the journal's owner knows, so
+    /// that two in memory would be one too many.
+    pub(crate) checkpoints: Vec<(u64, Option<JournalId>)>,
     pub(crate) cursors: Vec<(String, Option<Mark>)>,
     /// Names of quarantine files, and their bytes.
     pub(crate) quarantine: Vec<(String, u64)>,
@@ -61,9 +62,8 @@ impl Directory {
             match Name::parse(&name) {
                 Name::Segment(base) => directory.segments.push(Found::read(storage, &name, base)?),
                 Name::Checkpoint(position) => {
-                    let mark = read_mark(storage, &name, CHECKPOINT_MAGIC)?;
-                    let mark = mark.filter(|mark| mark.position == position);
-                    directory.checkpoints.push((position, mark.filter(|mark| Checkpoint::parse(&mark.body).is_some())));
+                    let mark = read_checkpoint(storage, position)?;
+                    directory.checkpoints.push((position, mark.map(|mark| mark.id)));
                 }
                 Name::Cursor(consumer) => {
                     let mark = read_mark(storage, &name, CURSOR_MAGIC)?;
@@ -88,8 +88,7 @@ impl Directory {
     pub(crate) fn identity(&mut self, storage: &dyn Storage) -> Result<Option<JournalId>, JournalError> {
         let segments =
             self.segments.iter().rev().filter_map(|found| Some((names::segment(found.base), found.header?.id)));
-        let checkpoints =
-            self.checkpoints.iter().filter_map(|(at, mark)| Some((names::checkpoint(*at), mark.as_ref()?.id)));
+        let checkpoints = self.checkpoints.iter().filter_map(|(at, id)| Some((names::checkpoint(*at), (*id)?)));
         let cursors = self.cursors.iter().filter_map(|(name, mark)| Some((names::cursor(name), mark.as_ref()?.id)));
         let mut all = segments.chain(checkpoints).chain(cursors);
         let Some((_, id)) = all.next() else {
@@ -112,7 +111,13 @@ fn newer(storage: &dyn Storage, name: &str) -> impl FnOnce(u32) -> JournalError 
 }
 
 fn read_mark(storage: &dyn Storage, name: &str, magic: Magic) -> Result<Option<Mark>, JournalError> {
-    Mark::parse(magic, &publish::read(storage, name)?).map_err(newer(storage, name))
+    Mark::parse(magic, publish::read(storage, name)?).map_err(newer(storage, name))
+}
+
+/// A checkpoint's mark, whose body `Checkpoint::parse` takes; None when it is damaged.
+pub(crate) fn read_checkpoint(storage: &dyn Storage, position: u64) -> Result<Option<Mark>, JournalError> {
+    let mark = read_mark(storage, &names::checkpoint(position), CHECKPOINT_MAGIC)?;
+    Ok(mark.filter(|mark| mark.position == position && Checkpoint::parse(&mark.body).is_some()))
 }
 
 impl Found {

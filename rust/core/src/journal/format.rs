@@ -270,8 +270,8 @@ impl Mark {
     }
 
     /// The mark in a whole file; None when it is damaged, the error is a version of the future.
-    pub(crate) fn parse(magic: Magic, file: &[u8]) -> Result<Option<Self>, u32> {
-        match preamble(file, magic) {
+    pub(crate) fn parse(magic: Magic, mut file: Vec<u8>) -> Result<Option<Self>, u32> {
+        match preamble(&file, magic) {
             Preamble::Newer(version) => return Err(version),
             Preamble::Damaged => return Ok(None),
             Preamble::Readable => {}
@@ -284,6 +284,9 @@ impl Mark {
         let whole = u32_at(header, 52) == crc32c_append(seed(&id), &header[..52])
             && u64_at(header, 40) == body.len() as u64
             && u32_at(header, 48) == crc32c_append(seed(&id), body);
-        Ok(whole.then(|| Self { id, position: u64_at(header, 32), body: body.to_vec() }))
+        let position = u64_at(header, 32);
+        // In place: a checkpoint's body is large enough to be there once.
+        file.drain(..MARK_HEADER_BYTES);
+        Ok(whole.then_some(Self { id, position, body: file }))
     }
 }

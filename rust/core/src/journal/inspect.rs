@@ -8,7 +8,7 @@
 use std::io;
 
 use super::checkpoints::Checkpoint;
-use super::directory::{Directory, Found, Scanned};
+use super::directory::{Directory, Found, Scanned, read_checkpoint};
 use super::error::JournalError;
 use super::format::{FORMAT_VERSION, SegmentCause, seed};
 use super::names;
@@ -159,7 +159,7 @@ pub fn inspect(storage: &dyn Storage, examine: &mut dyn Examine) -> Result<Inspe
             damaged_bytes: 0,
         },
     };
-    inspecting.marks(&directory);
+    inspecting.marks(&directory)?;
     inspecting.segments(&mut directory, id)?;
     directory.quarantine.sort_unstable();
     for (name, bytes) in &directory.quarantine {
@@ -188,7 +188,7 @@ fn is_gone(error: &JournalError) -> bool {
 
 /// What lies between the newest checkpoint and the oldest segment, and is needed at the next start.
 fn begins_late(directory: &Directory) -> Option<(u64, u64)> {
-    let checkpoint = directory.checkpoints.iter().find(|(_, mark)| mark.is_some()).map_or(0, |(position, _)| *position);
+    let checkpoint = directory.checkpoints.iter().find(|(_, id)| id.is_some()).map_or(0, |(position, _)| *position);
     let first = directory.segments.first()?.base;
     (first > checkpoint).then_some((checkpoint, first))
 }
@@ -209,9 +209,14 @@ struct Reading {
 }
 
 impl Inspecting<'_> {
-    fn marks(&mut self, directory: &Directory) {
-        for (position, mark) in &directory.checkpoints {
+    fn marks(&mut self, directory: &Directory) -> Result<(), JournalError> {
+        for (position, _) in &directory.checkpoints {
             let at = Position::new(*position);
+            let mark = match read_checkpoint(self.storage, *position) {
+                // A newer one was written meanwhile.
+                Err(error) if is_gone(&error) => continue,
+                read => read?,
+            };
             let checkpoint = mark.as_ref().and_then(|mark| Checkpoint::parse(&mark.body));
             let bytes = checkpoint.as_ref().map(|checkpoint| checkpoint.payload.len() as u64);
             self.found.checkpoints.push(CheckpointFile { position: at, bytes });
@@ -231,6 +236,7 @@ impl Inspecting<'_> {
             }
         }
         self.found.cursors.sort_unstable_by(|one, other| one.consumer.cmp(&other.consumer));
+        Ok(())
     }
 
     fn segments(&mut self, directory: &mut Directory, id: Option<JournalId>) -> Result<(), JournalError> {

@@ -236,6 +236,14 @@ impl<T: Send + 'static> Journal<T> {
         self.scarce() && passed.is_some_and(|segment| segment.limit > Some(newest.get()))
     }
 
+    /// Why no record is taken at present, and will not be in a moment; None where records are taken.
+    ///
+    /// Too much at a time is no such reason, and neither is a commit that failed when another succeeded after it.
+    #[must_use]
+    pub fn refusal(&self) -> Option<AppendError> {
+        self.queue.refusal(&self.spare)
+    }
+
     /// Waits until everything appended so far has its outcome and the sink was told; false when time ran out first.
     #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {

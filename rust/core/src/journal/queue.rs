@@ -18,6 +18,10 @@ const BUFFER_BYTES_KEPT: usize = 8 * 1024 * 1024;
 /// Records of so many bytes are worth a commit of their own: they wait for no company.
 const COMPANY_BYTES: usize = 256 * 1024;
 
+/// After a failed commit it may be that nothing more comes, because somebody was told that nothing can be taken: so long
+/// that is what is said, and then the next record is the one that finds out.
+const FAULT_TOLD: Duration = Duration::from_secs(30);
+
 /// Records that are going to be committed together.
 pub(crate) struct Batch<T> {
     /// Framed records; of their headers only lengths and payload checksums are filled in.
@@ -75,6 +79,10 @@ struct State<T> {
     /// Somebody waits for everything that was appended before.
     hurried: bool,
     closed: bool,
+    /// A record had no room in the segment that is written, and none could be begun.
+    refused: bool,
+    /// When a commit failed, as long as none has succeeded since.
+    failed: Option<Instant>,
     appended: u64,
     settled: u64,
     counters: Counters,
@@ -122,6 +130,16 @@ impl Layout {
     }
 }
 
+impl<T> State<T> {
+    /// Places records of so many bytes in segments that have room for what is wanted: all, or none.
+    fn place(&mut self, records: &[(u64, u64)], spare: &Spare) -> Result<(), AppendError> {
+        let mut layout = self.layout;
+        let placed = records.iter().try_for_each(|&(bytes, wanted)| layout.place(bytes, wanted, spare));
+        self.refused |= placed.is_err();
+        placed.map(|()| self.layout = layout)
+    }
+}
+
 fn empty<T>(buffer: Vec<u8>) -> Batch<T> {
     Batch { buffer, records: Vec::new(), group: Arc::default() }
 }
@@ -135,6 +153,8 @@ impl<T> Queue<T> {
             in_company: None,
             hurried: false,
             closed: false,
+            refused: false,
+            failed: None,
             appended: 0,
             settled: 0,
             counters: Counters::default(),
@@ -165,7 +185,7 @@ impl<T> Queue<T> {
         if state.batch.buffer.len() + framed_bytes as usize > self.pending_bytes_max {
             return Err(AppendError::Full(FullReason::PendingBytes));
         }
-        state.layout.place(framed_bytes, framed_bytes, spare)?;
+        state.place(&[(framed_bytes, framed_bytes)], spare)?;
         Ok(self.push(state, payload, payload_crc, item, framed_bytes))
     }
 
@@ -194,9 +214,8 @@ impl<T> Queue<T> {
         let together = bytes as u64;
         let in_one = together <= state.layout.segment_room;
         let wanted = |place: usize, framed_bytes| if in_one && place == 0 { together } else { framed_bytes };
-        let mut layout = state.layout;
-        sizes().enumerate().try_for_each(|(place, bytes)| layout.place(bytes, wanted(place, bytes), spare))?;
-        state.layout = layout;
+        let places: Vec<_> = sizes().enumerate().map(|(place, bytes)| (bytes, wanted(place, bytes))).collect();
+        state.place(&places, spare)?;
         let push = |(place, ((payload, item), checksum)): (usize, ((Vec<u8>, T), u32))| {
             self.push(state, &payload, checksum, item, wanted(place, framed_bytes(payload.len())))
         };
@@ -279,7 +298,9 @@ impl<T> Queue<T> {
     pub(crate) fn settle(&self, records: u64, count: impl FnOnce(&mut Counters)) {
         let mut state = self.state.lock();
         state.settled += records;
+        let faults = state.counters.faults;
         count(&mut state.counters);
+        state.failed = (state.counters.faults > faults).then(Instant::now);
         self.settled.notify_all();
     }
 
@@ -315,6 +336,29 @@ impl<T> Queue<T> {
         let abandoned = std::mem::replace(&mut state.batch, empty(Vec::new()));
         abandoned.group.failed();
         self.settled.notify_all();
+    }
+
+    /// Why nothing is taken at present, as far as that is not over in a moment; None where records are.
+    ///
+    /// Where no segment can be begun, small records may still fit into the one that is written: what decides is that one
+    /// did not. It then holds until a segment can be begun, whether or not anybody tries.
+    pub(crate) fn refusal(&self, spare: &Spare) -> Option<AppendError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Some(AppendError::Closed);
+        }
+        let trouble = match spare.allowance() {
+            Err(trouble) => Some(trouble),
+            Ok(segments) if segments <= state.layout.segments => Some(AppendError::Full(FullReason::BytesMax)),
+            Ok(_) => None,
+        };
+        if let Some(trouble) = trouble {
+            let nothing_fits = state.layout.room < framed_bytes(1);
+            return (state.refused || nothing_fits).then_some(trouble);
+        }
+        state.refused = false;
+        let told = state.failed.is_some_and(|failed| failed.elapsed() < FAULT_TOLD);
+        told.then(|| AppendError::Failed(state.counters.fault_last.clone().unwrap_or_default()))
     }
 
     /// Counters, records and bytes that wait.

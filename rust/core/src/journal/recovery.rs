@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::checkpoints::Checkpoint;
-use super::directory::{Directory, Found, OpenSegment, Scanned};
+use super::directory::{Directory, Found, OpenSegment, Scanned, read_checkpoint};
 use super::error::JournalError;
 use super::format::{SegmentCause, seed};
 use super::names;
@@ -99,7 +99,7 @@ pub(crate) fn recover(storage: &Arc<dyn Storage>, replay: &mut dyn Replay) -> Re
     };
     let mut cursors = BTreeMap::new();
     let mut recovering = Recovering { storage: &**storage, seed: seed(&id), quarantine: &quarantine, replay, report };
-    let checkpoint = recovering.checkpoint(&mut directory, &mut cursors)?;
+    let checkpoint = recovering.checkpoint(&directory, &mut cursors)?;
     for (name, mark) in directory.cursors.iter().filter_map(|(name, mark)| Some((name, mark.as_ref()?))) {
         cursors.insert(name.clone(), mark.position);
     }
@@ -128,11 +128,10 @@ fn identity(directory: &mut Directory, storage: &dyn Storage) -> Result<(Journal
 }
 
 fn drop_damaged_marks(directory: &mut Directory, storage: &dyn Storage) -> Result<Vec<String>, JournalError> {
-    let checkpoints =
-        directory.checkpoints.iter().filter(|(_, mark)| mark.is_none()).map(|(at, _)| names::checkpoint(*at));
+    let checkpoints = directory.checkpoints.iter().filter(|(_, id)| id.is_none()).map(|(at, _)| names::checkpoint(*at));
     let cursors = directory.cursors.iter().filter(|(_, mark)| mark.is_none()).map(|(name, _)| names::cursor(name));
     let moved = checkpoints.chain(cursors).map(|name| set_file_aside(storage, &name)).collect::<Result<_, _>>()?;
-    directory.checkpoints.retain(|(_, mark)| mark.is_some());
+    directory.checkpoints.retain(|(_, id)| id.is_some());
     directory.cursors.retain(|(_, mark)| mark.is_some());
     Ok(moved)
 }
@@ -165,20 +164,16 @@ struct Recovering<'a> {
 
 impl Recovering<'_> {
     /// Hands the newest checkpoint over; its position, or 0.
-    fn checkpoint(
-        &mut self,
-        directory: &mut Directory,
-        cursors: &mut BTreeMap<String, u64>,
-    ) -> Result<u64, JournalError> {
+    fn checkpoint(&mut self, directory: &Directory, cursors: &mut BTreeMap<String, u64>) -> Result<u64, JournalError> {
         // The older one stands by in case this one is damaged at the next start; its content is not needed now.
-        let Some((position, Some(mark))) = directory.checkpoints.first() else { return Ok(0) };
-        let checkpoint = Checkpoint::parse(&mark.body).expect("damaged checkpoints were dropped");
+        let Some((position, _)) = directory.checkpoints.first() else { return Ok(0) };
         let at = Position::new(*position);
-        self.replay.checkpoint(at, checkpoint.payload).map_err(|reason| JournalError::Replay {
-            path: self.storage.describe(&names::checkpoint(*position)),
-            position: at,
-            reason,
-        })?;
+        let path = || self.storage.describe(&names::checkpoint(*position));
+        let refused = |reason| JournalError::Replay { path: path(), position: at, reason };
+        let mark = read_checkpoint(self.storage, *position)?;
+        let checkpoint = mark.as_ref().and_then(|mark| Checkpoint::parse(&mark.body));
+        let checkpoint = checkpoint.ok_or_else(|| refused("it was whole a moment ago".to_owned()))?;
+        self.replay.checkpoint(at, checkpoint.payload).map_err(refused)?;
         cursors.extend(checkpoint.cursors);
         self.report.checkpoint = Some(at);
         Ok(*position)
