@@ -33,7 +33,7 @@ from telemetry_collector.app.destinations import Destinations
 from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
 from telemetry_collector.app.maintenance import tend
-from telemetry_collector.app.memory import bound_freed_memory
+from telemetry_collector.app.memory import bound_freed_memory, unmap_unused_code
 from telemetry_collector.app.readiness import POINTS, JournalInUse, Readiness
 from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
@@ -469,6 +469,7 @@ async def _serve(collector: Collector, *, as_json: bool) -> int:
         # loop, and every agent's answers, for some fifty milliseconds.
         gc.collect()
         gc.freeze()
+        unmap_unused_code()
         # The same holds for open connections: a thousand that come at once would have it looked through eight times.
         young, middle, _ = gc.get_threshold()
         gc.set_threshold(young, middle, GARBAGE_LOOKS_RATIO)

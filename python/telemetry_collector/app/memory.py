@@ -1,4 +1,4 @@
-"""What the C library may keep of memory that was given back to it.
+"""What the C library may keep of memory that was given back to it, and what of the libraries stays mapped.
 
 glibc moves its thresholds up with the largest buffer that it has seen come and go, to tens of megabytes, and each
 thread's part of the heap then keeps as much. Checkpoints and row groups come and go on several threads, so it would be
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 # Buffers of this size come from the system and go back to it: large enough that a batch's columns do not.
@@ -30,3 +32,31 @@ def bound_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, SPARE_BYTES)
+
+
+# The kernel's names, of sys/mman.h; and what it says of the memory of this process.
+_MADV_DONTNEED: Final = 4
+_MAPS: Final = Path("/proc/self/maps")
+
+
+def unmap_unused_code() -> None:
+    """Lets go of the code that was needed so far. What is still in use comes back, a few pages at a time, from the cache.
+
+    Libraries for certificates and configurations are read by the start, and then by a reload: ten megabytes of each
+    collector that nobody looks at.
+    """
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    if madvise is None or not _MAPS.exists():
+        return
+    for start, end in _code(_MAPS.read_text().splitlines()):
+        # Advice: where it cannot be taken, the pages stay.
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+def _code(maps: Iterable[str]) -> Iterable[tuple[int, int]]:
+    """Where code of files is mapped: executable, and so that nobody can have written to it."""
+    for line in maps:
+        addresses, rights, _, _, _, *path = line.split(maxsplit=5)
+        if rights == "r-xp" and path and path[0].startswith("/"):
+            start, end = addresses.split("-")
+            yield int(start, 16), int(end, 16)

@@ -1,4 +1,4 @@
-"""What the C library keeps of memory that was given back to it."""
+"""What the C library keeps of memory that was given back to it, and what of the libraries stays mapped."""
 
 import os
 import subprocess
@@ -49,3 +49,32 @@ def test_a_large_buffer_goes_back_to_the_system() -> None:
 
 def test_what_the_operator_has_set_holds() -> None:
     assert _kept_kib({"MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024)}) > 8 * 1024
+
+
+# A library of certificates is read by making one, and read again by making another.
+_LETTING_GO = """
+from cryptography.hazmat.primitives.asymmetric import ec
+from telemetry_collector.app.memory import unmap_unused_code
+
+def mapped():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[2]) * 4096
+
+def signed():
+    key = ec.generate_private_key(ec.SECP256R1())
+    key.public_key().verify(key.sign(b"data", algorithm), b"data", algorithm)
+
+from cryptography.hazmat.primitives import hashes
+algorithm = ec.ECDSA(hashes.SHA256())
+signed()
+before = mapped()
+unmap_unused_code()
+after = mapped()
+signed()
+print((before - after) // 1024)
+"""
+
+
+def test_code_that_only_the_start_needed_is_let_go_and_comes_back_when_it_is_needed() -> None:
+    ended = subprocess.run([sys.executable, "-c", _LETTING_GO], check=True, capture_output=True, text=True, timeout=60)
+    assert int(ended.stdout) > 4 * 1024
