@@ -51,6 +51,11 @@ def dataset_directory(place: Path) -> Path:
 def dataset_directories(place: Path) -> list[Path]:
     """A directory as it is; of a configuration, those of points, traces and logs, as far as they are on."""
     if place.is_dir():
+        from telemetry_collector.store.dataset import STAGING
+
+        # An empty directory has no faults, and to say so of one that was meant to be another would be a lie.
+        if not (place / STAGING).is_dir() and not any(place.glob("date=*")):
+            raise click.ClickException(f"{place} holds no dataset: expected a collector's parquet.output_dir")
         return [place]
     from telemetry_collector.writers.parquet import ParquetConfig
 

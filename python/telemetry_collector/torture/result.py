@@ -36,13 +36,14 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Nothing lost, doubled or unreadable, and nothing else wrong."""
+        """Nothing lost, doubled or unreadable, and nothing else wrong, although something was done to it."""
         audit = self.audit
         wrong = (audit.lost, audit.doubled, audit.unreadable, audit.mixed, self.findings)
         # What an agent had not got to its disk dies with it. Before what it had, nothing may be missing, unless the
         # bound of its spool was reached, and then it is counted.
         missing = audit.holes > audit.dropped.total()
-        return not any((*wrong, missing, self.unwritten, self.undelivered)) and audit.acknowledged > 0
+        proves = audit.acknowledged > 0 and self.faults.total() > 0
+        return proves and not any((*wrong, missing, self.unwritten, self.undelivered))
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -95,6 +96,8 @@ class Result:
             "nothing that was acknowledged is lost, nothing is stored twice, every file is whole"
             if self.ok
             else "NOT ALL IS WELL"
+            if self.faults.total()
+            else "NOTHING IS PROVEN: it ended before anything was done to it"
         )
         return "\n".join(
             (

@@ -183,3 +183,10 @@ def test_a_directory_without_a_journal_is_told(command: Command, tmp_path: Path)
     result = command("journal", "verify", tmp_path)
     assert result.exit_code == 1
     assert str(tmp_path) in result.stderr
+
+
+def test_a_directory_that_is_no_dataset_is_not_said_to_be_whole(command: Command, tmp_path: Path) -> None:
+    result = command("dataset", "verify", tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path} holds no dataset" in result.stderr
+    assert result.stdout == ""
