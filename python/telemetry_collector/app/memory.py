@@ -40,7 +40,7 @@ _MAPS: Final = Path("/proc/self/maps")
 
 
 def unmap_unused_code() -> None:
-    """Lets go of the code that was needed so far. What is still in use comes back, a few pages at a time, from the cache.
+    """Lets go of the code that was needed so far. What is still in use comes back, a few pages at a time.
 
     Libraries for certificates and configurations are read by the start, and then by a reload: ten megabytes of each
     collector that nobody looks at.

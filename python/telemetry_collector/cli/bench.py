@@ -108,28 +108,31 @@ def bench(
                                                                 what one processor accepts and journals
       telemetry-collector bench --target collector:5001 --cert node.pem --key node.key --ca ca.pem --agents 1
     """
-    from telemetry_collector.bench import Plan, run_bench
+    from telemetry_collector.bench import Plan, PlanError, run_bench
 
-    aim = _aim(target, cert, key, ca, server_name, dataset)
-    if aim is not None:
-        connections = connections or min(agents, 4)
-    plan = Plan(
-        transport=transport,
-        form=form,
-        compression=compression,
-        agents=agents,
-        series=series,
-        rate=rate,
-        seconds=seconds,
-        writers=() if writers == "none" else tuple(word.strip() for word in writers.split(",")),
-        connections=connections,
-        batch_points=batch_points,
-        window=window,
-        influxdb_url=influxdb_url,
-        pin=pin,
-        collector_cpu=collector_cpu,
-        target=aim,
-    )
+    try:
+        aim = _aim(target, cert, key, ca, server_name, dataset)
+        if aim is not None:
+            connections = connections or min(agents, 4)
+        plan = Plan(
+            transport=transport,
+            form=form,
+            compression=compression,
+            agents=agents,
+            series=series,
+            rate=rate,
+            seconds=seconds,
+            writers=() if writers == "none" else tuple(word.strip() for word in writers.split(",")),
+            connections=connections,
+            batch_points=batch_points,
+            window=window,
+            influxdb_url=influxdb_url,
+            pin=pin,
+            collector_cpu=collector_cpu,
+            target=aim,
+        )
+    except PlanError as error:
+        raise click.UsageError(str(error)) from error
     sys.exit(run_bench(plan, data_dir=data_dir, keep=keep, as_json_wanted=as_json))
 
 

@@ -136,3 +136,14 @@ def test_a_place_that_cannot_be_looked_at_is_not_said_to_be_absent(command: Comm
     assert result.exit_code == 2
     assert "cannot be looked at: file name too long" in " ".join(result.stderr.split())
     assert "does not exist" in command("dataset", "verify", "nowhere").stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("--agents", "0"), ("--writers", "foo"), ("--target", "x:1"), ("--key", "/dev/null")]
+)
+def test_a_bench_that_contradicts_itself_is_a_command_line_that_is_not_understood(
+    command: Command, words: tuple[str, str]
+) -> None:
+    result = command("bench", *words)
+    assert result.exit_code == 2
+    assert words[0] in result.stderr
