@@ -1,6 +1,6 @@
 """The composition root: the only package that names concrete components and puts them together.
 
-`collector` is the service, `agent` the node agent; `service` is what both do as a process.
+`collector` is the service and `process` what runs it, `agent` the node agent; `service` is what both do as a process.
 """
 
 from telemetry_collector.observe.without import without

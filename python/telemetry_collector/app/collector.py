@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
-import signal
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, final
 
-import uvloop
 from prometheus_client import CollectorRegistry
 
 from telemetry_collector import __version__, _core
@@ -30,10 +27,8 @@ from telemetry_collector.app import service
 from telemetry_collector.app.answering import Answering
 from telemetry_collector.app.damage import Damage
 from telemetry_collector.app.destinations import Destinations
-from telemetry_collector.app.faults import FaultControl
 from telemetry_collector.app.listening import Listener, listener_of, listener_settings
 from telemetry_collector.app.maintenance import tend
-from telemetry_collector.app.memory import bound_freed_memory, unmap_unused_code
 from telemetry_collector.app.readiness import POINTS, JournalInUse, Readiness
 from telemetry_collector.app.receiving import Receiving
 from telemetry_collector.app.refusals import Refusals
@@ -43,14 +38,13 @@ from telemetry_collector.app.trust import Validity, read_trust
 from telemetry_collector.clock import SystemClock
 from telemetry_collector.config import WRITERS, Config, DiscoveredSections, Quota, Quotas, load
 from telemetry_collector.config.collector import SECTIONS
-from telemetry_collector.errors import AddressError, JournalError, TelemetryCollectorError
+from telemetry_collector.errors import AddressError, JournalError
 from telemetry_collector.listeners.events import ListenerEvents
 from telemetry_collector.listeners.requests import RequestConsumer, RequestEvents
 from telemetry_collector.observe import logs
 from telemetry_collector.observe.endpoint import MetricsEndpoint
 from telemetry_collector.observe.metrics import new_registry
 from telemetry_collector.observe.reloads import ReloadEvents
-from telemetry_collector.observe.systemd import ServiceManager
 from telemetry_collector.pipeline.consumer import Consumer
 from telemetry_collector.pipeline.fanout import FanOut
 from telemetry_collector.pipeline.ingest import Ingest
@@ -58,10 +52,6 @@ from telemetry_collector.pipeline.metrics import ConsumerMetrics, CoreMetrics
 from telemetry_collector.pipeline.room import JournalRoom
 
 log = logs.logger(__name__)
-
-GARBAGE_LOOKS_RATIO = 50
-"""Looks at what was made of late for one at everything, which takes 0.1 ms for each connection on aioquic: what is
-garbage in between takes some ten megabytes at most."""
 
 WORKERS_FILE = "workers.json"
 # How often the core expires idle series, writes checkpoints and deletes what every writer has passed.
@@ -167,7 +157,7 @@ class Collector:
                 "reload": self._reloader.watch(),
                 "readiness": readiness.watch(),
             }.items():
-                self._stack.push_async_callback(_cancel, asyncio.create_task(work, name=f"{name} maintenance"))
+                self._stack.push_async_callback(service.cancel, asyncio.create_task(work, name=f"{name} maintenance"))
         except BaseException:
             await self.stop()
             raise
@@ -434,54 +424,3 @@ def _log_recovery(core: _core.Ingest) -> None:
     found = core.recovery
     level = log.warning if found["quarantined"] or found["undecodable"] else log.info
     level("journal_opened", journal_id=core.journal_id, committed=core.committed, **found)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-def run_collector(config: Config, *, as_json: bool = False, fault_fd: int | None = None) -> int:
-    """Runs the service until SIGTERM or SIGINT; prints what was done. The process' exit code.
-
-    `fault_fd` is a socket over which `torture` makes the journal's disk fail; see `app.faults`.
-    """
-    bound_freed_memory()
-    service.hush_grpc()
-    logs.configure(config.observability.log_level, config.observability.log_format)
-    faults = None
-    if fault_fd is not None:
-        faults = FaultControl(fault_fd, config.journal.dir, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    return uvloop.run(_serve(Collector(config, faults.disk if faults else None), as_json=as_json))
-
-
-async def _serve(collector: Collector, *, as_json: bool) -> int:
-    manager = ServiceManager()
-    stopping, reload_asked = service.stop_signals(), service.reload_signal()
-    try:
-        started = await service.unless(stopping, collector.start())
-    except (TelemetryCollectorError, _core.CoreError) as error:
-        log.error("start_failed", error=str(error))
-        return 1
-    if started:
-        # What the start left in memory stays for good. Looking through it for garbage now and again would stop the
-        # loop, and every agent's answers, for some fifty milliseconds.
-        gc.collect()
-        gc.freeze()
-        unmap_unused_code()
-        # The same holds for open connections: a thousand that come at once would have it looked through eight times.
-        young, middle, _ = gc.get_threshold()
-        gc.set_threshold(young, middle, GARBAGE_LOOKS_RATIO)
-        manager.ready(f"listening on {collector.listen_addr}")
-        api_port = collector.api.port if collector.api is not None else None
-        log.info("started", listen_addr=collector.listen_addr, metrics_port=collector.endpoint.port, api_port=api_port)
-        reloading = asyncio.create_task(service.reload_when(reload_asked, collector.reload, manager))
-        await service.until(stopping, manager)
-        await _cancel(reloading)
-    manager.stopping("finishing what is in flight")
-    service.cut_short_after(collector.config.server.shutdown_timeout_secs)
-    await collector.stop()
-    service.print_summary(collector.summary(), as_json=as_json)
-    service.ignore_signals()
-    return 0

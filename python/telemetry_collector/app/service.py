@@ -70,6 +70,13 @@ async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
     return True
 
 
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Ends a task that goes on for ever, and raises what it failed with."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def cut_short_after(secs: float) -> None:
     """Ends the process after so long, whatever still hangs: a thread in a destination that never answers, for one.
 

@@ -27,6 +27,6 @@ def run(config: Path | None, as_json: bool, fault_fd: int | None) -> None:
     from telemetry_collector.cli.documents import load_collector
 
     configuration = load_collector(config)
-    from telemetry_collector.app.collector import run_collector
+    from telemetry_collector.app.process import run_collector
 
     sys.exit(run_collector(configuration, as_json=as_json, fault_fd=fault_fd))

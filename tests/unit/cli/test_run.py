@@ -40,7 +40,7 @@ def test_run_starts_the_collector_with_the_file_it_was_given(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = Started(ends=7)
-    monkeypatch.setattr("telemetry_collector.app.collector.run_collector", started)
+    monkeypatch.setattr("telemetry_collector.app.process.run_collector", started)
     Path("mine.yaml").write_text(securing(tmp_path / "certs", "server") + "limits: {max_batch_size: 9}\nconsole:\n")
     assert command("run", "mine.yaml", "--json").exit_code == 7
     assert command("mine.yaml").exit_code == 7
@@ -62,7 +62,7 @@ def test_a_reload_that_is_asked_for_too_early_ends_nothing(command: Command, wor
 
 def test_run_finds_its_file(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = Started()
-    monkeypatch.setattr("telemetry_collector.app.collector.run_collector", started)
+    monkeypatch.setattr("telemetry_collector.app.process.run_collector", started)
     Path("config.yaml").write_text(securing(tmp_path / "certs", "server"))
     result = command()
     assert (result.exit_code, result.output) == (0, "")
@@ -90,14 +90,14 @@ def test_run_without_certificates_names_them_and_the_command_that_makes_them(com
 def test_what_stops_a_start_is_told_in_a_line(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("telemetry_collector.app.collector.run_collector", Started(error))
+    monkeypatch.setattr("telemetry_collector.app.process.run_collector", Started(error))
     Path("config.yaml").write_text(securing(tmp_path / "certs", "server"))
     result = command("run")
     assert (result.exit_code, result.stderr) == (1, f"telemetry-collector: {error}\n")
 
 
 def test_a_defect_keeps_its_traceback(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("telemetry_collector.app.collector.run_collector", Started(ZeroDivisionError("defect")))
+    monkeypatch.setattr("telemetry_collector.app.process.run_collector", Started(ZeroDivisionError("defect")))
     Path("config.yaml").write_text(securing(tmp_path / "certs", "server"))
     assert isinstance(command("run").exception, ZeroDivisionError)
 
