@@ -43,7 +43,8 @@ class Keys:
 def read_batches(file: pq.ParquetFile, keys: Keys) -> Iterator[pa.Table]:
     """A file's batches, as `RUNS`, in order. Every other column is decoded too, and let go.
 
-    `file` was opened with `identity` as a dictionary. OSError or ArrowException where it cannot be read.
+    `file` was opened with `identity` as a dictionary. OSError or ArrowException where it cannot be read, ValueError
+    where a row does not say of which batch it is.
     """
     last = RUNS.empty_table()
     for group in range(file.num_row_groups):
@@ -62,6 +63,9 @@ def _rows(table: pa.Table, keys: Keys) -> pa.Table:
     """A run for each row."""
     if not table.num_rows:
         return RUNS.empty_table()
+    for name in _NAMING:
+        if table[name].null_count:
+            raise ValueError(f"has rows without {name}")
     table = table.unify_dictionaries().combine_chunks()
     identities = table["identity"].chunk(0)
     epochs = table["epoch"].chunk(0).dictionary_encode()

@@ -15,7 +15,8 @@ RECEIVED: Final = "received"
 def read_receipts(file: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
     """Rows, first and last receipt of each row group, in the file's unit. Other columns are decoded and let go.
 
-    OSError or ArrowException where it cannot be read, ValueError where its columns are not of one length.
+    OSError or ArrowException where it cannot be read, ValueError where its columns are not of one length, or a row
+    does not say when it was received.
     """
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
@@ -23,6 +24,8 @@ def read_receipts(file: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
             column = file.read_row_group(group, columns=[name], use_threads=False)
             if column.num_rows != rows:
                 raise ValueError(f"column {name} has {column.num_rows} rows, and its row group {rows}")
+            if name == RECEIVED and column[RECEIVED].null_count:
+                raise ValueError(f"has rows without {RECEIVED}")
             if name == RECEIVED and rows:
                 ends = pc.min_max(column[RECEIVED].cast(pa.int64()))
                 yield rows, ends["min"].as_py(), ends["max"].as_py()

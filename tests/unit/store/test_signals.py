@@ -14,6 +14,7 @@ from tests.support.blocks import HOUR
 from tests.support.dataset import add, joiner, names, opened, staged
 from tests.support.repository import REPOSITORY
 from tests.support.writing import JOURNAL_ID
+from tests.unit.store.test_verify import without
 
 from telemetry_collector.store import arrow_part
 from telemetry_collector.store.arrow_part import ArrowPartFile
@@ -164,3 +165,9 @@ def test_what_is_wrong_with_a_dataset_of_a_signal_is_found(tmp_path: Path, signa
     assert [fault.path for fault in report.unreadable] == [str(cut), str(flipped)]
     assert [fault.path for fault in report.misplaced] == [str(late)]
     assert len(report.overlapping) == 1, "rows 25 to 30 are in two files"
+
+
+def test_a_file_with_a_row_that_does_not_say_when_it_came_is_told(tmp_path: Path) -> None:
+    without(*stored(tmp_path, "logs", 0), "received")
+    report = verify([tmp_path])
+    assert [fault.reason for fault in report.unreadable] == ["has rows without received"]

@@ -155,6 +155,25 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_count(tmp_path: Path)
     assert (report.files, report.rows, report.ok) == (5, 3, False)
 
 
+@pytest.mark.parametrize("name", ["identity", "epoch", "sequence", "received"])
+def test_a_file_with_a_row_that_does_not_say_whose_it_is_is_told(tmp_path: Path, name: str) -> None:
+    """Such as another program may have made of one of ours."""
+    dataset = opened(tmp_path)
+    without(store(dataset, 0, numbered(1)), name)
+    store(dataset, 10, numbered(2))
+    report = verify([tmp_path])
+    assert [fault.reason for fault in report.unreadable] == [f"has rows without {name}"]
+    assert (report.files, report.rows) == (2, 3)
+
+
+def without(part: Path, name: str) -> None:
+    """The first row of a part has no value in a column any longer."""
+    table = pa.parquet.read_table(part, partitioning=None)
+    field = table.schema.field(name).with_nullable(True)
+    column = pa.array([None, *table[name].to_pylist()[1:]], field.type)
+    pa.parquet.write_table(table.set_column(table.schema.get_field_index(name), field, column), part)
+
+
 def test_a_single_flipped_bit_of_a_value_is_found(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     table = rows(numbered(1))
