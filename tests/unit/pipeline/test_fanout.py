@@ -112,6 +112,26 @@ async def test_a_journal_to_which_as_much_comes_as_is_read_of_it_is_no_failure(
     await stand.fanout.stop(WAIT_SECS_MAX)
 
 
+async def test_a_journal_to_which_a_batch_comes_after_nothing_was_read_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The flush was due, and so all that was committed had been read before."""
+    stand = Stand(batch_points=2, flush_interval_secs=0.05)
+    flush = stand.writer.flush
+
+    async def flush_while_more_comes() -> int:
+        if len(stand.cursor.blocks) < 5:
+            stand.commit(2)
+        return await flush()
+
+    monkeypatch.setattr(stand.writer, "flush", flush_while_more_comes)
+    await stand.fanout.start()
+    stand.commit(2)
+    await until(lambda: stand.cursor.stored == 500)
+    assert stand.events.told == []
+    await stand.fanout.stop(WAIT_SECS_MAX)
+
+
 async def test_a_failing_writer_says_so_until_it_works_again() -> None:
     stand = Stand()
     stand.writer.start_fault = RetryableError("the disk is away")
