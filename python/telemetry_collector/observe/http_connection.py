@@ -33,6 +33,9 @@ UNREAD_BYTES_MAX = 64 * 1024
 """Of a head that goes on and on, and of what stands between a body's chunks."""
 BODY_BYTES_MAX = 1024
 """Of a request."""
+VERSIONS = ("1.0", "1.1")
+LAST = (HTTPStatus.BAD_REQUEST, HTTPStatus.EXPECTATION_FAILED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+"""Answers to a client that does not mean what is understood here: no further request is looked for."""
 SERVER = "telemetry-collector"
 """What answers say of who made them: not what it is made of."""
 WORDS_MAX = 200
@@ -61,6 +64,8 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._fields = 0
         self._fault: str | None = None
+        # The head of a request is complete, its body is not: it has had its answer, and gets no other one.
+        self._in_body = False
         # The system has not taken all of the last answer.
         self._unsent = False
         # That was the last answer: nothing that comes is read any more.
@@ -97,7 +102,10 @@ class Connection(asyncio.Protocol):
             # A defect of ours, which the event loop tells of, and it ends the connection.
             raise
         except httptools.HttpParserError as problem:
-            self._refuse(str(problem).lower()[:WORDS_MAX])
+            if self._in_body:
+                self._end()
+            else:
+                self._refuse(str(problem).lower()[:WORDS_MAX])
         if self._unread_bytes > UNREAD_BYTES_MAX:
             self._refuse(f"more than {UNREAD_BYTES_MAX} bytes of header")
 
@@ -140,11 +148,13 @@ class Connection(asyncio.Protocol):
         elif self._fields > HEADERS_MAX:
             self._fault = f"more than {HEADERS_MAX} header fields"
         else:
-            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            # What may stand around a value is no part of it; the parser leaves what follows it.
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """The head is complete, so the request is answered."""
         self._unread_bytes = 0
+        self._in_body = True
         if self._ending:
             return
         if self._unsent:
@@ -152,9 +162,13 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         method = self._parser.get_method().decode("latin-1")
-        answer = self._judge(method)
-        ends = answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.EXPECTATION_FAILED)
-        self._send(answer, self._parser.get_http_version(), method, ends=ends or not self._parser.should_keep_alive())
+        version = self._parser.get_http_version()
+        answer = self._judge(method, version)
+        # Who asks for another protocol may go on in it, and chunks in HTTP/1.0 are read in two ways: what follows might
+        # be taken for a request that nobody made.
+        ambiguous = self._parser.should_upgrade() or (version == "1.0" and "transfer-encoding" in self._headers)
+        ends = answer.status in LAST or ambiguous or not self._parser.should_keep_alive()
+        self._send(answer, "1.0" if version == "1.0" else "1.1", method, ends=ends)
 
     def on_body(self, body: bytes) -> None:
         """A piece of what nobody asked for."""
@@ -166,10 +180,13 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The body, too."""
         self._unread_bytes = 0
+        self._in_body = False
 
     # What becomes of it
 
-    def _judge(self, method: str) -> Answer:
+    def _judge(self, method: str, version: str) -> Answer:
+        if version not in VERSIONS:
+            return error(505, f"HTTP/{version} is not spoken here; expected HTTP/1.1 or HTTP/1.0")
         if len(self._url) > REQUEST_LINE_BYTES_MAX:
             self._fault = f"more than {REQUEST_LINE_BYTES_MAX} bytes of address"
         if self._fault is not None:
@@ -183,7 +200,7 @@ class Connection(asyncio.Protocol):
         return self._answer(Request(method, path.decode(errors="replace"), self._headers))
 
     def _refuse(self, words: str) -> None:
-        """Answers what breaks HTTP's rules, if it is not in the midst of a request that was answered."""
+        """Answers what breaks HTTP's rules."""
         if self._ending or self._transport is None:
             return
         self._send(error(400, words), "1.1", "GET", ends=True)
