@@ -29,6 +29,7 @@ HEADER_BYTES_MAX = 8190
 """Of one header field."""
 HEADERS_MAX = 64
 """Fields of one request's header."""
+HEAD_END = b"\r\n\r\n"
 UNREAD_BYTES_MAX = 64 * 1024
 """Of a head that goes on and on, and of what stands between a body's chunks."""
 BODY_BYTES_MAX = 1024
@@ -57,6 +58,12 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        # What was received and is not yet read, from a place on; and whether it waits for the loop's next turn.
+        self._received = b""
+        self._place = 0
+        self._waits = False
+        # What was just read had the head of a request in it.
+        self._answered = False
         # Bytes received since something of a request was last complete.
         self._unread_bytes = 0
         self._body_bytes = 0
@@ -90,8 +97,30 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        if self._ending:
-            return
+        self._received, self._place = self._received[self._place :] + data, 0
+        if not self._waits:
+            self._read()
+
+    def _read(self) -> None:
+        """Reads on until a request has its answer. The next one waits for the loop's next turn, as everybody else has
+        to: thousands fit into what is received at once, and a page takes milliseconds to make."""
+        assert self._transport is not None, "something was received"
+        self._waits = False
+        while self._place < len(self._received) and not (self._ending or self._transport.is_closing()):
+            place, end = self._place, self._received.find(HEAD_END, self._place)
+            self._place = len(self._received) if end < 0 else end + len(HEAD_END)
+            self._answered = False
+            self._feed(self._received[place : self._place])
+            if self._answered and self._place < len(self._received) and not self._ending:
+                self._waits = True
+                self._transport.pause_reading()
+                self._loop.call_soon(self._read)
+                return
+        self._received, self._place = b"", 0
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
         self._unread_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -154,7 +183,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is complete, so the request is answered."""
         self._unread_bytes = 0
-        self._in_body = True
+        self._in_body = self._answered = True
         if self._ending:
             return
         if self._unsent:

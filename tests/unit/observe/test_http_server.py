@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from tests.support.waiting import PATIENCE_SECS, until
@@ -73,6 +74,21 @@ async def test_requests_sent_together_are_answered_in_their_order(site: Site) ->
         b"",
         b"/of/3",
     ]
+
+
+async def test_who_sends_many_requests_together_makes_nobody_else_wait_for_all(site: Site) -> None:
+    many = 200
+    between: list[int] = []
+    async with site.client() as (reader, writer):
+        writer.write((b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n") * many)
+        # The client ends its half, too: what it asked before is answered all the same.
+        writer.write_eof()
+        while len(site.asked) < many:
+            await asyncio.sleep(0)
+            between.append(len(site.asked))
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_SECS)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == many
+    assert max(after - before for before, after in pairwise([0, *between])) <= 2
 
 
 async def test_a_request_may_come_a_byte_at_a_time(site: Site) -> None:
