@@ -34,9 +34,11 @@ def bound_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, SPARE_BYTES)
 
 
-# The kernel's names, of sys/mman.h; and what it says of the memory of this process.
+# The kernel's names, of sys/mman.h; and what it says of the memory of this process. Of each mapping `VmFlags:` is last.
 _MADV_DONTNEED: Final = 4
-_MAPS: Final = Path("/proc/self/maps")
+_MAPS: Final = Path("/proc/self/smaps")
+# Its lines about pages of a mapping that are not the file's, in memory and out of it.
+_WRITTEN: Final = ("Anonymous:", "Swap:")
 
 
 def unmap_unused_code() -> None:
@@ -54,9 +56,16 @@ def unmap_unused_code() -> None:
 
 
 def _code(maps: Iterable[str]) -> Iterable[tuple[int, int]]:
-    """Where code of files is mapped: executable, and so that nobody can have written to it."""
+    """Where code of files is mapped, and nothing was written to it: what a debugger, a profiler or the loader has put
+    there is not in the file, and would not come back."""
+    found: tuple[int, int] | None = None
     for line in maps:
-        addresses, rights, _, _, _, *path = line.split(maxsplit=5)
-        if rights == "r-xp" and path and path[0].startswith("/"):
-            start, end = addresses.split("-")
-            yield int(start, 16), int(end, 16)
+        name, *rest = line.split(maxsplit=5)
+        if not name.endswith(":"):
+            start, end = name.split("-")
+            of_file = len(rest) == 5 and rest[0] == "r-xp" and rest[4].startswith("/")
+            found = (int(start, 16), int(end, 16)) if of_file else None
+        elif name in _WRITTEN and rest[0] != "0":
+            found = None
+        elif name == "VmFlags:" and found is not None:
+            yield found

@@ -29,10 +29,14 @@ HEADER_BYTES_MAX = 8190
 """Of one header field."""
 HEADERS_MAX = 64
 """Fields of one request's header."""
+HEAD_END = b"\r\n\r\n"
 UNREAD_BYTES_MAX = 64 * 1024
 """Of a head that goes on and on, and of what stands between a body's chunks."""
 BODY_BYTES_MAX = 1024
 """Of a request."""
+VERSIONS = ("1.0", "1.1")
+LAST = (HTTPStatus.BAD_REQUEST, HTTPStatus.EXPECTATION_FAILED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+"""Answers to a client that does not mean what is understood here: no further request is looked for."""
 SERVER = "telemetry-collector"
 """What answers say of who made them: not what it is made of."""
 WORDS_MAX = 200
@@ -54,6 +58,12 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        # What was received and is not yet read, from a place on; and whether it waits for the loop's next turn.
+        self._received = b""
+        self._place = 0
+        self._waits = False
+        # What was just read had the head of a request in it.
+        self._answered = False
         # Bytes received since something of a request was last complete.
         self._unread_bytes = 0
         self._body_bytes = 0
@@ -61,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._fields = 0
         self._fault: str | None = None
+        # The head of a request is complete, its body is not: it has had its answer, and gets no other one.
+        self._in_body = False
         # The system has not taken all of the last answer.
         self._unsent = False
         # That was the last answer: nothing that comes is read any more.
@@ -85,8 +97,30 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        if self._ending:
-            return
+        self._received, self._place = self._received[self._place :] + data, 0
+        if not self._waits:
+            self._read()
+
+    def _read(self) -> None:
+        """Reads on until a request has its answer. The next one waits for the loop's next turn, as everybody else has
+        to: thousands fit into what is received at once, and a page takes milliseconds to make."""
+        assert self._transport is not None, "something was received"
+        self._waits = False
+        while self._place < len(self._received) and not (self._ending or self._transport.is_closing()):
+            place, end = self._place, self._received.find(HEAD_END, self._place)
+            self._place = len(self._received) if end < 0 else end + len(HEAD_END)
+            self._answered = False
+            self._feed(self._received[place : self._place])
+            if self._answered and self._place < len(self._received) and not self._ending:
+                self._waits = True
+                self._transport.pause_reading()
+                self._loop.call_soon(self._read)
+                return
+        self._received, self._place = b"", 0
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
         self._unread_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -97,7 +131,10 @@ class Connection(asyncio.Protocol):
             # A defect of ours, which the event loop tells of, and it ends the connection.
             raise
         except httptools.HttpParserError as problem:
-            self._refuse(str(problem).lower()[:WORDS_MAX])
+            if self._in_body:
+                self._end()
+            else:
+                self._refuse(str(problem).lower()[:WORDS_MAX])
         if self._unread_bytes > UNREAD_BYTES_MAX:
             self._refuse(f"more than {UNREAD_BYTES_MAX} bytes of header")
 
@@ -140,11 +177,13 @@ class Connection(asyncio.Protocol):
         elif self._fields > HEADERS_MAX:
             self._fault = f"more than {HEADERS_MAX} header fields"
         else:
-            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            # What may stand around a value is no part of it; the parser leaves what follows it.
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip(" \t")
 
     def on_headers_complete(self) -> None:
         """The head is complete, so the request is answered."""
         self._unread_bytes = 0
+        self._in_body = self._answered = True
         if self._ending:
             return
         if self._unsent:
@@ -152,9 +191,13 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         method = self._parser.get_method().decode("latin-1")
-        answer = self._judge(method)
-        ends = answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.EXPECTATION_FAILED)
-        self._send(answer, self._parser.get_http_version(), method, ends=ends or not self._parser.should_keep_alive())
+        version = self._parser.get_http_version()
+        answer = self._judge(method, version)
+        # Who asks for another protocol may go on in it, and chunks in HTTP/1.0 are read in two ways: what follows might
+        # be taken for a request that nobody made.
+        ambiguous = self._parser.should_upgrade() or (version == "1.0" and "transfer-encoding" in self._headers)
+        ends = answer.status in LAST or ambiguous or not self._parser.should_keep_alive()
+        self._send(answer, "1.0" if version == "1.0" else "1.1", method, ends=ends)
 
     def on_body(self, body: bytes) -> None:
         """A piece of what nobody asked for."""
@@ -166,10 +209,13 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The body, too."""
         self._unread_bytes = 0
+        self._in_body = False
 
     # What becomes of it
 
-    def _judge(self, method: str) -> Answer:
+    def _judge(self, method: str, version: str) -> Answer:
+        if version not in VERSIONS:
+            return error(505, f"HTTP/{version} is not spoken here; expected HTTP/1.1 or HTTP/1.0")
         if len(self._url) > REQUEST_LINE_BYTES_MAX:
             self._fault = f"more than {REQUEST_LINE_BYTES_MAX} bytes of address"
         if self._fault is not None:
@@ -183,7 +229,7 @@ class Connection(asyncio.Protocol):
         return self._answer(Request(method, path.decode(errors="replace"), self._headers))
 
     def _refuse(self, words: str) -> None:
-        """Answers what breaks HTTP's rules, if it is not in the midst of a request that was answered."""
+        """Answers what breaks HTTP's rules."""
         if self._ending or self._transport is None:
             return
         self._send(error(400, words), "1.1", "GET", ends=True)

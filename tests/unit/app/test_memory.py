@@ -1,8 +1,10 @@
 """What the C library keeps of memory that was given back to it, and what of the libraries stays mapped."""
 
+import mmap
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 # A buffer comes and goes, which is what moves the C library's thresholds. Then another one goes that has something
 # smaller behind it, and the question is whether the system has it back.
@@ -78,3 +80,27 @@ print((before - after) // 1024)
 def test_code_that_only_the_start_needed_is_let_go_and_comes_back_when_it_is_needed() -> None:
     ended = subprocess.run([sys.executable, "-c", _LETTING_GO], check=True, capture_output=True, text=True, timeout=60)
     assert int(ended.stdout) > 4 * 1024
+
+
+# A page of code is written to as debuggers do it: made writable, changed, and made executable again.
+_WRITTEN_CODE = """
+import ctypes, mmap, sys
+from telemetry_collector.app.memory import unmap_unused_code
+
+size = mmap.PAGESIZE
+with open(sys.argv[1], "rb") as file:
+    place = mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+place[0] = 0xCC
+address = ctypes.addressof(ctypes.c_char.from_buffer(place))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC) == 0
+unmap_unused_code()
+print(place[0])
+"""
+
+
+def test_what_was_written_into_code_stays(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.write_bytes(bytes(mmap.PAGESIZE))
+    command = [sys.executable, "-c", _WRITTEN_CODE, str(code)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert int(ended.stdout) == 0xCC

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from tests.support.waiting import PATIENCE_SECS, until
@@ -75,6 +76,21 @@ async def test_requests_sent_together_are_answered_in_their_order(site: Site) ->
     ]
 
 
+async def test_who_sends_many_requests_together_makes_nobody_else_wait_for_all(site: Site) -> None:
+    many = 200
+    between: list[int] = []
+    async with site.client() as (reader, writer):
+        writer.write((b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n") * many)
+        # The client ends its half, too: what it asked before is answered all the same.
+        writer.write_eof()
+        while len(site.asked) < many:
+            await asyncio.sleep(0)
+            between.append(len(site.asked))
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_SECS)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == many
+    assert max(after - before for before, after in pairwise([0, *between])) <= 2
+
+
 async def test_a_request_may_come_a_byte_at_a_time(site: Site) -> None:
     request = b"GET /of/me HTTP/1.0\r\nAccept: text/plain\r\n\r\n"
     answer = await site.told(*(request[place : place + 1] for place in range(len(request))))
@@ -128,7 +144,45 @@ async def test_another_protocol_is_not_spoken(site: Site) -> None:
         b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n" + HEAD + b"\r\nPRI * HTTP/2.0"
     )
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in answer, "a client must not count on the connection"
     assert site.asked == ["/"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nno size\r\n",
+        b"Transfer-Encoding: identity\r\n\r\nGET /of/me HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_a_body_that_cannot_be_read_ends_the_connection_and_has_no_answer_of_its_own(
+    site: Site, body: bytes
+) -> None:
+    answer = await site.told(b"POST / HTTP/1.1\r\n" + HEAD + body)
+    assert answer.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert site.asked == []
+
+
+async def test_chunks_in_an_old_request_end_the_connection(site: Site) -> None:
+    answer = await site.told(
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        b"GET /of/me HTTP/1.0\r\n\r\n"
+    )
+    assert b"\r\nConnection: close\r\n" in answer
+    assert site.asked == ["/"]
+
+
+@pytest.mark.parametrize("version", [b"0.9", b"2.0"])
+async def test_another_version_is_refused_in_ours(site: Site, version: bytes) -> None:
+    answer = await site.told(b"GET / HTTP/" + version + b"\r\n" + HEAD + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+    assert site.asked == []
+
+
+async def test_space_behind_a_field_is_no_part_of_its_value(site: Site) -> None:
+    answer = await site.told(b"GET / HTTP/1.0\r\nExpect: 100-continue \t\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
 
 
 async def test_who_does_not_end_a_connection_that_was_ended_loses_it(
