@@ -67,7 +67,8 @@ class Rule:
         if self.importance not in words:
             raise ValueError(f"importance = {self.importance!r}: expected one of {', '.join(words)}")
         object.__setattr__(self, "importance", Importance(self.importance))
-        if self.rate_min is not None and (not isinstance(self.rate_min, Real) or math.isnan(self.rate_min)):
+        rate_min: object = self.rate_min
+        if rate_min is not None and (not isinstance(rate_min, Real) or math.isnan(rate_min)):
             raise ValueError(f"rate_min = {self.rate_min!r}: expected a number from {RATE_LEAST} to 1, or None")
 
     @property

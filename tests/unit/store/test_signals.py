@@ -168,6 +168,7 @@ def test_what_is_wrong_with_a_dataset_of_a_signal_is_found(tmp_path: Path, signa
 
 
 def test_a_file_with_a_row_that_does_not_say_when_it_came_is_told(tmp_path: Path) -> None:
-    without(*stored(tmp_path, "logs", 0), "received")
+    (part,) = stored(tmp_path, "logs", 0)
+    without(part, "received")
     report = verify([tmp_path])
     assert [fault.reason for fault in report.unreadable] == ["has rows without received"]
