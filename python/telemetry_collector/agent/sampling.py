@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from numbers import Real
 
 FALL, RISE = 0.9, 1.1
 """What a rate is multiplied with in one step."""
@@ -66,6 +67,8 @@ class Rule:
         if self.importance not in words:
             raise ValueError(f"importance = {self.importance!r}: expected one of {', '.join(words)}")
         object.__setattr__(self, "importance", Importance(self.importance))
+        if self.rate_min is not None and (not isinstance(self.rate_min, Real) or math.isnan(self.rate_min)):
+            raise ValueError(f"rate_min = {self.rate_min!r}: expected a number from {RATE_LEAST} to 1, or None")
 
     @property
     def floor(self) -> float:

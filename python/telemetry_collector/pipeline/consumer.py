@@ -304,7 +304,7 @@ class Consumer:
             await self._gather()
             # Decided before reading: what was committed by then is read to its end before the consumer finishes.
             finishing = self._stopping.is_set()
-            behind = self._cursor.lag_bytes
+            before = self._cursor.position, self._cursor.lag_bytes
             read_all = await self._read()
             if self._taken and (finishing or self._flush_in() <= 0):
                 await self._flush()
@@ -313,14 +313,15 @@ class Consumer:
                 self._pending_since = None
                 if finishing and read_all:
                     return
-                if self._gets_nothing(behind):
+                if self._gets_nothing(before):
                     raise RetryableError("the journal has points for it, and reading gives none")
 
-    def _gets_nothing(self, behind: int) -> bool:
-        """Whether a read that began so many bytes behind gave nothing of a whole batch. Looked at again at once, as a
-        batch is, it would take a processor and tell nobody. A journal that another one was put in place of is such."""
+    def _gets_nothing(self, before: tuple[int, int]) -> bool:
+        """Whether a read that began at that position, so many bytes behind, gave nothing of a whole batch. Looked at
+        again at once, as a batch is, it would take a processor and tell nobody. A journal that another one was put in
+        place of is such. By the bytes alone, one to which as much came as was read would be, too."""
         waits = self._cursor.lag_points >= self._writer.batch_points
-        return waits and self._cursor.lag_bytes == behind and not self._stopping.is_set()
+        return waits and (self._cursor.position, self._cursor.lag_bytes) == before and not self._stopping.is_set()
 
     async def _read(self) -> bool:
         """Hands over what is readable, until a flush is due. True when nothing more is to be handed over."""

@@ -4,6 +4,7 @@ not so slow that it would never be done."""
 from __future__ import annotations
 
 import asyncio
+import asyncio
 from collections.abc import Callable
 from typing import Final, final
 

@@ -162,6 +162,8 @@ def test_a_rule_takes_its_importance_by_its_word() -> None:
         (("debug.*", "lowest"), "importance = 'lowest': expected one of critical, high"),
         ((5,), "pattern = 5"),
         (("",), "pattern = ''"),
+        (("debug.*", "low", "0.5"), "rate_min = '0.5': expected a number from 0.001 to 1, or None"),
+        (("debug.*", "low", float("nan")), "rate_min = nan"),
     ],
 )
 def test_a_rule_that_cannot_work_is_told_where_it_is_made(words: tuple[Any, ...], problem: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.support.waiting import until
 
 from telemetry_collector import _core
-from telemetry_collector.listeners.requests import Door, RequestEvents
+from telemetry_collector.listeners.requests import Door, RequestEvents, door
 from telemetry_collector.listeners.requests.peers import anonymous
 
 
@@ -80,3 +81,32 @@ async def test_what_is_stored_counts_though_its_client_has_left() -> None:
     labels = {"receiver": "otlp_grpc"}
     assert counted("telemetry_collector_request_points_accepted_total", labels) == 5
     assert counted("telemetry_collector_requests_total", {**labels, "outcome": "stored"}) == 1
+
+
+class Failing(Committing):
+    """Fails once the commit is known."""
+
+    async def take(self, form: _core.RequestForm, body: bytes, encoding: str, **peer: Any) -> _core.Request:
+        await super().take(form, body, encoding, **peer)
+        raise OSError("a defect")
+
+
+@pytest.mark.parametrize("cancelled", [1, 2])
+async def test_what_fails_counts_though_nobody_waits_for_it_any_longer(
+    cancelled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its client, nor who let that go: because the time for it is over, or because all is to stop."""
+    monkeypatch.setattr(door, "LEFT_SECS_MAX", 0.01 if cancelled == 1 else 60.0)
+    registry, consumer = CollectorRegistry(), Failing()
+    opened = Door({"metrics": consumer}, RequestEvents(registry), request_bytes_max=1_024, bytes_max=4_096)
+    form = _core.RequestForm.remote_write([])
+    call = asyncio.ensure_future(opened.take("otlp_grpc", form, b"body", "", anonymous("otlp_grpc")))
+    await consumer.begun.wait()
+    for _ in range(cancelled):
+        call.cancel()
+        await asyncio.wait((call,), timeout=0)
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    consumer.committed.set()
+    labels = {"receiver": "otlp_grpc", "outcome": "failed"}
+    await until(lambda: registry.get_sample_value("telemetry_collector_requests_total", labels) == 1)

@@ -91,6 +91,27 @@ async def test_a_journal_that_gives_nothing_of_what_it_has_is_a_failure_and_no_e
     await stand.fanout.stop(WAIT_SECS_MAX)
 
 
+async def test_a_journal_to_which_as_much_comes_as_is_read_of_it_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand = Stand()
+    stand.writer.flush_interval_secs = 0.0
+    flush = stand.writer.flush
+
+    async def flush_while_more_comes() -> int:
+        if len(stand.cursor.blocks) < 10:
+            stand.commit()
+        return await flush()
+
+    monkeypatch.setattr(stand.writer, "flush", flush_while_more_comes)
+    await stand.fanout.start()
+    stand.commit()
+    stand.commit()
+    await until(lambda: stand.cursor.stored == 1_000)
+    assert stand.events.told == []
+    await stand.fanout.stop(WAIT_SECS_MAX)
+
+
 async def test_a_failing_writer_says_so_until_it_works_again() -> None:
     stand = Stand()
     stand.writer.start_fault = RetryableError("the disk is away")

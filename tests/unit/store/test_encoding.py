@@ -215,7 +215,7 @@ def groups_of(file: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
 
 def test_a_group_that_was_full_leaves_the_next_ones_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dictionaries of six columns fill a group's bytes, with hardly a value that comes twice."""
-    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_BYTES", 12 * 1024 * 1024)
+    monkeypatch.setattr("telemetry_collector.store.encoding.ROW_GROUP_BYTES", 6 * 1024 * 1024)
     noise = random.Random(1)
     values = [noise.random() for _ in range(100_000)]
     place = SCHEMA.get_field_index("histogram")

@@ -84,11 +84,15 @@ class Door:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
+            # However long it takes, and though the wait for it is cancelled as well: nobody else hears of its end.
+            taking.add_done_callback(lambda taking: self._ended_alone(receiver, taking))
             await asyncio.wait((taking,), timeout=LEFT_SECS_MAX)
-            if taking.done() and not taking.cancelled() and (error := taking.exception()) is not None:
-                self.events.failed(receiver, error)
-                self.events.answered(receiver, "failed")
             raise
+
+    def _ended_alone(self, receiver: str, taking: asyncio.Task[Taken]) -> None:
+        if not taking.cancelled() and (error := taking.exception()) is not None:
+            self.events.failed(receiver, error)
+            self.events.answered(receiver, "failed")
 
     async def _take(self, receiver: str, form: _core.RequestForm, body: bytes, encoding: str, peer: Peer) -> Taken:
         events = self.events
