@@ -4,7 +4,6 @@ not so slow that it would never be done."""
 from __future__ import annotations
 
 import asyncio
-import asyncio
 from collections.abc import Callable
 from typing import Final, final
 
