@@ -165,7 +165,7 @@ async def test_a_mistake_changes_nothing_and_is_told_and_what_mends_it_is_notice
         assert metric(running, "series_max") == 5
 
 
-@pytest.mark.parametrize("mistake", ["document", "key"])
+@pytest.mark.parametrize("mistake", ["document", "key", "certificate"])
 async def test_a_revocation_acts_although_there_is_a_mistake_elsewhere(site: Site, mistake: str) -> None:
     authority = Authority.open(site.files.ca.parent)
     authority.issue_node("node-2")
@@ -174,6 +174,8 @@ async def test_a_revocation_acts_although_there_is_a_mistake_elsewhere(site: Sit
         await agent.once()
         if mistake == "document":
             site.write(limits={"max_cardinality": -1})
+        elif mistake == "certificate":
+            site.files.server_certificate.write_bytes(b"half of a certif")
         else:
             site.files.server_key.write_bytes(site.files.node_key.read_bytes())
         authority.revoke("node-2")

@@ -67,8 +67,9 @@ class Rule:
         if self.importance not in words:
             raise ValueError(f"importance = {self.importance!r}: expected one of {', '.join(words)}")
         object.__setattr__(self, "importance", Importance(self.importance))
-        rate_min: object = self.rate_min
-        if rate_min is not None and (not isinstance(rate_min, Real) or math.isnan(rate_min)):
+        # Whatever its annotation says, somebody may have given anything.
+        given: object = self.rate_min
+        if given is not None and (not isinstance(given, Real) or math.isnan(given)):
             raise ValueError(f"rate_min = {self.rate_min!r}: expected a number from {RATE_LEAST} to 1, or None")
 
     @property

@@ -211,15 +211,17 @@ class Collector:
                 await self._answering.follow(self._config)
 
     async def read_trust(self) -> None:
-        """Reads authorities and revocation lists again. CertificateError: nothing has changed."""
+        """Reads authorities and revocation lists again. CertificateError names a file that cannot be used; where it is
+        none of these, they act all the same."""
         assert self._listener is not None, "the collector is started"
         verifier, allowlist = await asyncio.to_thread(read_trust, self._config.security)
-        self._validity.look(self._config.security)
         await self._listener.update_trust(verifier, allowlist)
         if self._receiving is not None:
             self._receiving.update_trust(verifier, allowlist)
         if self._answering is not None:
             self._answering.update_trust(verifier, allowlist)
+        # Last, for its own certificate may be what is wrong, and a revocation acts all the same.
+        self._validity.look(self._config.security)
 
     async def stop(self) -> None:
         """Stops accepting, answers and commits what is in flight, lets the writers finish, closes everything.

@@ -60,8 +60,8 @@ class Service(Protocol[C]):
         """
 
     async def read_trust(self) -> None:
-        """Reads the authorities and revocation lists of the configuration in force again. CertificateError: nothing has
-        changed."""
+        """Reads the authorities and revocation lists of the configuration in force again. CertificateError names a file
+        that cannot be used; where it is none of these, they act all the same."""
 
 
 @final
@@ -137,7 +137,7 @@ class Reloader(Generic[C]):
         try:
             await self._service.read_trust()
         except CertificateError as error:
-            log.error("trust_not_read_again", error=str(error), effect="what was read before stays in force")
+            log.error("trust_not_read_again", error=str(error), effect="what was read of it before stays in force")
 
     def _look(self) -> Stamps:
         """The files to watch from now on, as they are before they are read: what changes later is noticed.

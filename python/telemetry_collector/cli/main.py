@@ -9,6 +9,8 @@ import errno
 import importlib
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +58,13 @@ class _Commands(click.Group):
         elif args[0] not in COMMANDS and not args[0].startswith("-"):
             self._must_be_file(ctx, args[0])
             args = ["run", *args]
-        return super().parse_args(ctx, args)
+        # Help and version are printed from here.
+        with _told():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _told():
             return super().invoke(ctx)
-        except Exception as error:
-            if not _is_for_user(error):
-                raise
-            click.echo(f"telemetry-collector: {_words(error)}", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            click.echo("telemetry-collector: interrupted", err=True)
-            sys.exit(INTERRUPTED)
 
     def _must_be_file(self, ctx: click.Context, word: str) -> None:
         if "/" in word or "." in word or Path(word).exists():
@@ -76,6 +72,21 @@ class _Commands(click.Group):
         near = difflib.get_close_matches(word, COMMANDS, n=1)
         advice = f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
         raise click.UsageError(f"{word!r} is neither a command nor a file; {advice}", ctx)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Ends the process with a line on standard error for what a user can mend, and for Ctrl-C."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_for_user(error):
+            raise
+        click.echo(f"telemetry-collector: {_words(error)}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("telemetry-collector: interrupted", err=True)
+        sys.exit(INTERRUPTED)
 
 
 def _is_for_user(error: Exception) -> bool:

@@ -114,11 +114,19 @@ class Connection(asyncio.Protocol):
             if self._answered and self._place < len(self._received) and not self._ending:
                 self._waits = True
                 self._transport.pause_reading()
-                self._loop.call_soon(self._read)
+                self._loop.call_soon(self._go_on)
                 return
         self._received, self._place = b"", 0
         if not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        try:
+            self._read()
+        except Exception:
+            # As when it is raised where data is received: the loop tells of it, and the connection ends.
+            self.abort()
+            raise
 
     def _feed(self, data: bytes) -> None:
         self._unread_bytes += len(data)
@@ -262,7 +270,12 @@ class Connection(asyncio.Protocol):
             return
         self._ending = True
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:
+                # The client has broken the connection off, which asyncio's own loop tells here first.
+                self.abort()
+                return
         if not self._unsent:
             self._within(LINGER_SECS_MAX)
 

@@ -117,18 +117,19 @@ def test_ctrl_c_is_no_mistake_of_the_users(command: Command, monkeypatch: pytest
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "telemetry-collector: interrupted\n")
 
 
-def test_an_output_that_is_full_is_told_without_a_traceback() -> None:
+@pytest.mark.parametrize("words", [("certs", "--help"), ("--version",)])
+def test_an_output_that_is_full_is_told_without_a_traceback(words: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "telemetry_collector", "certs", "--help"],
+            [sys.executable, "-m", "telemetry_collector", *words],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
             cwd=REPOSITORY,
         )
-    words = "telemetry-collector: cannot write what is to be printed: no space left on device\n"
-    assert (done.returncode, done.stderr) == (1, words)
+    told = "telemetry-collector: cannot write what is to be printed: no space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def test_a_place_that_cannot_be_looked_at_is_not_said_to_be_absent(command: Command) -> None:

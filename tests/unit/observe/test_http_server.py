@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tests.support.waiting import PATIENCE_SECS, until
@@ -26,11 +29,14 @@ class Site:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Done while a page is made."""
         routes = {"/": self._page, "/large": self._large, "/of/{name}": self._page}
         self.server = HttpServer("127.0.0.1", 0, routes, purpose="tests", port_key="port", addr_key="addr")
 
     def _page(self, request: Request) -> Answer:
         self.asked.append(request.path)
+        self.meanwhile()
         return Answer(request.path.encode())
 
     def _large(self, request: Request) -> Answer:
@@ -89,6 +95,31 @@ async def test_who_sends_many_requests_together_makes_nobody_else_wait_for_all(s
         answer = await asyncio.wait_for(reader.read(), PATIENCE_SECS)
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == many
     assert max(after - before for before, after in pairwise([0, *between])) <= 2
+
+
+async def test_who_breaks_off_before_all_was_read_is_no_error(site: Site) -> None:
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    client = socket.create_connection(("127.0.0.1", site.server.port))
+    # It is reset rather than ended, between its request and the body that cannot be read.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    site.meanwhile = lambda: loop.call_soon(client.close)
+    client.sendall(b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HEAD + b"\r\nno size\r\n")
+    await until(lambda: site.asked != [] and site.server.connections == 0)
+    assert told == []
+
+
+async def test_a_defect_among_many_requests_ends_the_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    dates = iter(["today"])
+    # The second answer has none.
+    monkeypatch.setattr(http_connection, "formatdate", lambda **_: next(dates))
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    async with site.client() as (_, writer):
+        writer.write((b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n") * 2)
+        await until(lambda: site.asked == ["/", "/"] and site.server.connections == 0)
+    assert len(told) == 1
 
 
 async def test_a_request_may_come_a_byte_at_a_time(site: Site) -> None:
