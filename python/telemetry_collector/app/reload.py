@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, final
 
+from telemetry_collector.app.memory import unmap_unused_code
 from telemetry_collector.app.watch import Stamps, changed, stamps
 from telemetry_collector.clock import Clock
 from telemetry_collector.config import Section, Tls
@@ -105,6 +106,8 @@ class Reloader(Generic[C]):
         async with self._lock:
             if not self._stopping:
                 await self._reload()
+                # It has read what only the start had needed.
+                await asyncio.to_thread(unmap_unused_code)
 
     async def _reload(self) -> None:
         service, old = self._service, self._service.config
