@@ -20,6 +20,10 @@ log = logger(__name__)
 LOOK_SECS: Final = 1.0
 """How often the journals are asked: so late it is known that one refuses, and that it takes again."""
 
+CALM_SECS: Final = 5.0
+"""So long nothing may be refused before it is said that points are taken again: a full journal whose destination is
+slow has room for a moment each time that a segment goes, and who sends should not be called each time."""
+
 POINTS: Final = "metrics"
 """What agents bring. A collector that cannot take it is not ready, whatever becomes of traces and logs."""
 
@@ -49,6 +53,8 @@ class _Refusal:
     since: float
     """On the monotonic clock."""
     since_unix_secs: float
+    calm_since: float | None = None
+    """When it was first seen to be over, if it is."""
 
 
 @final
@@ -97,19 +103,27 @@ class Readiness:
             await self._tell(self.ok)
 
     def _note(self, what: str, journal: JournalInUse, refusal: tuple[str, str] | None) -> None:
-        before = self._refusals.get(what)
+        before, moment = self._refusals.get(what), self._clock.monotonic()
         if refusal is None:
             if before is not None:
-                del self._refusals[what]
-                log.info("taken_again", what=what, refused_secs=round(self._clock.monotonic() - before.since, 1))
+                self._calm(what, before, moment)
             return
         kind, reason = refusal
         if before is not None and before.kind == kind:
+            self._refusals[what] = replace(before, calm_since=None)
             return
         remedy = _REMEDIES[kind].format(directory=journal.directory, bound=journal.bound)
         if before is None:
-            now = _Refusal(kind, reason, remedy, self._clock.monotonic(), self._clock.unix_secs())
+            now = _Refusal(kind, reason, remedy, moment, self._clock.unix_secs())
         else:
-            now = replace(before, kind=kind, reason=reason, remedy=remedy)
+            now = replace(before, kind=kind, reason=reason, remedy=remedy, calm_since=None)
         self._refusals[what] = now
         log.error("everything_refused", what=what, reason=reason, remedy=remedy, note="nothing acknowledged is lost")
+
+    def _calm(self, what: str, before: _Refusal, moment: float) -> None:
+        calm_since = moment if before.calm_since is None else before.calm_since
+        if moment - calm_since < CALM_SECS:
+            self._refusals[what] = replace(before, calm_since=calm_since)
+            return
+        del self._refusals[what]
+        log.info("taken_again", what=what, refused_secs=round(calm_since - before.since, 1))
