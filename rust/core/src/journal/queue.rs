@@ -300,7 +300,10 @@ impl<T> Queue<T> {
         state.settled += records;
         let faults = state.counters.faults;
         count(&mut state.counters);
-        state.failed = (state.counters.faults > faults).then(Instant::now);
+        let failed = state.counters.faults > faults;
+        // Perhaps because no segment could be begun that had still seemed possible when they were taken.
+        state.refused |= failed;
+        state.failed = failed.then(Instant::now);
         self.settled.notify_all();
     }
 
