@@ -115,6 +115,7 @@ class Collector:
             core = self._core = await asyncio.to_thread(_open_journal, config, self._disk)
             self._stack.push_async_callback(asyncio.to_thread, core.close)
             _log_recovery(core)
+            damage = Damage(core, "points")
             core.set_quotas(_quotas(config.quotas))
             self._registry.register(CoreMetrics(core.stats, core.quota_offenders, self._clock))
 
@@ -153,7 +154,7 @@ class Collector:
             refusals = Refusals(core, self._clock)
             self._stack.callback(refusals.finish)
             for name, work in {
-                "core": self._maintain(core, fanout, room, refusals, signals),
+                "core": self._maintain(core, fanout, room, refusals, damage, signals),
                 "reload": self._reloader.watch(),
                 "readiness": readiness.watch(),
             }.items():
@@ -348,10 +349,14 @@ class Collector:
         self._stack.push_async_callback(api.stop)
 
     async def _maintain(
-        self, core: _core.Ingest, fanout: FanOut, room: JournalRoom, refusals: Refusals, signals: Signals
+        self,
+        core: _core.Ingest,
+        fanout: FanOut,
+        room: JournalRoom,
+        refusals: Refusals,
+        damage: Damage,
+        signals: Signals,
     ) -> None:
-        damage = Damage(core, "points")
-
         async def look_at_counters() -> None:
             refusals.look()
             damage.look()
