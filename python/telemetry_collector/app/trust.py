@@ -46,7 +46,7 @@ class Validity:
         self._ends.clear()
         for key, end in found.items():
             self._ends.labels(key).set(end.timestamp())
-        for concern in concerns(security, datetime.fromtimestamp(self._clock.unix_secs(), UTC)):
+        for concern in concerns(security, found, datetime.fromtimestamp(self._clock.unix_secs(), UTC)):
             words = {"problem": concern.problem, "effect": concern.effect}
             if concern.key == "security.tls_cert_path" and concern.in_force:
                 log.error("own_certificate_unfit", tls_cert_path=concern.path, **words)

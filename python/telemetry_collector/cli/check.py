@@ -62,11 +62,11 @@ def _warnings(security: "Section | None") -> list[str]:
     """What keeps nothing from starting, and will not do all the same."""
     from telemetry_collector.config import Tls
     from telemetry_collector.errors import CertificateError
-    from telemetry_collector.security.validity import concerns
+    from telemetry_collector.security.validity import concerns, ends
 
     assert isinstance(security, Tls), "every document has the section, by its defaults if by nothing else"
     try:
-        return [str(concern) for concern in concerns(security, datetime.now(UTC))]
+        return [str(concern) for concern in concerns(security, ends(security), datetime.now(UTC))]
     except CertificateError as error:
         return [str(error)]
 

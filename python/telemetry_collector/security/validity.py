@@ -57,12 +57,12 @@ def ends(security: Tls) -> Mapping[str, datetime]:
     return found
 
 
-def concerns(security: Tls, now: datetime) -> Iterator[Concern]:
-    """What speaks against the files of a collector's section or an agent's. CertificateError names a file that is no
-    use."""
+def concerns(security: Tls, found: Mapping[str, datetime], now: datetime) -> Iterator[Concern]:
+    """What speaks against the files of a collector's section or an agent's, of which `ends` has found these.
+    CertificateError names a file that is no use."""
     of_agent = isinstance(security, AgentSecurity)
     unfit = (unfit_for_agent if of_agent else unfit_for_server)(security.tls_cert_path, now)
-    for key, end in ends(security).items():
+    for key, end in found.items():
         problem = f"expired at {end.isoformat()}" if end < now else None
         if key == "tls_cert_path":
             problem = unfit or problem

@@ -35,7 +35,7 @@ def told(security: Tls, now: datetime) -> list[tuple[str, str, bool]]:
     """Of each concern the key, the first words of the problem, and whether it is in force."""
     return [
         (found.key.removeprefix("security."), " ".join(found.problem.split()[:2]), found.in_force)
-        for found in concerns(security, now)
+        for found in concerns(security, ends(security), now)
     ]
 
 
@@ -64,7 +64,8 @@ def test_what_runs_out_is_told_before_and_after(files: Files, side: type) -> Non
 
 def test_the_other_sides_certificate_is_none_of_ours(files: Files) -> None:
     paths = {"tls_cert_path": files.server_certificate}
-    (concern,) = concerns(agents(files).model_copy(update=paths), NOW)
+    security = agents(files).model_copy(update=paths)
+    (concern,) = concerns(security, ends(security), NOW)
     assert str(concern) == (
         f"security.tls_cert_path = {files.server_certificate}: is made for: server; expected client; "
         "no collector will let it in"
