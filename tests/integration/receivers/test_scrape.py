@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,14 +34,8 @@ broken{
 
 
 @asynccontextmanager
-async def target(*pages: tuple[int, str], content_type: str = "text/plain") -> AsyncIterator[str]:
-    """Shows the pages one after the other, then the last for good."""
-    waiting = list(pages)
-
-    async def show(_request: web.Request) -> web.Response:
-        status, page = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        return web.Response(status=status, text=page, content_type=content_type)
-
+async def serving(show: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """Where /metrics is answered so."""
     application = web.Application()
     application.router.add_get("/metrics", show)
     runner = web.AppRunner(application, shutdown_timeout=0)
@@ -51,6 +45,19 @@ async def target(*pages: tuple[int, str], content_type: str = "text/plain") -> A
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def target(*pages: tuple[int, str], content_type: str = "text/plain") -> AsyncIterator[str]:
+    """Shows the pages one after the other, then the last for good."""
+    waiting = list(pages)
+
+    async def show(_request: web.Request) -> web.Response:
+        status, page = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        return web.Response(status=status, text=page, content_type=content_type)
+
+    async with serving(show) as url:
+        yield url
 
 
 def job(url: str, **keys: object) -> dict[str, object]:
@@ -116,15 +123,8 @@ async def client(registry: CollectorRegistry) -> AsyncIterator[tuple[str, list[s
         encode, content_type = choose_encoder(asked[-1])
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
-    application = web.Application()
-    application.router.add_get("/metrics", show)
-    runner = web.AppRunner(application, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
-    finally:
-        await runner.cleanup()
+    async with serving(show) as url:
+        yield url, asked
 
 
 async def test_openmetrics_is_asked_for_first_and_read(tmp_path: Path, certificates: Files) -> None:

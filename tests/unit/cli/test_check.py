@@ -7,17 +7,26 @@ import pytest
 import yaml
 from tests.unit.cli.conftest import Command
 
-from telemetry_collector.security.authority import set_up
+from telemetry_collector.security.authority import Files, set_up
 
 
 @pytest.fixture
-def security(tmp_path: Path) -> str:
-    files = set_up(tmp_path / "certs")
-    paths = {
-        "tls_cert_path": str(files.server_certificate),
-        "tls_key_path": str(files.server_key),
-        "tls_ca_path": str(files.ca),
-    }
+def files(tmp_path: Path) -> Files:
+    return set_up(tmp_path / "certs")
+
+
+@pytest.fixture
+def security(files: Files) -> str:
+    return section(files.server_certificate, files.server_key, files.ca)
+
+
+@pytest.fixture
+def node_security(files: Files) -> str:
+    return section(files.node_certificate, files.node_key, files.ca)
+
+
+def section(certificate: Path, key: Path, authority: Path) -> str:
+    paths = {"tls_cert_path": str(certificate), "tls_key_path": str(key), "tls_ca_path": str(authority)}
     return f"security: {json.dumps(paths)}\n"
 
 
@@ -71,14 +80,8 @@ def test_a_good_file_is_told_to_be_one(command: Command, security: str) -> None:
     }
 
 
-def test_a_certificate_of_the_wrong_kind_is_a_warning(command: Command, tmp_path: Path) -> None:
-    files = set_up(tmp_path / "certs")
-    paths = {
-        "tls_cert_path": str(files.node_certificate),
-        "tls_key_path": str(files.node_key),
-        "tls_ca_path": str(files.ca),
-    }
-    Path("c.yaml").write_text(f"security: {json.dumps(paths)}\n")
+def test_a_certificate_of_the_wrong_kind_is_a_warning(command: Command, files: Files, node_security: str) -> None:
+    Path("c.yaml").write_text(node_security)
     problem = "is made for: client; expected server; no agent will connect"
     warning = f"security.tls_cert_path = {files.node_certificate}: {problem}"
     result = command("check", "c.yaml")
@@ -113,16 +116,10 @@ def test_a_file_that_is_not_there_is_a_mistake(command: Command) -> None:
     assert "none.yaml: cannot be read: no such file or directory" in result.stdout
 
 
-def test_an_agents_file_is_checked_as_one(command: Command, tmp_path: Path) -> None:
-    files = set_up(tmp_path / "certs")
-    paths = {
-        "tls_cert_path": str(files.node_certificate),
-        "tls_key_path": str(files.node_key),
-        "tls_ca_path": str(files.ca),
-    }
-    Path("a.yaml").write_text(f"security: {json.dumps(paths)}\n")
+def test_an_agents_file_is_checked_as_one(command: Command, node_security: str) -> None:
+    Path("a.yaml").write_text(node_security)
     assert command("check", "--agent", "a.yaml").stdout.startswith("a.yaml: no mistakes")
-    Path("a.yaml").write_text(f"security: {json.dumps(paths)}\nlimits: {{}}\n")
+    Path("a.yaml").write_text(node_security + "limits: {}\n")
     result = command("check", "--agent", "a.yaml")
     assert result.exit_code == 1
     assert "a.yaml:2: limits: is not a section" in result.stdout

@@ -15,6 +15,7 @@ from telemetry_collector.clock import ManualClock
 from telemetry_collector.store.compaction import Compactor
 from telemetry_collector.store.encoding import PartFile
 from telemetry_collector.store.part import partition
+from telemetry_collector.writers.parquet import ParquetWriter
 
 
 async def test_maintain_compacts_what_is_past_without_holding_up_the_writer(
@@ -116,9 +117,10 @@ async def test_a_defect_in_compaction_is_logged_whole_and_writing_goes_on(
     assert "ZeroDivisionError: a defect" in capsys.readouterr().out
 
 
-async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def compacting(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ParquetWriter, threading.Event]:
+    """A writer in the midst of joining an hour of two files, and what lets it go on."""
     clock = ManualClock((HOUR + 1) * 3600 + 100.0)
-    parquet = writer(tmp_path, clock=clock)
+    parquet = writer(directory, clock=clock)
     await parquet.start(0)
     for start in (0, 10):
         await parquet.write(blocks_of(10, start))
@@ -127,14 +129,19 @@ async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pyt
     add = PartFile.add
     clock.advance(20)
 
-    def slow(file: PartFile, rows: pa.RecordBatch) -> None:
+    def held(file: PartFile, rows: pa.RecordBatch) -> None:
         begun.set()
         assert go_on.wait(10)
         add(file, rows)
 
-    monkeypatch.setattr(PartFile, "add", slow)
+    monkeypatch.setattr(PartFile, "add", held)
     await parquet.maintain()
     await asyncio.to_thread(begun.wait, 10)
+    return parquet, go_on
+
+
+async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet, go_on = await compacting(tmp_path, monkeypatch)
     stopping = asyncio.create_task(parquet.stop())
     await asyncio.sleep(0)
     go_on.set()
@@ -146,24 +153,7 @@ async def test_stopping_ends_compaction_at_once(tmp_path: Path, monkeypatch: pyt
 async def test_a_stop_that_is_cancelled_during_compaction_releases_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = ManualClock((HOUR + 1) * 3600 + 100.0)
-    parquet = writer(tmp_path, clock=clock)
-    await parquet.start(0)
-    for start in (0, 10):
-        await parquet.write(blocks_of(10, start))
-        await parquet.flush()
-    begun, go_on = threading.Event(), threading.Event()
-    add = PartFile.add
-    clock.advance(20)
-
-    def hanging(file: PartFile, rows: pa.RecordBatch) -> None:
-        begun.set()
-        assert go_on.wait(10)
-        add(file, rows)
-
-    monkeypatch.setattr(PartFile, "add", hanging)
-    await parquet.maintain()
-    await asyncio.to_thread(begun.wait, 10)
+    parquet, go_on = await compacting(tmp_path, monkeypatch)
     stopping = asyncio.create_task(parquet.stop())
     await asyncio.sleep(0)
     stopping.cancel()

@@ -29,6 +29,13 @@ async def taken(site: Site, one: Stranger) -> None:
         await until(lambda: under_way(site) == number + 1)  # noqa: B023  # awaited before the next number
 
 
+async def waits(site: Site, one: Stranger) -> None:
+    """One more comes back with its token, and waits behind nobody."""
+    begun = one.initial()
+    await one.come_back(begun, await one.told_to_retry())
+    await until(lambda: site.count("newcomers_waiting") == 1)
+
+
 def under_way(site: Site) -> int:
     return len(site.listener._connections) - site.listener.connections
 
@@ -84,9 +91,7 @@ async def test_who_has_waited_too_long_is_turned_away_and_counted(
     site = await sites(handshakes_max=PLACES, deadlines=Deadlines(handshake=PATIENCE_SECS))
     with stranger(site) as one:
         await taken(site, one)
-        begun = one.initial()
-        await one.come_back(begun, await one.told_to_retry())
-        await until(lambda: site.count("newcomers_waiting") == 1)
+        await waits(site, one)
         site.listener._forget(next(iter(site.listener._connections)))
         await until(lambda: site.count("connections_refused_total", reason="waited_too_long") == 1)
         assert (site.count("newcomers_waiting"), under_way(site)) == (0, PLACES - 1)
@@ -96,9 +101,7 @@ async def test_who_waits_when_the_listener_stops_is_turned_away(sites: Sites) ->
     site = await sites(handshakes_max=PLACES, deadlines=Deadlines(handshake=PATIENCE_SECS))
     with stranger(site) as one:
         await taken(site, one)
-        begun = one.initial()
-        await one.come_back(begun, await one.told_to_retry())
-        await until(lambda: site.count("newcomers_waiting") == 1)
+        await waits(site, one)
         await site.listener.stop(0.0)
     assert site.count("connections_refused_total", reason="shutting_down") == 1
     assert site.count("newcomers_waiting") == 0

@@ -3,14 +3,13 @@
 import asyncio
 import os
 import socket
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aioquic.quic import events as quic
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.support.certificates import SERVER, Authority
+from tests.support.certificates import Authority
 from tests.support.quic_listener import Sites, acks, bare_frame, stored
 from tests.support.quic_pair import NODE_URI
 from tests.support.waiting import PATIENCE_SECS, until
@@ -199,29 +198,6 @@ async def test_a_certificate_that_runs_out_closes_its_connection(sites: Sites, a
             await stored(node)
         assert await ending.closed() == (CloseCode.REVOKED, True)
         assert site.listener.connections == 1
-
-
-async def test_another_configuration_holds_for_open_connections_and_for_new_ones(
-    sites: Sites, authority: Authority, tmp_path: Path
-) -> None:
-    site = await sites()
-    renewed = authority.issue(dns="collector", usages=SERVER)
-    certificate, key = renewed.write(tmp_path, "renewed")
-    settings = replace(site.settings, tls_cert_path=certificate, tls_key_path=key, connections_max=1)
-    trust = ClientVerifier([authority.certificate]), AllowList()
-    async with site.agent() as node:
-        node.say(0, bare_frame())
-        await stored(node)
-        await site.listener.reconfigure(settings, *trust)
-        async with site.agent() as other:
-            assert await other.closed() == (CloseCode.TOO_MANY_CONNECTIONS, True)
-            assert other._quic.tls._peer_certificate == renewed.certificate
-        missing = replace(settings, tls_cert_path=tmp_path / "missing", connections_max=2)
-        with pytest.raises(CertificateError, match="missing"):
-            await site.listener.reconfigure(missing, *trust)
-        assert site.count("connections_max") == 1, "nothing has changed"
-        await site.listener.reconfigure(replace(settings, deadlines=Deadlines(idle=0.1)), *trust)
-        assert await node.closed() == (CloseCode.TIMED_OUT, True)
 
 
 async def test_a_restarted_listener_resets_connections_of_before(

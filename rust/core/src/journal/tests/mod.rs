@@ -6,6 +6,7 @@ mod faults;
 mod inspection;
 mod model;
 mod ordinary;
+mod refusal;
 mod world;
 
 use std::sync::Arc;
